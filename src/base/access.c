@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The exception table behind access.h and the signal handler that reads it.
+ *
+ * The table is small and unsorted; a fault is rare enough for a linear scan.
+ * The handler is async-signal-safe: it reads the table and the interrupted
+ * context and writes the latter's instruction pointer, nothing else.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "base/access.h"
+
+struct ex_entry {
+	int32_t insn, landing;	/* each relative to its own address */
+};
+
+extern const struct ex_entry __start_host_ex_table[] __hidden;
+extern const struct ex_entry __stop_host_ex_table[] __hidden;
+
+static struct sigaction old_segv, old_bus;
+static bool installed;
+
+bool host_access_fixup(void *ucontext)
+{
+	ucontext_t *uc = ucontext;
+	uintptr_t rip = uc->uc_mcontext.gregs[REG_RIP];
+	const struct ex_entry *e;
+
+	for (e = __start_host_ex_table; e < __stop_host_ex_table; e++) {
+		if ((uintptr_t)&e->insn + e->insn != rip)
+			continue;
+		uc->uc_mcontext.gregs[REG_RIP] =
+			(uintptr_t)&e->landing + e->landing;
+		return true;
+	}
+	return false;
+}
+
+static void chain(const struct sigaction *old, int sig, siginfo_t *si, void *uc)
+{
+	if (old->sa_flags & SA_SIGINFO) {
+		old->sa_sigaction(sig, si, uc);
+	} else if (old->sa_handler == SIG_DFL || old->sa_handler == SIG_IGN) {
+		/* The default action: happens when the instruction runs again. */
+		signal(sig, SIG_DFL);
+	} else {
+		old->sa_handler(sig);
+	}
+}
+
+static void on_fault(int sig, siginfo_t *si, void *uc)
+{
+	if (!host_access_fixup(uc))
+		chain(sig == SIGSEGV ? &old_segv : &old_bus, sig, si, uc);
+}
+
+int host_access_init(void)
+{
+	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+
+	if (installed)
+		return 0;
+	sa.sa_sigaction = on_fault;
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(SIGSEGV, &sa, &old_segv) ||
+	    sigaction(SIGBUS, &sa, &old_bus))
+		return -errno;
+	installed = true;
+	return 0;
+}
+
+int host_cmpxchg_128(void *p, uint64_t old[2], const uint64_t new[2], bool *done)
+{
+	uint64_t lo = old[0], hi = old[1];
+	bool z;
+
+	__asm__ goto("1: lock cmpxchg16b (%5)\nsetz %2\n"
+		     HOST_EX_TABLE("1b", "%l[fault]")
+		     : "+a"(lo), "+d"(hi), "=q"(z)
+		     : "b"(new[0]), "c"(new[1]), "r"(p) : "memory", "cc" : fault);
+	old[0] = lo;
+	old[1] = hi;
+	*done = z;
+	return 0;
+fault:
+	return -EFAULT;
+}
+
+static int rep_movsb(void *dst, const void *src, size_t n)
+{
+	__asm__ goto("1: rep movsb\n" HOST_EX_TABLE("1b", "%l[fault]")
+		     : "+D"(dst), "+S"(src), "+c"(n) : : "memory" : fault);
+	return 0;
+fault:
+	return -EFAULT;
+}
+
+int host_copy_in(void *dst, const void *guest, size_t n)
+{
+	return rep_movsb(dst, guest, n);
+}
+
+int host_copy_out(void *guest, const void *src, size_t n)
+{
+	return rep_movsb(guest, src, n);
+}
+
+int host_fill(void *guest, int c, size_t n)
+{
+	__asm__ goto("1: rep stosb\n" HOST_EX_TABLE("1b", "%l[fault]")
+		     : "+D"(guest), "+c"(n) : "a"(c) : "memory" : fault);
+	return 0;
+fault:
+	return -EFAULT;
+}

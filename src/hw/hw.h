@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The silicon as a hypervisor sees it: one logical processor with VMX and SVM.
+ *
+ * This is the only header of hw/ that the layers above may include, and only
+ * vmx/ and svm/ (and vm/, for creation) do. The "host" of this processor is the
+ * C program itself: it executes natively, so the processor has no host state of
+ * its own; it only ever runs guests. Physical addresses are host virtual ones.
+ *
+ * Threads: a processor is used by one thread at a time, but for hw_kick() and
+ * hw_request_flush(), which any thread may call.
+ */
+#ifndef ANYKVM_HW_HW_H
+#define ANYKVM_HW_HW_H
+
+#include "base/types.h"
+#include "isa/insn.h"
+#include "x86/fpu.h"
+#include "x86/regs.h"
+
+struct hw_cpu;
+
+/* What the factory sets. All vendors' engines are always there; the vendor
+ * decides CPUID's and the instructions' flavour. */
+struct hw_config {
+	bool amd;
+	uint8_t maxphyaddr;	/* guest-physical width offered, 0: 46 */
+};
+
+/* NULL when there is no memory. A processor is some hundred KiB. */
+struct hw_cpu *hw_cpu_create(const struct hw_config *cfg);
+void hw_cpu_destroy(struct hw_cpu *cpu);
+
+/* --- registers that neither VMCS nor VMCB hold ------------------------------ */
+
+/* RAX..R15 (X86_NR_GPRS). VMX: RSP is in the VMCS. SVM: RAX, RSP are in the VMCB. */
+uint64_t *hw_gprs(struct hw_cpu *cpu);
+
+/* The memory that holds the guest's FPU state; 64-byte aligned, the caller's,
+ * set once. While the processor runs the state may live in host registers; it
+ * is back in memory whenever hw_vmlaunch/hw_vmrun have returned. */
+void hw_set_fpu(struct hw_cpu *cpu, struct x86_fpu *fpu);
+
+uint64_t hw_get_cr2(const struct hw_cpu *cpu);
+void hw_set_cr2(struct hw_cpu *cpu, uint64_t v);
+uint64_t hw_get_xcr0(const struct hw_cpu *cpu);
+void hw_set_xcr0(struct hw_cpu *cpu, uint64_t v);
+/* Debug registers 0-3 and 6; 7 is in VMCS/VMCB. */
+uint64_t hw_get_dr(const struct hw_cpu *cpu, unsigned n);
+void hw_set_dr(struct hw_cpu *cpu, unsigned n, uint64_t v);
+/*
+ * MSRs as RDMSR/WRMSR in root operation: STAR, LSTAR, CSTAR, SFMASK,
+ * KERNEL_GS_BASE, TSC_AUX, XSS, the SYSENTER ones, the VMX capability MSRs, ...
+ * 0, or -EINVAL where the instruction would #GP.
+ */
+int hw_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *val);
+int hw_wrmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t val);
+
+/* What instructions exist for the guest: a bitmap by enum x86_feature, copied.
+ * The hypervisor derives it from the guest's CPUID. */
+void hw_set_features(struct hw_cpu *cpu, const uint64_t *bitmap);
+/* What this processor (with this host under it) can execute: the bitmap, and
+ * its CPUID leaves. */
+const uint64_t *hw_features(const struct hw_cpu *cpu);
+void hw_cpuid(struct hw_cpu *cpu, uint32_t leaf, uint32_t subleaf,
+	      uint32_t out[4]);
+
+/* CPUID without a processor, for KVM_GET_SUPPORTED_CPUID: the leaves of a
+ * processor of vendor @amd on this host. False: no such leaf. */
+bool hw_cpuid_model(bool amd, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+const uint64_t *hw_features_model(void);
+
+/* --- asynchronous ------------------------------------------------------------ */
+
+/*
+ * An interrupt for the host: makes a guest that runs leave (VMX: reason
+ * "external interrupt", SVM: INTR) within a bounded number of instructions; if
+ * no guest runs, the next entry leaves at once. Any thread, and signal handlers.
+ */
+void hw_kick(struct hw_cpu *cpu);
+
+/* --- VMX --------------------------------------------------------------------- */
+
+/* RFLAGS' report of a VMX instruction (SDM Vol. 3C, "Conventions"). */
+enum hw_vmx_result {
+	HW_VMX_SUCCEED = 0,
+	HW_VMX_FAIL_INVALID,	/* no current VMCS */
+	HW_VMX_FAIL_VALID,	/* VM-instruction error field says what */
+};
+
+/* A VMCS region is a 4-KiB aligned page of the caller's with the revision
+ * identifier (IA32_VMX_BASIC) in its first word; its inside is the processor's. */
+enum hw_vmx_result hw_vmxon(struct hw_cpu *cpu, hpa_t region);
+void hw_vmxoff(struct hw_cpu *cpu);
+enum hw_vmx_result hw_vmclear(struct hw_cpu *cpu, hpa_t vmcs);
+enum hw_vmx_result hw_vmptrld(struct hw_cpu *cpu, hpa_t vmcs);
+enum hw_vmx_result hw_vmread(struct hw_cpu *cpu, uint32_t field, uint64_t *val);
+enum hw_vmx_result hw_vmwrite(struct hw_cpu *cpu, uint32_t field, uint64_t val);
+/*
+ * VMLAUNCH / VMRESUME. HW_VMX_SUCCEED: the guest ran (or the entry failed after
+ * the checks of controls and host state) and there is an exit to read from the
+ * VMCS. Host-state fields are checked but not loaded: the caller just goes on.
+ */
+enum hw_vmx_result hw_vmlaunch(struct hw_cpu *cpu);
+enum hw_vmx_result hw_vmresume(struct hw_cpu *cpu);
+enum hw_vmx_result hw_invept(struct hw_cpu *cpu, unsigned type, uint64_t eptp);
+enum hw_vmx_result hw_invvpid(struct hw_cpu *cpu, unsigned type, uint16_t vpid,
+			      uint64_t la);
+
+/* --- SVM --------------------------------------------------------------------- */
+
+/*
+ * VMRUN: runs the guest of the VMCB at @vmcb (4-KiB aligned) until #VMEXIT. EFER.
+ * SVME must have been set with hw_wrmsr, and VM_HSAVE_PA. 0, -EINVAL else.
+ * VMLOAD/VMSAVE move FS, GS, TR, LDTR, KernelGsBase, STAR, LSTAR, CSTAR,
+ * SFMASK, SYSENTER_* between the VMCB and the processor.
+ */
+int hw_vmrun(struct hw_cpu *cpu, hpa_t vmcb);
+void hw_vmload(struct hw_cpu *cpu, hpa_t vmcb);
+void hw_vmsave(struct hw_cpu *cpu, hpa_t vmcb);
+void hw_stgi(struct hw_cpu *cpu);
+void hw_clgi(struct hw_cpu *cpu);
+void hw_invlpga(struct hw_cpu *cpu, uint64_t la, uint32_t asid);
+
+/* --- what a debugger of the silicon would see -------------------------------- */
+
+/*
+ * The exit just taken could not be completed because guest memory at a mapped
+ * host address is not accessible (unmapped by the client). Exits as an EPT
+ * violation / NPF would; true until the next entry. The hypervisor turns it
+ * into -EFAULT of KVM_RUN.
+ */
+bool hw_host_error(const struct hw_cpu *cpu, hva_t *where);
+
+/* The instruction at which the guest left, decoded; NULL if none. For traces. */
+const struct x86_insn *hw_last_insn(const struct hw_cpu *cpu);
+
+/* Counters of the engine, by name; see hw_stats.def. */
+struct hw_stats {
+#define HW_STAT(name, desc) uint64_t name;
+#include "hw/hw_stats.def"
+#undef HW_STAT
+};
+const struct hw_stats *hw_stats(const struct hw_cpu *cpu);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a logical processor, shared by the files of hw/ (and later jit/).
+ *
+ * Three parts meet here:
+ *   core   (cpu.c run.c tlb.c events.c msr.c cpuid.c dr.c ops.c): executes a guest
+ *          under a vendor-neutral control block and knows no VMCS and no VMCB;
+ *   vmx/svm engines (vmx_*.c svm_*.c): check a VMCS or VMCB at entry, compile
+ *          it into the control block, load guest state into the core, and after
+ *          the exit write state and exit information back in the vendor's form.
+ * The engine calls hw_run() between; the core calls nobody's vendor code.
+ */
+#ifndef ANYKVM_HW_STATE_H
+#define ANYKVM_HW_STATE_H
+
+#include "emul/emulate.h"
+#include "hw/hw.h"
+#include "paging/paging.h"
+
+#define HW_TLB_BITS	11
+#define HW_TLB_SIZE	(1u << HW_TLB_BITS)
+
+/* Second-dimension exits carry enum paging_fault in x86_exception.exit. */
+
+/* How permission bitmaps for MSRs are laid out. */
+enum hw_msrpm_format { HW_MSRPM_NONE /* every access exits */, HW_MSRPM_VMX,
+		       HW_MSRPM_SVM };
+
+/*
+ * The control block: what leaves the guest, in no vendor's terms. Compiled at
+ * entry, constant while the guest runs but for the fields marked (run).
+ */
+struct hw_ctl {
+	/* Bit per enum x86_intercept. For those that depend on an operand (CR, DR,
+	 * MSR, IO, EXCEPTION) the bit says "look at the fields below". */
+	uint64_t intercepts[(X86_NR_INTERCEPTS + 63) / 64];
+	uint32_t exceptions;		/* bit per vector */
+	uint32_t pf_error_mask, pf_error_match;	/* VMX; SVM: mask 0, match 0 */
+	uint16_t cr_read, cr_write;	/* bit per control register: always exits */
+	uint16_t dr_read, dr_write;
+	/* VMX masks and shadows; SVM leaves them 0. A MOV to CR0/CR4 that
+	 * changes (relative to the shadow) a masked bit exits. */
+	uint64_t cr0_mask, cr0_shadow, cr4_mask, cr4_shadow;
+	uint64_t cr3_target[4];
+	uint8_t  cr3_target_count;
+	/* VMX: bits that must be 1/0 in CR0/CR4 while in VMX operation (#GP). */
+	uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+	/* SVM CR0 selective write: exits unless only TS or MP change. */
+	bool     cr0_selective;
+
+	bool     io_all;		/* unconditional I/O exiting */
+	const uint8_t *io_bitmap[2];	/* VMX: A (0-7fff) and B; SVM: [0], 64K+3 bits */
+	enum hw_msrpm_format msrpm_format;
+	const uint8_t *msrpm;		/* 4 KiB (VMX), 8 KiB (SVM) */
+
+	/* Second dimension. format PAGING_NONE: none (shadow paging above us). */
+	enum paging_format tdp_format;
+	uint64_t tdp_root;		/* EPTP or nCR3 */
+	uint32_t tdp_flags;		/* PAGING_* environment for tdp walks */
+	bool     tdp_npt;		/* NPF exits, user-mode rules of NPT */
+	uint16_t asid;			/* VPID or ASID; 0: flush at every entry */
+
+	uint64_t tsc_offset;
+	uint64_t tsc_multiplier;	/* 48.48-like: see tsc_frac; 0: none */
+	uint8_t  tsc_frac;		/* fraction bits: 48 (VMX), 32 (SVM) */
+
+	/* External interrupts of the host always exit (EXTINT). Virtual NMIs: */
+	bool     virtual_nmi;		/* (run) NMI blocking is tracked, see nmi_blocked */
+	/* SVM V_INTR: a virtual interrupt that the processor delivers by itself
+	 * when IF, GIF and V_TPR allow; VINTR intercept exits instead. (run) */
+	bool     v_irq, v_ign_tpr, v_intr_masking;
+	uint8_t  v_intr_vector, v_intr_prio, v_tpr;
+	bool     host_if;		/* SVM without V_INTR_MASKING: guest IF gates host INTR */
+	/* VMX TPR shadow. */
+	bool     tpr_shadow;
+	uint8_t *vapic_page;		/* VTPR at 0x80 */
+	uint8_t  tpr_threshold;
+	/* VMX preemption timer: absolute host TSC, UINT64_MAX: off. (run) */
+	uint64_t preemption_deadline;
+	bool     mtf;			/* monitor trap flag */
+	/* PAUSE loops: count 0: the intercept bit alone decides. */
+	uint32_t pause_count;		/* (run) SVM filter / PLE window */
+	uint32_t ple_gap, ple_window;
+	/* Injected at entry; type 0xff: none. */
+	struct x86_event inject;
+	bool     inject_valid;
+	uint8_t  inject_len;		/* instruction length, software events */
+	bool     entry_to_shutdown;	/* reserved */
+};
+
+/* An exit as the core reports it. */
+struct hw_exit {
+	enum x86_intercept id;
+	/* By id: EXCEPTION: in @exc. CR: number | 0x100 for reads, @gpr. IO: port.
+	 * MSR: index. DR: number | 0x100 for reads. TASK_SWITCH: selector |
+	 * reason << 16 (enum x86_task_switch) | has_error_code << 20.
+	 * INVLPG...: linear address. SWINT: vector. LMSW: source operand. */
+	uint64_t arg;
+	uint64_t val;		/* value to be written; error code of a task switch */
+	uint8_t  gpr;		/* CR/DR: which register */
+	struct x86_exception exc; /* EXCEPTION, TDP_FAULT, TDP_MISCONFIG */
+	uint8_t  exc_type;	/* enum x86_event_type of an EXCEPTION exit */
+	bool     mem_operand;	/* LMSW, SGDT...: @la is a memory operand */
+	uint64_t la;		/* linear address where one is reported */
+	bool     la_valid;
+	uint64_t ea;		/* effective address (INS/OUTS/INVEPT operands) */
+	/* I/O */
+	uint8_t  io_size;
+	bool     io_in, io_string, io_rep;
+	/* The instruction: length, and whether it caused this exit. */
+	bool     by_insn;
+	uint64_t next_rip;	/* rip after it */
+	/* Delivery of this event through the IDT met the exit. */
+	bool     vectoring;
+	struct x86_event vectoring_event;
+	bool     nmi_unblocked_by_iret;
+};
+
+/* cpu->request: why the run loop must look up. Set by any thread. */
+#define HW_REQ_KICK	BIT(0)	/* hw_kick() */
+/* Set by the processor itself. */
+#define HW_REQ_EVENT	BIT(1)	/* IF, shadow, windows, TF, V_INTR: reconsider */
+#define HW_REQ_EXIT	BIT(2)	/* cpu->exit is filled: leave */
+#define HW_REQ_TIMER	BIT(3)	/* preemption timer armed: compare the TSC */
+
+/* A decoded instruction that has been seen at a host address. */
+#define HW_ICACHE_BITS	14
+struct hw_icache_entry {
+	uintptr_t host;		/* address of the first byte; 0: empty */
+	x86_exec_fn exec;
+	struct x86_insn insn;
+};
+
+struct hw_msrs {
+	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, xss;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint64_t pat, debugctl, spec_ctrl, tsc_adjust, hsave_pa, vm_cr;
+	uint64_t feature_control, misc_enable, apic_base;
+	uint64_t perf_global_ctrl, bndcfgs;
+};
+
+struct hw_vmx {			/* VMX operation: vmx_*.c own it */
+	bool on;
+	hpa_t vmxon_region;
+	void *current;		/* struct vmcs *, NULL: none */
+};
+
+struct hw_svm {			/* svm_*.c own it */
+	bool gif;
+	hpa_t vmcb;
+};
+
+struct hw_cpu {
+	struct x86_emulate_ctxt c;	/* first: the registers themselves */
+	uint32_t request;		/* HW_REQ_*, atomic */
+	uint32_t activity;		/* enum hw_activity */
+
+	uint64_t dr[4], dr6, dr7;
+	struct hw_msrs msr;
+	uint64_t pdptr[4];		/* PAE paging */
+	uint32_t pkru;
+	uint64_t tsc_base;		/* host TSC at which this processor's was 0 */
+
+	uint8_t  shadow;		/* X86_SHADOW_* over the next instruction */
+	bool     nmi_blocked;
+	bool     pending_nmi;		/* NMI waiting (injected by hardware) */
+	uint64_t pending_db;		/* pending debug exceptions (DR6 bits, BIT(12)) */
+	uint64_t rf_rip;
+
+	bool     in_guest;
+	struct hw_ctl ctl;
+	struct hw_exit exit;
+	bool     host_error;
+	hva_t    host_error_at;
+
+	/* TLB: see tlb.c */
+	struct x86_tlb_entry *tlb;	/* HW_TLB_SIZE */
+	uint64_t tlb_epoch;
+	void    *tlb_priv;		/* tlb.c's own */
+
+	/* Fetch: the page rip is in. */
+	uint64_t fetch_page;		/* linear page | key, or X86_TLB_NONE */
+	uintptr_t fetch_addend;
+	struct hw_icache_entry *icache;	/* 1 << HW_ICACHE_BITS */
+	const struct x86_insn *last_insn;
+
+	bool     fpu_loaded;
+	uint64_t features[4];
+	struct hw_config cfg;
+	struct hw_vmx vmx;
+	struct hw_svm svm;
+	struct hw_stats stats;
+};
+
+enum hw_activity { HW_ACTIVE, HW_HLT, HW_SHUTDOWN, HW_WAIT_SIPI };
+
+/* --- core, called by the engines --------------------------------------------- */
+
+/*
+ * Runs the guest that has been loaded until an exit: cpu->exit tells which. The
+ * caller has set ctl, registers (cpu->c, then emul_update_mode()), shadow,
+ * nmi_blocked, pending_db, activity; the core leaves them current.
+ */
+void hw_run(struct hw_cpu *cpu);
+
+/* Flush: everything; what one ASID/VPID tagged; linear addresses of one page.
+ * @globals: global pages too. */
+void hw_tlb_flush_all(struct hw_cpu *cpu);
+void hw_tlb_flush_asid(struct hw_cpu *cpu, uint16_t asid, bool globals);
+void hw_tlb_flush_page(struct hw_cpu *cpu, uint64_t la);
+/* The context (CPL, AC, CR3, asid, two-dimensional root) may have changed. */
+void hw_tlb_context(struct hw_cpu *cpu);
+
+/* Loads PDPTEs from CR3 when PAE paging is on. False: reserved bits (#GP). */
+bool hw_load_pdptrs(struct hw_cpu *cpu, uint64_t cr3);
+
+static inline bool hw_ctl_has(const struct hw_ctl *ctl, enum x86_intercept id)
+{
+	return ctl->intercepts[id / 64] >> (id % 64) & 1;
+}
+
+static inline void hw_ctl_set(struct hw_ctl *ctl, enum x86_intercept id)
+{
+	ctl->intercepts[id / 64] |= BIT_ULL(id % 64);
+}
+
+static inline void hw_set_request(struct hw_cpu *cpu, uint32_t bits)
+{
+	__atomic_or_fetch(&cpu->request, bits, __ATOMIC_SEQ_CST);
+}
+
+/* Silicon-wide MSR semantics for guests that are not intercepted, and for
+ * MSR-load areas. 0 or -EINVAL (#GP). */
+int hw_guest_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *val);
+int hw_guest_wrmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t val);
+
+/* The VMX capability MSRs and AMD's SVM ones (vmx_caps.c, svm_caps.c). */
+int hw_vmx_capability(uint32_t msr, uint64_t *val);
+
+#endif
