@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The VMCS: field encodings, bits of the controls, formats of the fields that
+ * carry events and exit information. Facts without state; names as in Linux's
+ * headers. SDM Vol. 3C, "Virtual Machine Control Structures".
+ */
+#ifndef ANYKVM_X86_VMCS_H
+#define ANYKVM_X86_VMCS_H
+
+#include "base/types.h"
+
+/* GUEST_RIP = 0x681e, ...; for the 64-bit ones also IO_BITMAP_A_HIGH, ... */
+#define VMCS_ENC_16(enc, name)	name = enc,
+#define VMCS_ENC_32(enc, name)	name = enc,
+#define VMCS_ENC_N(enc, name)	name = enc,
+#define VMCS_ENC_64(enc, name)	name = enc, name##_HIGH = (enc) + 1,
+enum vmcs_field {
+#define VMCS_FIELD(enc, name, width, type) VMCS_ENC_##width(enc, name)
+#include "x86/vmcs.def"
+#undef VMCS_FIELD
+};
+
+/* Parts of an encoding. */
+#define VMCS_FIELD_HIGH		BIT(0)
+#define VMCS_FIELD_INDEX	GENMASK_ULL(9, 1)
+#define VMCS_FIELD_TYPE		GENMASK_ULL(11, 10)
+#define VMCS_FIELD_WIDTH	GENMASK_ULL(14, 13)
+
+enum vmcs_field_type { VMCS_CONTROL, VMCS_READONLY, VMCS_GUEST, VMCS_HOST };
+enum vmcs_field_width { VMCS_W16, VMCS_W64, VMCS_W32, VMCS_WN };
+
+/* "GUEST_RIP", or NULL where there is no such field. */
+const char *vmcs_field_name(uint32_t encoding);
+
+/* --- pin-based VM-execution controls ----------------------------------------- */
+#define PIN_BASED_EXT_INTR_MASK		BIT(0)
+#define PIN_BASED_NMI_EXITING		BIT(3)
+#define PIN_BASED_VIRTUAL_NMIS		BIT(5)
+#define PIN_BASED_VMX_PREEMPTION_TIMER	BIT(6)
+#define PIN_BASED_POSTED_INTR		BIT(7)
+#define PIN_BASED_ALWAYSON		0x16u	/* default1 class */
+
+/* --- primary processor-based VM-execution controls ----------------------------- */
+#define CPU_BASED_INTR_WINDOW_EXITING	BIT(2)
+#define CPU_BASED_USE_TSC_OFFSETTING	BIT(3)
+#define CPU_BASED_HLT_EXITING		BIT(7)
+#define CPU_BASED_INVLPG_EXITING	BIT(9)
+#define CPU_BASED_MWAIT_EXITING		BIT(10)
+#define CPU_BASED_RDPMC_EXITING		BIT(11)
+#define CPU_BASED_RDTSC_EXITING		BIT(12)
+#define CPU_BASED_CR3_LOAD_EXITING	BIT(15)
+#define CPU_BASED_CR3_STORE_EXITING	BIT(16)
+#define CPU_BASED_ACTIVATE_TERTIARY_CONTROLS BIT(17)
+#define CPU_BASED_CR8_LOAD_EXITING	BIT(19)
+#define CPU_BASED_CR8_STORE_EXITING	BIT(20)
+#define CPU_BASED_TPR_SHADOW		BIT(21)
+#define CPU_BASED_NMI_WINDOW_EXITING	BIT(22)
+#define CPU_BASED_MOV_DR_EXITING	BIT(23)
+#define CPU_BASED_UNCOND_IO_EXITING	BIT(24)
+#define CPU_BASED_USE_IO_BITMAPS	BIT(25)
+#define CPU_BASED_MONITOR_TRAP_FLAG	BIT(27)
+#define CPU_BASED_USE_MSR_BITMAPS	BIT(28)
+#define CPU_BASED_MONITOR_EXITING	BIT(29)
+#define CPU_BASED_PAUSE_EXITING		BIT(30)
+#define CPU_BASED_ACTIVATE_SECONDARY_CONTROLS BIT(31)
+/* Default1 class; TRUE controls let bits 15 and 16 be 0. */
+#define CPU_BASED_ALWAYSON		0x0401e172u
+#define CPU_BASED_TRUE_ALWAYSON		0x04006172u
+
+/* --- secondary processor-based VM-execution controls ---------------------------- */
+#define SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES	BIT(0)
+#define SECONDARY_EXEC_ENABLE_EPT		BIT(1)
+#define SECONDARY_EXEC_DESC			BIT(2)
+#define SECONDARY_EXEC_ENABLE_RDTSCP		BIT(3)
+#define SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE	BIT(4)
+#define SECONDARY_EXEC_ENABLE_VPID		BIT(5)
+#define SECONDARY_EXEC_WBINVD_EXITING		BIT(6)
+#define SECONDARY_EXEC_UNRESTRICTED_GUEST	BIT(7)
+#define SECONDARY_EXEC_APIC_REGISTER_VIRT	BIT(8)
+#define SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY	BIT(9)
+#define SECONDARY_EXEC_PAUSE_LOOP_EXITING	BIT(10)
+#define SECONDARY_EXEC_RDRAND_EXITING		BIT(11)
+#define SECONDARY_EXEC_ENABLE_INVPCID		BIT(12)
+#define SECONDARY_EXEC_ENABLE_VMFUNC		BIT(13)
+#define SECONDARY_EXEC_SHADOW_VMCS		BIT(14)
+#define SECONDARY_EXEC_ENCLS_EXITING		BIT(15)
+#define SECONDARY_EXEC_RDSEED_EXITING		BIT(16)
+#define SECONDARY_EXEC_ENABLE_PML		BIT(17)
+#define SECONDARY_EXEC_EPT_VIOLATION_VE		BIT(18)
+#define SECONDARY_EXEC_PT_CONCEAL_VMX		BIT(19)
+#define SECONDARY_EXEC_ENABLE_XSAVES		BIT(20)
+#define SECONDARY_EXEC_MODE_BASED_EPT_EXEC	BIT(22)
+#define SECONDARY_EXEC_PT_USE_GPA		BIT(24)
+#define SECONDARY_EXEC_TSC_SCALING		BIT(25)
+#define SECONDARY_EXEC_ENABLE_USR_WAIT_PAUSE	BIT(26)
+#define SECONDARY_EXEC_ENABLE_PCONFIG		BIT(27)
+#define SECONDARY_EXEC_BUS_LOCK_DETECTION	BIT(30)
+#define SECONDARY_EXEC_NOTIFY_VM_EXITING	BIT(31)
+
+/* --- VM-exit controls ----------------------------------------------------------- */
+#define VM_EXIT_SAVE_DEBUG_CONTROLS		BIT(2)
+#define VM_EXIT_HOST_ADDR_SPACE_SIZE		BIT(9)
+#define VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL	BIT(12)
+#define VM_EXIT_ACK_INTR_ON_EXIT		BIT(15)
+#define VM_EXIT_SAVE_IA32_PAT			BIT(18)
+#define VM_EXIT_LOAD_IA32_PAT			BIT(19)
+#define VM_EXIT_SAVE_IA32_EFER			BIT(20)
+#define VM_EXIT_LOAD_IA32_EFER			BIT(21)
+#define VM_EXIT_SAVE_VMX_PREEMPTION_TIMER	BIT(22)
+#define VM_EXIT_CLEAR_BNDCFGS			BIT(23)
+#define VM_EXIT_PT_CONCEAL_PIP			BIT(24)
+#define VM_EXIT_CLEAR_IA32_RTIT_CTL		BIT(25)
+#define VM_EXIT_LOAD_CET_STATE			BIT(28)
+#define VM_EXIT_ACTIVATE_SECONDARY_CONTROLS	BIT(31)
+#define VM_EXIT_ALWAYSON			0x00036dffu
+#define VM_EXIT_TRUE_ALWAYSON			0x00036dfbu
+
+/* --- VM-entry controls ---------------------------------------------------------- */
+#define VM_ENTRY_LOAD_DEBUG_CONTROLS		BIT(2)
+#define VM_ENTRY_IA32E_MODE			BIT(9)
+#define VM_ENTRY_SMM				BIT(10)
+#define VM_ENTRY_DEACT_DUAL_MONITOR		BIT(11)
+#define VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL	BIT(13)
+#define VM_ENTRY_LOAD_IA32_PAT			BIT(14)
+#define VM_ENTRY_LOAD_IA32_EFER			BIT(15)
+#define VM_ENTRY_LOAD_BNDCFGS			BIT(16)
+#define VM_ENTRY_PT_CONCEAL_PIP			BIT(17)
+#define VM_ENTRY_LOAD_IA32_RTIT_CTL		BIT(18)
+#define VM_ENTRY_LOAD_CET_STATE			BIT(20)
+#define VM_ENTRY_ALWAYSON			0x000011ffu
+#define VM_ENTRY_TRUE_ALWAYSON			0x000011fbu
+
+/* --- events: entry and exit interruption information, IDT-vectoring information - */
+#define INTR_INFO_VECTOR_MASK		0x000000ffu
+#define INTR_INFO_INTR_TYPE_MASK	0x00000700u
+#define INTR_INFO_DELIVER_CODE_MASK	0x00000800u
+#define INTR_INFO_UNBLOCK_NMI		0x00001000u	/* exit information only */
+#define INTR_INFO_VALID_MASK		0x80000000u
+#define INTR_INFO_RESVD_BITS_MASK	0x7ffff000u	/* entry */
+#define VECTORING_INFO_VECTOR_MASK	INTR_INFO_VECTOR_MASK
+#define VECTORING_INFO_TYPE_MASK	INTR_INFO_INTR_TYPE_MASK
+#define VECTORING_INFO_DELIVER_CODE_MASK INTR_INFO_DELIVER_CODE_MASK
+#define VECTORING_INFO_VALID_MASK	INTR_INFO_VALID_MASK
+#define INTR_TYPE_EXT_INTR		(0u << 8)
+#define INTR_TYPE_RESERVED		(1u << 8)
+#define INTR_TYPE_NMI_INTR		(2u << 8)
+#define INTR_TYPE_HARD_EXCEPTION	(3u << 8)
+#define INTR_TYPE_SOFT_INTR		(4u << 8)	/* INT n */
+#define INTR_TYPE_PRIV_SW_EXCEPTION	(5u << 8)	/* ICEBP */
+#define INTR_TYPE_SOFT_EXCEPTION	(6u << 8)	/* INT3, INTO */
+#define INTR_TYPE_OTHER_EVENT		(7u << 8)
+
+/* --- guest non-register state --------------------------------------------------- */
+#define GUEST_INTR_STATE_STI		BIT(0)
+#define GUEST_INTR_STATE_MOV_SS		BIT(1)
+#define GUEST_INTR_STATE_SMI		BIT(2)
+#define GUEST_INTR_STATE_NMI		BIT(3)
+#define GUEST_INTR_STATE_ENCLAVE_INTR	BIT(4)
+
+#define GUEST_ACTIVITY_ACTIVE		0
+#define GUEST_ACTIVITY_HLT		1
+#define GUEST_ACTIVITY_SHUTDOWN		2
+#define GUEST_ACTIVITY_WAIT_SIPI	3
+
+/* Pending debug exceptions. */
+#define PENDING_DBG_B			GENMASK_ULL(3, 0)
+#define PENDING_DBG_BLD			BIT_ULL(11)
+#define PENDING_DBG_ENABLED_BP		BIT_ULL(12)
+#define PENDING_DBG_BS			BIT_ULL(14)
+#define PENDING_DBG_RTM			BIT_ULL(16)
+
+/* Access rights of a segment: see X86_AR_* in regs.h; reserved bits: */
+#define VMX_AR_RESERVED			0xfffe0f00u
+
+/* --- exit reason ------------------------------------------------------------------ */
+#define VMX_EXIT_REASONS_FAILED_VMENTRY	BIT(31)
+#define VMX_EXIT_BASIC_MASK		0xffffu
+
+enum vmx_exit_reason {
+#define VMX_EXIT(nr, name) EXIT_REASON_##name = nr,
+#include "x86/vmx_exit.def"
+#undef VMX_EXIT
+};
+
+/* "EPT_VIOLATION" for the basic exit reason, or NULL. */
+const char *vmx_exit_name(uint32_t reason);
+
+/* --- exit qualifications ---------------------------------------------------------- */
+/* Control-register accesses. */
+#define CONTROL_REG_ACCESS_NUM		0x7ull
+#define CONTROL_REG_ACCESS_TYPE		0x30ull	/* 0 to, 1 from, 2 CLTS, 3 LMSW */
+#define CONTROL_REG_ACCESS_LMSW_MEM	BIT_ULL(6)
+#define CONTROL_REG_ACCESS_REG		0xf00ull
+#define LMSW_SOURCE_DATA		0xffff0000ull
+/* MOV DR. */
+#define DEBUG_REG_ACCESS_NUM		0x7ull
+#define DEBUG_REG_ACCESS_TYPE		BIT_ULL(4)	/* 1: MOV from DR */
+#define DEBUG_REG_ACCESS_REG		0xf00ull
+/* I/O instructions. */
+#define VMX_IO_SIZE			0x7ull	/* bytes - 1 */
+#define VMX_IO_IN			BIT_ULL(3)
+#define VMX_IO_STRING			BIT_ULL(4)
+#define VMX_IO_REP			BIT_ULL(5)
+#define VMX_IO_IMM			BIT_ULL(6)
+#define VMX_IO_PORT			0xffff0000ull
+/* Task switches. */
+#define VMX_TASK_SELECTOR		0xffffull
+#define VMX_TASK_REASON			0xc0000000ull	/* CALL, IRET, JMP, gate */
+/* EPT violations. */
+#define EPT_VIOLATION_ACC_READ		BIT_ULL(0)
+#define EPT_VIOLATION_ACC_WRITE		BIT_ULL(1)
+#define EPT_VIOLATION_ACC_INSTR		BIT_ULL(2)
+#define EPT_VIOLATION_PROT_READ		BIT_ULL(3)
+#define EPT_VIOLATION_PROT_WRITE	BIT_ULL(4)
+#define EPT_VIOLATION_PROT_EXEC		BIT_ULL(5)
+#define EPT_VIOLATION_PROT_USER_EXEC	BIT_ULL(6)
+#define EPT_VIOLATION_GVA_IS_VALID	BIT_ULL(7)
+#define EPT_VIOLATION_GVA_TRANSLATED	BIT_ULL(8)	/* 0: a paging structure */
+#define EPT_VIOLATION_NMI_UNBLOCKING	BIT_ULL(12)
+/* VM-entry failures, invalid guest state. */
+#define ENTRY_FAIL_DEFAULT		0
+#define ENTRY_FAIL_PDPTE		2
+#define ENTRY_FAIL_NMI			3
+#define ENTRY_FAIL_VMCS_LINK_PTR	4
+
+/* --- VM-exit instruction information ------------------------------------------------ */
+/* SDM Vol. 3C, "VM-Exit Instruction-Information Field". */
+#define VMX_II_SCALE			GENMASK_ULL(1, 0)
+#define VMX_II_REG1			GENMASK_ULL(6, 3)
+#define VMX_II_ADDR_SIZE		GENMASK_ULL(9, 7)	/* 0: 16, 1: 32, 2: 64 bits */
+#define VMX_II_IS_REG			BIT_ULL(10)	/* not for INS/OUTS, LGDT.. */
+#define VMX_II_OPSIZE			GENMASK_ULL(12, 11)	/* RDRAND; LGDT: bit 11 */
+#define VMX_II_SEG			GENMASK_ULL(17, 15)
+#define VMX_II_INDEX			GENMASK_ULL(21, 18)
+#define VMX_II_NO_INDEX			BIT_ULL(22)
+#define VMX_II_BASE			GENMASK_ULL(26, 23)
+#define VMX_II_NO_BASE			BIT_ULL(27)
+#define VMX_II_REG2			GENMASK_ULL(31, 28)
+#define VMX_II_IDENTITY			GENMASK_ULL(29, 28)	/* LGDT.. / LLDT.. */
+
+/* --- VM-instruction errors ---------------------------------------------------------- */
+/* SDM Vol. 3D, "VM-Instruction Error Numbers". */
+enum vm_instruction_error {
+	VMXERR_VMCALL_IN_VMX_ROOT_OPERATION = 1,
+	VMXERR_VMCLEAR_INVALID_ADDRESS = 2,
+	VMXERR_VMCLEAR_VMXON_POINTER = 3,
+	VMXERR_VMLAUNCH_NONCLEAR_VMCS = 4,
+	VMXERR_VMRESUME_NONLAUNCHED_VMCS = 5,
+	VMXERR_VMRESUME_AFTER_VMXOFF = 6,
+	VMXERR_ENTRY_INVALID_CONTROL_FIELD = 7,
+	VMXERR_ENTRY_INVALID_HOST_STATE_FIELD = 8,
+	VMXERR_VMPTRLD_INVALID_ADDRESS = 9,
+	VMXERR_VMPTRLD_VMXON_POINTER = 10,
+	VMXERR_VMPTRLD_INCORRECT_VMCS_REVISION_ID = 11,
+	VMXERR_UNSUPPORTED_VMCS_COMPONENT = 12,
+	VMXERR_VMWRITE_READ_ONLY_VMCS_COMPONENT = 13,
+	VMXERR_VMXON_IN_VMX_ROOT_OPERATION = 15,
+	VMXERR_ENTRY_INVALID_EXECUTIVE_VMCS_POINTER = 16,
+	VMXERR_ENTRY_NONLAUNCHED_EXECUTIVE_VMCS = 17,
+	VMXERR_ENTRY_EXECUTIVE_VMCS_POINTER_NOT_VMXON_POINTER = 18,
+	VMXERR_VMCALL_NONCLEAR_VMCS = 19,
+	VMXERR_VMCALL_INVALID_VM_EXIT_CONTROL_FIELDS = 20,
+	VMXERR_VMCALL_INCORRECT_MSEG_REVISION_ID = 22,
+	VMXERR_VMXOFF_UNDER_DUAL_MONITOR_TREATMENT_OF_SMIS_AND_SMM = 23,
+	VMXERR_VMCALL_INVALID_SMM_MONITOR_FEATURES = 24,
+	VMXERR_ENTRY_INVALID_VM_EXECUTION_CONTROL_FIELDS_IN_EXECUTIVE_VMCS = 25,
+	VMXERR_ENTRY_EVENTS_BLOCKED_BY_MOV_SS = 26,
+	VMXERR_INVALID_OPERAND_TO_INVEPT_INVVPID = 28,
+};
+
+/* --- EPTP, EPT entries, INVEPT/INVVPID types ------------------------------------------ */
+#define VMX_EPTP_MT_MASK	0x7ull
+#define VMX_EPTP_MT_UC		0x0ull
+#define VMX_EPTP_MT_WB		0x6ull
+#define VMX_EPTP_PWL_MASK	0x38ull
+#define VMX_EPTP_PWL_4		0x18ull
+#define VMX_EPTP_PWL_5		0x20ull
+#define VMX_EPTP_AD_ENABLE_BIT	BIT_ULL(6)
+
+#define VMX_EPT_READABLE_MASK	BIT_ULL(0)
+#define VMX_EPT_WRITABLE_MASK	BIT_ULL(1)
+#define VMX_EPT_EXECUTABLE_MASK	BIT_ULL(2)
+#define VMX_EPT_RWX_MASK	0x7ull
+#define VMX_EPT_MT_MASK		0x38ull
+#define VMX_EPT_MT_EPTE_SHIFT	3
+#define VMX_EPT_IPAT_BIT	BIT_ULL(6)
+#define VMX_EPT_PAGE_SIZE	BIT_ULL(7)
+#define VMX_EPT_ACCESS_BIT	BIT_ULL(8)
+#define VMX_EPT_DIRTY_BIT	BIT_ULL(9)
+#define VMX_EPT_USER_EXECUTABLE_MASK BIT_ULL(10)
+#define VMX_EPT_SUPPRESS_VE_BIT	BIT_ULL(63)
+
+#define VMX_EPT_EXTENT_CONTEXT	1
+#define VMX_EPT_EXTENT_GLOBAL	2
+#define VMX_VPID_EXTENT_INDIVIDUAL_ADDR		0
+#define VMX_VPID_EXTENT_SINGLE_CONTEXT		1
+#define VMX_VPID_EXTENT_ALL_CONTEXT		2
+#define VMX_VPID_EXTENT_SINGLE_NON_GLOBAL	3
+
+/* IA32_VMX_EPT_VPID_CAP. */
+#define VMX_EPT_EXECUTE_ONLY_BIT	BIT_ULL(0)
+#define VMX_EPT_PAGE_WALK_4_BIT		BIT_ULL(6)
+#define VMX_EPT_PAGE_WALK_5_BIT		BIT_ULL(7)
+#define VMX_EPTP_UC_BIT			BIT_ULL(8)
+#define VMX_EPTP_WB_BIT			BIT_ULL(14)
+#define VMX_EPT_2MB_PAGE_BIT		BIT_ULL(16)
+#define VMX_EPT_1GB_PAGE_BIT		BIT_ULL(17)
+#define VMX_EPT_INVEPT_BIT		BIT_ULL(20)
+#define VMX_EPT_AD_BIT			BIT_ULL(21)
+#define VMX_EPT_EXTENT_CONTEXT_BIT	BIT_ULL(25)
+#define VMX_EPT_EXTENT_GLOBAL_BIT	BIT_ULL(26)
+#define VMX_VPID_INVVPID_BIT		BIT_ULL(32)
+#define VMX_VPID_EXTENT_INDIVIDUAL_ADDR_BIT	BIT_ULL(40)
+#define VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT	BIT_ULL(41)
+#define VMX_VPID_EXTENT_GLOBAL_CONTEXT_BIT	BIT_ULL(42)
+#define VMX_VPID_EXTENT_SINGLE_NON_GLOBAL_BIT	BIT_ULL(43)
+
+/* IA32_VMX_BASIC. */
+#define VMX_BASIC_REVISION		GENMASK_ULL(30, 0)
+#define VMX_BASIC_VMCS_SIZE		GENMASK_ULL(44, 32)
+#define VMX_BASIC_32BIT_PHYS_ADDR_ONLY	BIT_ULL(48)
+#define VMX_BASIC_DUAL_MONITOR		BIT_ULL(49)
+#define VMX_BASIC_MEM_TYPE		GENMASK_ULL(53, 50)
+#define VMX_BASIC_INOUT			BIT_ULL(54)
+#define VMX_BASIC_TRUE_CTLS		BIT_ULL(55)
+#define VMX_BASIC_NO_HW_ERROR_CODE_CC	BIT_ULL(56)
+
+/* IA32_VMX_MISC. */
+#define VMX_MISC_PREEMPTION_TIMER_RATE	0x1full
+#define VMX_MISC_SAVE_EFER_LMA		BIT_ULL(5)
+#define VMX_MISC_ACTIVITY_HLT		BIT_ULL(6)
+#define VMX_MISC_ACTIVITY_SHUTDOWN	BIT_ULL(7)
+#define VMX_MISC_ACTIVITY_WAIT_SIPI	BIT_ULL(8)
+#define VMX_MISC_CR3_TARGETS		GENMASK_ULL(24, 16)
+#define VMX_MISC_MSR_LIST		GENMASK_ULL(27, 25)	/* 512 * (n + 1) */
+#define VMX_MISC_VMWRITE_SHADOW_RO_FIELDS BIT_ULL(29)
+#define VMX_MISC_ZERO_LEN_INS		BIT_ULL(30)
+
+/* An entry of the MSR-load and MSR-store areas. */
+struct vmx_msr_entry {
+	uint32_t index;
+	uint32_t reserved;
+	uint64_t value;
+} __attribute__((aligned(16)));
+
+#endif
