@@ -191,8 +191,11 @@ struct x86_emulate_ctxt {
 	const struct x86_insn *insn;
 	uint64_t next_rip;
 	struct x86_operand dst, src, src2;
+	uint8_t  wb;		/* operands that will be written: emul.h */
 	struct x86_exception exception;
-	uint8_t  shadow;	/* [OUT] X86_SHADOW_* */
+	/* [OUT] X86_SHADOW_*: set by the instruction that opens one, never
+	 * cleared here; an owner clears it when it has taken note. */
+	uint8_t  shadow;
 	/* [IN] iterations of a REP to do at most in one call; 0: no limit.
 	 * When a REP is not finished rip stays, and CONTINUE is returned. */
 	uint32_t rep_limit;

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table from enum x86_op to its handler, made from handlers.def.
+ *
+ * Every handler is a weak reference here: one that no file of this folder
+ * defines is NULL, x86_op_implemented() says so and the driver answers
+ * X86EMUL_UNHANDLEABLE. The folder is linked as one object (prelink in
+ * meson.build), so that a weak reference finds what is there.
+ */
+#include "emul/emul.h"
+
+/* clang-format off */
+#define HANDLER(op, fn, how) \
+	int fn(struct x86_emulate_ctxt *c) __attribute__((weak));
+#include "emul/handlers.def"
+#undef HANDLER
+
+const struct emul_handler emul_handlers[X86_NR_OPS] = {
+#define HANDLER(op, fn, how) [X86_OP_##op] = { fn, how },
+#include "emul/handlers.def"
+#undef HANDLER
+};
+
+enum {
+#define HANDLER(op, fn, how) LINE_##op,
+#include "emul/handlers.def"
+#undef HANDLER
+	NR_LINES
+};
+/* clang-format on */
+
+_Static_assert((int)NR_LINES == (int)X86_NR_OPS, "handlers.def: one line per op");
+
+bool x86_op_implemented(enum x86_op op)
+{
+	return (unsigned)op < X86_NR_OPS && emul_handlers[op].fn;
+}
