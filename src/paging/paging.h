@@ -89,7 +89,10 @@ struct paging_result {
 	uint64_t pa;		/* of the byte asked for */
 	uint64_t page_mask;	/* bytes in the page - 1: 0xfff, 0x1fffff, ... */
 	uint8_t  prot;		/* PAGING_READ|WRITE|EXEC|USER that all levels grant
-				 * (before WP/SMEP/SMAP/PK are applied) */
+				 * (before WP/SMEP/SMAP/PK are applied). EPT:
+				 * EXEC is for supervisor-mode linear addresses,
+				 * USER means "executable at user-mode ones" and
+				 * equals EXEC without PAGING_MBEC */
 	bool     dirty;		/* leaf's dirty bit after the walk (true: no A/D) */
 	bool     global;
 	uint8_t  level;		/* leaf: 1 = 4K, 2 = 2M/4M, 3 = 1G */
@@ -103,8 +106,14 @@ struct paging_result {
 /*
  * Walks @va with rights @access (PAGING_READ/WRITE/EXEC/USER).
  *
- * @r	[OUT] valid on PAGING_OK; on PAGING_FAULT level and pte_pa tell where
- * @e	[OUT] on failure; for non-EPT formats a complete #PF
+ * @r	[OUT] valid on PAGING_OK; on PAGING_FAULT and PAGING_MISCONFIG level and
+ *	pte_pa tell where (pte_pa 0: a PDPTE register)
+ * @e	[OUT] on failure; for non-EPT formats a complete #PF, for EPT ones
+ *	nested, gpa and exit are set, error_code on a violation only
+ *
+ * Accessed and dirty bits are set only if the access is allowed. @va is taken
+ * modulo what the format translates; canonical addresses are the caller's check.
+ * maxphyaddr counts as at least 32 and at most 52.
  */
 enum paging_fault paging_walk(const struct paging_walk *w, uint64_t va,
 			      unsigned access, struct paging_result *r,
