@@ -40,7 +40,7 @@ static const struct name vmcs_field_names[] = {
 #define NAME_32(enc, name) { enc, #name },
 #define NAME_N(enc, name) { enc, #name },
 #define NAME_64(enc, name) { enc, #name }, { (enc) + 1, #name "_HIGH" },
-#define VMCS_FIELD(enc, name, width, type) NAME_##width(enc, name)
+#define VMCS_FIELD(enc, name, width, type, feature) NAME_##width(enc, name)
 #include "x86/vmcs.def"
 #undef VMCS_FIELD
 };
@@ -50,7 +50,7 @@ static const struct name vmcs_field_names[] = {
 #define WIDTH_32 VMCS_W32
 #define WIDTH_64 VMCS_W64
 #define WIDTH_N VMCS_WN
-#define VMCS_FIELD(enc, name, width, type)				\
+#define VMCS_FIELD(enc, name, width, type, feature)			\
 	_Static_assert(FIELD_GET(VMCS_FIELD_WIDTH, enc) == WIDTH_##width && \
 		       FIELD_GET(VMCS_FIELD_TYPE, enc) == VMCS_##type,	\
 		       "vmcs.def: " #name);

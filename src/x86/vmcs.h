@@ -15,7 +15,7 @@
 #define VMCS_ENC_N(enc, name)	name = enc,
 #define VMCS_ENC_64(enc, name)	name = enc, name##_HIGH = (enc) + 1,
 enum vmcs_field {
-#define VMCS_FIELD(enc, name, width, type) VMCS_ENC_##width(enc, name)
+#define VMCS_FIELD(enc, name, width, type, feature) VMCS_ENC_##width(enc, name)
 #include "x86/vmcs.def"
 #undef VMCS_FIELD
 };
