@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A binary heap of armed timers, one thread that sleeps until the first.
+ *
+ * Every field of the service and of the timers in it is protected by one
+ * mutex; a timer's slot is its place in the heap, so cancelling needs no
+ * search. The thread takes the due timer out, drops the mutex, runs the
+ * callback and takes the mutex again: callbacks may do what they like with
+ * timers, and only a cancel from another thread waits for them.
+ *
+ * While its callback runs the timer's memory stays with its owner: "running"
+ * in the service, not in the timer alone, says so, and nothing of the timer is
+ * touched after the callback unless it is still the running one. A callback
+ * may therefore free its own timer after cancelling it.
+ *
+ * The thread blocks all signals that a client may have handlers for, and asks
+ * for the smallest timer slack: the default of 50 us would be the guest's
+ * timer jitter.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "base/timer.h"
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;		/* an earlier first deadline */
+	pthread_cond_t idle;		/* a callback returned */
+	struct hrtimer **heap;
+	int count, cap;
+	struct hrtimer *running;
+	unsigned waiters;		/* cancels that wait for it */
+	bool started, prepared;
+	pthread_t thread;
+} svc = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+uint64_t ktime_get_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static void heap_put(struct hrtimer *t, int slot)
+{
+	svc.heap[slot] = t;
+	WRITE_ONCE(t->slot, slot);
+}
+
+/* Moves @t from @slot towards the root, then towards the leaves. */
+static void heap_settle(struct hrtimer *t, int slot)
+{
+	while (slot > 0 && svc.heap[(slot - 1) / 2]->deadline > t->deadline) {
+		heap_put(svc.heap[(slot - 1) / 2], slot);
+		slot = (slot - 1) / 2;
+	}
+	for (int kid = 2 * slot + 1; kid < svc.count; kid = 2 * slot + 1) {
+		if (kid + 1 < svc.count &&
+		    svc.heap[kid + 1]->deadline < svc.heap[kid]->deadline)
+			kid++;
+		if (svc.heap[kid]->deadline >= t->deadline)
+			break;
+		heap_put(svc.heap[kid], slot);
+		slot = kid;
+	}
+	heap_put(t, slot);
+}
+
+static bool heap_del(struct hrtimer *t)
+{
+	int slot = t->slot;
+
+	if (slot < 0)
+		return false;
+	WRITE_ONCE(t->slot, -1);
+	svc.count--;
+	if (slot != svc.count)
+		heap_settle(svc.heap[svc.count], slot);
+	return true;
+}
+
+static int heap_reserve(void)
+{
+	struct hrtimer **heap;
+	int cap = MAX(64, svc.cap * 2);
+
+	if (svc.count < svc.cap)
+		return 0;
+	heap = realloc(svc.heap, cap * sizeof(*heap));
+	if (!heap)
+		return -ENOMEM;
+	svc.heap = heap;
+	svc.cap = cap;
+	return 0;
+}
+
+static void run_first(void)
+{
+	struct hrtimer *t = svc.heap[0];
+
+	heap_del(t);
+	svc.running = t;
+	t->running = true;
+	pthread_mutex_unlock(&svc.lock);
+	t->fn(t);
+	pthread_mutex_lock(&svc.lock);
+	if (svc.running == t)
+		t->running = false;
+	svc.running = NULL;
+	if (svc.waiters)
+		pthread_cond_broadcast(&svc.idle);
+}
+
+static void *timer_thread(void *arg)
+{
+	struct timespec ts;
+	uint64_t ns;
+
+	prctl(PR_SET_NAME, "anykvm-timer");
+	prctl(PR_SET_TIMERSLACK, 1ul);
+	pthread_mutex_lock(&svc.lock);
+	for (;;) {
+		if (!svc.count) {
+			pthread_cond_wait(&svc.wake, &svc.lock);
+			continue;
+		}
+		ns = svc.heap[0]->deadline;
+		if (ns <= ktime_get_ns()) {
+			run_first();
+			continue;
+		}
+		ts.tv_sec = MIN(ns / 1000000000u, (uint64_t)INT32_MAX);
+		ts.tv_nsec = ns % 1000000000u;
+		pthread_cond_timedwait(&svc.wake, &svc.lock, &ts);
+	}
+	return NULL;
+}
+
+static void init_conds(void)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&svc.wake, &attr);
+	pthread_cond_init(&svc.idle, NULL);
+	pthread_condattr_destroy(&attr);
+}
+
+static void fork_prepare(void)
+{
+	pthread_mutex_lock(&svc.lock);
+}
+
+static void fork_parent(void)
+{
+	pthread_mutex_unlock(&svc.lock);
+}
+
+static void fork_child(void)
+{
+	for (int i = 0; i < svc.count; i++)
+		svc.heap[i]->slot = -1;
+	if (svc.running)
+		svc.running->running = false;
+	svc.running = NULL;
+	svc.count = 0;
+	svc.waiters = 0;
+	svc.started = false;
+	pthread_mutex_init(&svc.lock, NULL);
+	init_conds();
+}
+
+static int start_thread(void)
+{
+	sigset_t all, old;
+	int r;
+
+	if (svc.started)
+		return 0;
+	if (!svc.prepared) {
+		init_conds();
+		r = pthread_atfork(fork_prepare, fork_parent, fork_child);
+		if (r)
+			return -r;
+		svc.prepared = true;
+	}
+	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&svc.thread, NULL, timer_thread, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return -r;
+	pthread_detach(svc.thread);
+	svc.started = true;
+	return 0;
+}
+
+void hrtimer_init(struct hrtimer *t, void (*fn)(struct hrtimer *t))
+{
+	t->fn = fn;
+	t->deadline = 0;
+	t->slot = -1;
+	t->running = false;
+}
+
+int hrtimer_start(struct hrtimer *t, uint64_t ns)
+{
+	int r;
+
+	pthread_mutex_lock(&svc.lock);
+	r = start_thread();
+	if (!r && t->slot < 0)
+		r = heap_reserve();
+	if (r)
+		goto out;
+	t->deadline = ns;
+	heap_settle(t, t->slot < 0 ? svc.count++ : t->slot);
+	if (t->slot == 0)
+		pthread_cond_signal(&svc.wake);
+out:
+	pthread_mutex_unlock(&svc.lock);
+	return r;
+}
+
+bool hrtimer_try_to_cancel(struct hrtimer *t)
+{
+	bool was;
+
+	pthread_mutex_lock(&svc.lock);
+	was = heap_del(t);
+	pthread_mutex_unlock(&svc.lock);
+	return was;
+}
+
+bool hrtimer_cancel(struct hrtimer *t)
+{
+	bool was;
+
+	pthread_mutex_lock(&svc.lock);
+	was = heap_del(t);
+	if (svc.running == t && pthread_equal(svc.thread, pthread_self())) {
+		/* The memory may go: forget it. */
+		t->running = false;
+		svc.running = NULL;
+	}
+	while (svc.running == t) {
+		svc.waiters++;
+		pthread_cond_wait(&svc.idle, &svc.lock);
+		svc.waiters--;
+		/* A callback may have armed it again meanwhile. */
+		was |= heap_del(t);
+	}
+	pthread_mutex_unlock(&svc.lock);
+	return was;
+}
+
+bool hrtimer_active(const struct hrtimer *t)
+{
+	return READ_ONCE(t->slot) >= 0 || READ_ONCE(t->running);
+}
