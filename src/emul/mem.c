@@ -14,8 +14,6 @@
  */
 #include "emul/mem.h"
 
-struct x86_tlb_entry x86_tlb_empty[1];
-
 static int segment_fault(struct x86_emulate_ctxt *c, unsigned seg)
 {
 	return seg == X86_SS ? emul_ss(c, 0) : emul_gp(c, 0);

@@ -26,8 +26,8 @@ static __force_inline uint64_t emul_trunc_ea(const struct x86_insn *i,
 	return i->adsize == 4 ? (uint32_t)ea : (uint16_t)ea;
 }
 
-/* The effective address of the ModRM or moffs operand, of the right width.
- * RIP-relative addresses count from next_rip. */
+/* The effective address of the ModRM operand, of the right width. RIP-relative
+ * addresses count from next_rip. (MOV moffs: the offset is insn->imm.) */
 static __force_inline uint64_t emul_ea(const struct x86_emulate_ctxt *c)
 {
 	const struct x86_insn *i = c->insn;

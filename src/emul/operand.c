@@ -63,16 +63,23 @@ static int64_t bit_offset(const struct x86_emulate_ctxt *c)
 	return (bit >> 3) & ~(int64_t)(i->opsize - 1);
 }
 
+static uint64_t operand_ea(const struct x86_emulate_ctxt *c, unsigned kind)
+{
+	return kind == OPK_O ? emul_trunc_ea(c->insn, c->insn->imm) : emul_ea(c);
+}
+
 static int fetch_mem(struct x86_emulate_ctxt *c, struct x86_operand *op,
-		     unsigned access, uint8_t how)
+		     const struct x86_opnd *o, uint8_t how)
 {
 	const struct x86_insn *i = c->insn;
-	uint64_t ea = emul_ea(c);
-	unsigned acc = access & OPA_W ? ACC_WRITE : 0;
+	uint64_t ea = operand_ea(c, o->kind);
+	unsigned acc = o->access & OPA_W ? ACC_WRITE : 0;
 	int rc;
 
 	op->type = OPERAND_MEM;
-	if (!(access & OPA_R))
+	if (!o->access)
+		op->type = OPERAND_NONE;	/* an address, no access */
+	if (!(o->access & OPA_R))
 		return X86EMUL_CONTINUE;	/* linearized at write-back */
 	if (how & HOW_BITS)
 		ea = emul_trunc_ea(i, ea + bit_offset(c));
@@ -110,11 +117,11 @@ static int fetch(struct x86_emulate_ctxt *c, struct x86_operand *op, unsigned n,
 	case OPK_M:
 	case OPK_R:
 		if (i->mod != 3)
-			return fetch_mem(c, op, o->access, how);
+			return fetch_mem(c, op, o, how);
 		fetch_reg(c, op, i->rm);
 		break;
 	case OPK_O:
-		return fetch_mem(c, op, o->access, how);
+		return fetch_mem(c, op, o, how);
 	case OPK_G:
 		fetch_reg(c, op, i->reg);
 		break;
@@ -155,10 +162,11 @@ int emul_fetch_operands(struct x86_emulate_ctxt *c, uint8_t how)
 }
 
 static int write_mem(struct x86_emulate_ctxt *c, struct x86_operand *op,
-		     unsigned access)
+		     const struct x86_opnd *o)
 {
-	if (!(access & OPA_R)) {
-		int rc = emul_linearize_operand(c, op->bytes, ACC_WRITE, &op->la);
+	if (!(o->access & OPA_R)) {
+		int rc = emul_linearize(c, c->insn->seg, operand_ea(c, o->kind),
+					op->bytes, ACC_WRITE, &op->la);
 
 		if (rc)
 			return rc;
@@ -183,9 +191,9 @@ int emul_writeback(struct x86_emulate_ctxt *c)
 	int rc = X86EMUL_CONTINUE;
 
 	if (c->wb & WB_DST && c->dst.type == OPERAND_MEM)
-		rc = write_mem(c, &c->dst, o[0].access);
+		rc = write_mem(c, &c->dst, &o[0]);
 	else if (c->wb & WB_SRC && c->src.type == OPERAND_MEM)
-		rc = write_mem(c, &c->src, o[1].access);
+		rc = write_mem(c, &c->src, &o[1]);
 	if (rc)
 		return rc;
 	write_regs(c);
