@@ -11,25 +11,16 @@
 #ifndef ANYKVM_EMUL_DESC_H
 #define ANYKVM_EMUL_DESC_H
 
-#include "emul/emulate.h"
+#include "emul/emul.h"
+
+/* The handlers, as handlers.def lists them. */
+#define HANDLER(op, fn, how) int fn(struct x86_emulate_ctxt *c);
+#include "emul/handlers.def"
+#undef HANDLER
 
 /* Calls the owner; a member that is not there is X86EMUL_UNHANDLEABLE. */
 #define sys_call(c, op, ...)						\
 	((c)->ops->op ? (c)->ops->op((c), ##__VA_ARGS__) : X86EMUL_UNHANDLEABLE)
-
-/* A fault with, and one without an error code. Real-address mode has none. */
-int sys_fault(struct x86_emulate_ctxt *c, uint8_t vector, uint32_t ec);
-int sys_fault_noec(struct x86_emulate_ctxt *c, uint8_t vector);
-
-static inline int sys_gp0(struct x86_emulate_ctxt *c)
-{
-	return sys_fault(c, X86_GP, 0);
-}
-
-static inline int sys_ud(struct x86_emulate_ctxt *c)
-{
-	return sys_fault_noec(c, X86_UD);
-}
 
 /* Implicit supervisor accesses (SDM Vol. 3A, "Determination of Access Rights"). */
 static inline int sys_read(struct x86_emulate_ctxt *c, uint64_t la, void *val,
@@ -52,22 +43,6 @@ static inline bool is_long_mode(const struct x86_emulate_ctxt *c)
 static inline bool is_protected(const struct x86_emulate_ctxt *c)
 {
 	return c->mode >= X86_MODE_PROT16;
-}
-
-static inline bool has_feature(const struct x86_emulate_ctxt *c,
-			       enum x86_feature f)
-{
-	return c->features[f / 64] >> (f % 64) & 1;
-}
-
-static inline bool ctxt_canonical(const struct x86_emulate_ctxt *c, uint64_t la)
-{
-	return is_canonical(la, c->cr4 & X86_CR4_LA57);
-}
-
-static inline unsigned iopl(const struct x86_emulate_ctxt *c)
-{
-	return FIELD_GET(X86_EFLAGS_IOPL, c->eflags);
 }
 
 static inline bool is_null_sel(uint16_t sel)
@@ -176,6 +151,10 @@ static inline unsigned gate_param_count(const struct sys_desc *d)
 int desc_read(struct x86_emulate_ctxt *c, uint16_t sel, uint8_t vector,
 	      uint32_t ext, struct sys_desc *d);
 
+/* As desc_read, but a selector beyond its table gives *@found = false. */
+int desc_peek(struct x86_emulate_ctxt *c, uint16_t sel, struct sys_desc *d,
+	      bool *found);
+
 /*
  * In IA-32e mode system descriptors (LDT, TSS, call gate) have 16 bytes: reads
  * the other half of @d. Beyond the table, or a type field that is not zero in
@@ -192,7 +171,8 @@ int desc_read_upper(struct x86_emulate_ctxt *c, uint8_t vector, uint32_t ext,
 int desc_set_accessed(struct x86_emulate_ctxt *c, struct sys_desc *d);
 int desc_set_busy(struct x86_emulate_ctxt *c, struct sys_desc *d, bool busy);
 
-/* The hidden part that loading @d gives, with selector @sel. */
+/* The hidden part that loading @d gives, with selector @sel: the accessed bit is
+ * set in it whether or not it has been set in memory yet. */
 void desc_to_segment(const struct sys_desc *d, uint16_t sel,
 		     struct x86_segment *s);
 
@@ -225,6 +205,9 @@ static inline bool code_is_64(const struct x86_emulate_ctxt *c,
 int code_check_rip(struct x86_emulate_ctxt *c, const struct x86_segment *cs,
 		   uint64_t rip, uint32_t ext);
 
+/* EFLAGS is what it shall be, @old what it was: tells the owner. */
+void eflags_commit(struct x86_emulate_ctxt *c, uint64_t old);
+
 /*
  * The checks of SS for privilege level @cpl, by what loads it: #GP or #TS is
  * @vector; a segment that is not present is #SS. The null selector is the
@@ -244,6 +227,17 @@ int data_check_desc(struct x86_emulate_ctxt *c, uint16_t sel, unsigned cpl,
 /* What protected-mode returns do to data segments that the outer level may not
  * see: they become null (SDM Vol. 3A, "Returning from a Called Procedure"). */
 int null_outer_segments(struct x86_emulate_ctxt *c, unsigned cpl);
+
+/*
+ * What loading @sel into @seg (not CS) at CPL @cpl gives, with the checks of MOV
+ * Sreg: #GP, #SS, #NP. The accessed bit has been set; nothing else has changed.
+ */
+int segment_prepare(struct x86_emulate_ctxt *c, enum x86_seg seg, uint16_t sel,
+		    struct x86_segment *s);
+
+/* Commits @s through the owner and recomputes the mode. */
+int segment_commit(struct x86_emulate_ctxt *c, enum x86_seg seg,
+		   const struct x86_segment *s);
 
 struct tss_stack {
 	uint64_t sp;

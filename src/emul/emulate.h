@@ -254,20 +254,33 @@ struct x86_event {
 	bool     has_error_code;
 	uint32_t error_code;
 	uint64_t return_rip;	/* what is pushed */
+	/* VM-entry injection: EFLAGS.RF is pushed as it is (SDM Vol. 3C,
+	 * "Details of Vectored-Event Injection"). */
+	bool     injected;
 };
 
 /*
  * Delivers @ev through the IDT or, in real-address mode, the interrupt vector
  * table (SDM Vol. 3A, "Interrupt and Exception Handling"): gates, privilege
  * change, IST, vm86, task gates (via ops->task_switch). On CONTINUE the context
- * is at the handler. On PROPAGATE_FAULT c->exception holds the fault met on the
+ * is at the handler: c->rip and c->next_rip. On PROPAGATE_FAULT c->exception holds the fault met on the
  * way (EXT bit set as the manual says) and nothing has changed; combining it
  * with @ev into #DF or shutdown is the owner's.
  */
 int emul_deliver_event(struct x86_emulate_ctxt *c, const struct x86_event *ev);
 
-/* Carries out a task switch (SDM Vol. 3A, "Task Switching"), for owners whose
- * ops->task_switch decides to do it, and for the hypervisor's exit handler. */
+/*
+ * Carries out a task switch (SDM Vol. 3A, "Task Switching"), for owners whose
+ * ops->task_switch decides to do it, and for the hypervisor's exit handler.
+ *
+ * c->next_rip	[IN] what the old task's TSS gets as EIP: the next instruction
+ *		for CALL, JMP and IRET, the return address of an event
+ *
+ * On CONTINUE c->rip and c->next_rip are the new task's. A fault that comes
+ * before the switch changes nothing; one met while the new task's state is
+ * loaded is that task's: registers, rip and next_rip are already its own. A
+ * debug trap (the TSS's T bit) is reported as such a fault with vector #DB.
+ */
 int emulator_task_switch(struct x86_emulate_ctxt *c, uint16_t tss_selector,
 			 int reason, bool has_error_code, uint32_t error_code);
 
