@@ -79,6 +79,9 @@ const uint64_t *hw_features_model(void);
  */
 void hw_kick(struct hw_cpu *cpu);
 
+/* The processor drops every cached translation before its next instruction. */
+void hw_request_flush(struct hw_cpu *cpu);
+
 /* --- VMX --------------------------------------------------------------------- */
 
 /* RFLAGS' report of a VMX instruction (SDM Vol. 3C, "Conventions"). */
@@ -131,6 +134,10 @@ void hw_invlpga(struct hw_cpu *cpu, uint64_t la, uint32_t asid);
  * into -EFAULT of KVM_RUN.
  */
 bool hw_host_error(const struct hw_cpu *cpu, hva_t *where);
+
+/* The check that the last VMLAUNCH, VMRESUME or VMRUN failed, in words ("section:
+ * rule"); NULL when it passed them all. For dumps and tests. */
+const char *hw_entry_failure(const struct hw_cpu *cpu);
 
 /* The instruction at which the guest left, decoded; NULL if none. For traces. */
 const struct x86_insn *hw_last_insn(const struct hw_cpu *cpu);

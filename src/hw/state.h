@@ -100,7 +100,7 @@ struct hw_exit {
 	uint8_t  gpr;		/* CR/DR: which register */
 	struct x86_exception exc; /* EXCEPTION, TDP_FAULT, TDP_MISCONFIG */
 	uint8_t  exc_type;	/* enum x86_event_type of an EXCEPTION exit */
-	bool     mem_operand;	/* LMSW, SGDT...: @la is a memory operand */
+	bool     mem_operand;	/* LMSW, SGDT, VMPTRLD...: @la, @ea of it */
 	uint64_t la;		/* linear address where one is reported */
 	bool     la_valid;
 	uint64_t ea;		/* effective address (INS/OUTS/INVEPT operands) */
@@ -118,18 +118,27 @@ struct hw_exit {
 
 /* cpu->request: why the run loop must look up. Set by any thread. */
 #define HW_REQ_KICK	BIT(0)	/* hw_kick() */
+#define HW_REQ_FLUSH	BIT(4)	/* hw_request_flush() */
 /* Set by the processor itself. */
 #define HW_REQ_EVENT	BIT(1)	/* IF, shadow, windows, TF, V_INTR: reconsider */
 #define HW_REQ_EXIT	BIT(2)	/* cpu->exit is filled: leave */
-#define HW_REQ_TIMER	BIT(3)	/* preemption timer armed: compare the TSC */
+#define HW_REQ_TIMER	BIT(3)	/* reserved */
 
-/* A decoded instruction that has been seen at a host address. */
-#define HW_ICACHE_BITS	14
+/*
+ * A decoded instruction that has been seen at a host address. It is valid as
+ * long as host memory still holds the same bytes, which every use checks: the
+ * first 8 under a mask, those after with a second compare when @mask_hi says
+ * that there are any. The first 64 bytes are all that the lookup touches.
+ */
+#define HW_ICACHE_BITS	15
 struct hw_icache_entry {
-	uintptr_t host;		/* address of the first byte; 0: empty */
+	uint64_t tag;		/* host address ^ mode << 56 ^ 1 << 63; 0: empty */
 	x86_exec_fn exec;
+	uint64_t bytes, mask;
+	uint64_t bytes_hi, mask_hi;
+	uint64_t pad[2];
 	struct x86_insn insn;
-};
+} __attribute__((aligned(64)));
 
 struct hw_msrs {
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, xss;
@@ -143,17 +152,22 @@ struct hw_vmx {			/* VMX operation: vmx_*.c own it */
 	bool on;
 	hpa_t vmxon_region;
 	void *current;		/* struct vmcs *, NULL: none */
+	void *live;		/* struct vmcs * whose guest state and controls
+				 * are in the core, NULL: nobody's */
+	uint64_t features[4];	/* c.features: those that the controls enable */
+	uint64_t cr4_fixed1;
 };
 
 struct hw_svm {			/* svm_*.c own it */
-	bool gif;
-	hpa_t vmcb;
+	bool gif;		/* of the host: STGI, CLGI */
+	hpa_t vmcb;		/* last one run */
 };
 
 struct hw_cpu {
 	struct x86_emulate_ctxt c;	/* first: the registers themselves */
 	uint32_t request;		/* HW_REQ_*, atomic */
 	uint32_t activity;		/* enum hw_activity */
+	uint32_t waiting;		/* asleep in hw_wait(), atomic */
 
 	uint64_t dr[4], dr6, dr7;
 	struct hw_msrs msr;
@@ -165,7 +179,12 @@ struct hw_cpu {
 	bool     nmi_blocked;
 	bool     pending_nmi;		/* NMI waiting (injected by hardware) */
 	uint64_t pending_db;		/* pending debug exceptions (DR6 bits, BIT(12)) */
-	uint64_t rf_rip;
+	uint64_t db_match;		/* data breakpoints met by this instruction */
+	bool     db_data, db_exec;	/* DR7 arms any of that kind */
+	bool     step;			/* next instruction: by itself, see run.c */
+	bool     mtf_pending;
+	uint64_t host_efer;		/* EFER of root operation: SVME */
+	uint64_t pause_first, pause_last; /* PLE, in guest TSC */
 
 	bool     in_guest;
 	struct hw_ctl ctl;
@@ -175,20 +194,28 @@ struct hw_cpu {
 
 	/* TLB: see tlb.c */
 	struct x86_tlb_entry *tlb;	/* HW_TLB_SIZE */
-	uint64_t tlb_epoch;
-	void    *tlb_priv;		/* tlb.c's own */
+	struct hw_tlb *tlb_priv;	/* tlb.c's own */
 
-	/* Fetch: the page rip is in. */
-	uint64_t fetch_page;		/* linear page | key, or X86_TLB_NONE */
-	uintptr_t fetch_addend;
+	/*
+	 * Fetch window: rips in [win_start, win_start + win_len) are in one page
+	 * that the present context may execute, inside CS's limit, and at least 16
+	 * bytes before the page's end. Host address = win_host + rip - win_start.
+	 * win_len 0: no window.
+	 */
+	uint64_t win_start, win_len;
+	uintptr_t win_host;
+	uint64_t win_mode;		/* ^ host address = icache tag */
 	struct hw_icache_entry *icache;	/* 1 << HW_ICACHE_BITS */
 	const struct x86_insn *last_insn;
 
 	bool     fpu_loaded;
+	uint16_t host_fcw;		/* while fpu_loaded */
+	uint32_t host_mxcsr;
 	uint64_t features[4];
 	struct hw_config cfg;
 	struct hw_vmx vmx;
 	struct hw_svm svm;
+	const char *entry_failure; /* the check that the last entry failed */
 	struct hw_stats stats;
 };
 
@@ -214,6 +241,21 @@ void hw_tlb_context(struct hw_cpu *cpu);
 /* Loads PDPTEs from CR3 when PAE paging is on. False: reserved bits (#GP). */
 bool hw_load_pdptrs(struct hw_cpu *cpu, uint64_t cr3);
 
+/*
+ * Delivers @ev to the guest, or records the exit that it, or what it meets on
+ * its way, makes (SDM Vol. 3A, "Interrupt 8-Double Fault Exception"). An
+ * exception is compared with ctl.exceptions first unless @injected. @address:
+ * CR2 of a #PF, DR6 bits of a #DB. True: an exit has been recorded.
+ */
+bool hw_deliver(struct hw_cpu *cpu, const struct x86_event *ev, uint64_t address,
+		bool injected);
+
+/* The extended control registers and CR0/CR4 as the guest reads them. */
+static inline uint64_t hw_masked_cr(uint64_t cr, uint64_t mask, uint64_t shadow)
+{
+	return (cr & ~mask) | (shadow & mask);
+}
+
 static inline bool hw_ctl_has(const struct hw_ctl *ctl, enum x86_intercept id)
 {
 	return ctl->intercepts[id / 64] >> (id % 64) & 1;
@@ -233,6 +275,10 @@ static inline void hw_set_request(struct hw_cpu *cpu, uint32_t bits)
  * MSR-load areas. 0 or -EINVAL (#GP). */
 int hw_guest_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *val);
 int hw_guest_wrmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t val);
+
+/* The TSC as the guest reads it under ctl; the host's own. */
+uint64_t hw_guest_tsc(const struct hw_cpu *cpu);
+uint64_t hw_host_tsc(void);
 
 /* The VMX capability MSRs and AMD's SVM ones (vmx_caps.c, svm_caps.c). */
 int hw_vmx_capability(uint32_t msr, uint64_t *val);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the core share and the engines do not need: see state.h for
+ * the processor itself. Every function takes a processor that its thread owns.
+ */
+#ifndef ANYKVM_HW_CORE_H
+#define ANYKVM_HW_CORE_H
+
+#include "hw/state.h"
+
+extern const struct x86_emulate_ops hw_emulate_ops;
+
+/* --- tlb.c ------------------------------------------------------------------- */
+
+int hw_tlb_create(struct hw_cpu *cpu);
+void hw_tlb_destroy(struct hw_cpu *cpu);
+
+/*
+ * Where the byte at @la is in the host, for an access of @kind (X86_TLB_READ,
+ * ...) with @acc (ACC_SYSTEM, ACC_USER). The answer holds for the rest of the
+ * page. enum x86emul; a fault is in c.exception.
+ */
+int hw_tlb_access(struct hw_cpu *cpu, uint64_t la, unsigned kind, unsigned acc,
+		  void **host);
+
+/* Drops what the current asid's @pcid tagged. */
+void hw_tlb_flush_pcid(struct hw_cpu *cpu, uint16_t pcid);
+
+/* --- walk.c ------------------------------------------------------------------ */
+
+/* A second-dimension translation, and what it allows. */
+struct hw_tdp {
+	uint64_t hpa;		/* of the byte asked for */
+	uint8_t rights;		/* PAGING_READ | WRITE | EXEC */
+};
+
+/* A guest translation with both dimensions done. */
+struct hw_walk {
+	uint64_t hpa;
+	uint8_t prot;		/* guest's PAGING_* of all levels */
+	uint8_t tdp_rights;	/* PAGING_READ | WRITE | EXEC */
+	uint8_t level;		/* of the guest's leaf */
+	bool dirty;
+	bool keys;		/* protection keys had a say: kind by kind */
+};
+
+/*
+ * @access: PAGING_READ/WRITE/EXEC/USER. @ac: SMAP is suspended. enum x86emul.
+ */
+int hw_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
+	    struct hw_walk *r);
+/* Guest physical to host, for reads and writes of the processor itself (PDPTE
+ * loads): 0, or non-zero with *@e filled. */
+int hw_tdp_translate(struct hw_cpu *cpu, uint64_t gpa, unsigned access,
+		     bool in_walk, struct hw_tdp *r, struct x86_exception *e);
+void hw_walk_flush(struct hw_cpu *cpu);
+
+/* --- run.c, events.c ------------------------------------------------------------ */
+
+/* Records an exit, with the guest's position; the caller fills the rest. */
+struct hw_exit *hw_exit_fill(struct hw_cpu *cpu, enum x86_intercept id);
+/* ... by the instruction at work: length, next rip, memory operand. */
+struct hw_exit *hw_exit_insn(struct hw_cpu *cpu, enum x86_intercept id);
+/* ... for c.exception with nested set. */
+void hw_exit_tdp(struct hw_cpu *cpu, const struct x86_exception *e);
+/* Guest memory at host address @at is not accessible. Returns HOST_ERROR. */
+int hw_host_fault(struct hw_cpu *cpu, const void *at);
+
+/* At an instruction boundary: what comes before the next instruction? True: an
+ * exit is recorded. Sets cpu->step. */
+bool hw_boundary(struct hw_cpu *cpu);
+/* An exception of the instruction at work. True: exit. */
+bool hw_exception(struct hw_cpu *cpu, const struct x86_exception *e);
+void hw_inject(struct hw_cpu *cpu);
+/* Sleeps until there may be a reason to wake. */
+void hw_wait(struct hw_cpu *cpu);
+
+/* --- intercept.c ------------------------------------------------------------------ */
+
+int hw_intercept(struct x86_emulate_ctxt *c, enum x86_intercept id,
+		 uint64_t arg, uint64_t val);
+
+/* --- dr.c ---------------------------------------------------------------------------- */
+
+int hw_get_dr_op(struct x86_emulate_ctxt *c, unsigned nr, uint64_t *val);
+int hw_set_dr_op(struct x86_emulate_ctxt *c, unsigned nr, uint64_t val);
+/* DR7 has changed (or was loaded at an entry). */
+void hw_dr7_changed(struct hw_cpu *cpu);
+/* Data breakpoints on [la, la + bytes): into cpu->db_match. */
+void hw_db_check(struct hw_cpu *cpu, uint64_t la, unsigned bytes, bool write,
+		 bool io);
+/* DR6 bits of the instruction breakpoints at @la; 0: none. */
+uint64_t hw_db_exec(const struct hw_cpu *cpu, uint64_t la);
+void hw_dr6_update(struct hw_cpu *cpu, uint64_t bits);
+
+/* --- cr.c ------------------------------------------------------------------------------ */
+
+int hw_get_cr(struct x86_emulate_ctxt *c, unsigned nr, uint64_t *val);
+int hw_set_cr(struct x86_emulate_ctxt *c, unsigned nr, uint64_t val);
+/* WRMSR to EFER: 0 or -EINVAL. */
+int hw_set_efer(struct hw_cpu *cpu, uint64_t val);
+
+/* --- fpu.c, cpuid.c ----------------------------------------------------------------------- */
+
+void hw_get_fpu(struct x86_emulate_ctxt *c);
+void hw_fpu_leave(struct hw_cpu *cpu);
+void hw_fpu_host_init(void);
+
+static inline bool hw_has(const uint64_t *features, enum x86_feature f)
+{
+	return features[f / 64] >> (f % 64) & 1;
+}
+
+static inline struct hw_cpu *hw_of(struct x86_emulate_ctxt *c)
+{
+	return container_of(c, struct hw_cpu, c);
+}
+
+/* #GP(0), #UD as a callback reports them. */
+int hw_gp(struct x86_emulate_ctxt *c);
+int hw_ud(struct x86_emulate_ctxt *c);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A processor: creation, reset state, the registers that a hypervisor reaches
+ * without VMCS or VMCB.
+ *
+ * Nothing here runs while a guest does. The caches (TLB, decoded instructions)
+ * are allocated zeroed and get their memory page by page as they are used.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/access.h"
+#include "hw/core.h"
+#include "x86/msr.h"
+
+#define ICACHE_BYTES	(sizeof(struct hw_icache_entry) << HW_ICACHE_BITS)
+
+_Static_assert(X86_NR_FEATURES <= 256, "hw_cpu.features");
+_Static_assert(offsetof(struct hw_icache_entry, insn) == 64,
+	       "a lookup touches one cache line");
+
+static void reset(struct hw_cpu *cpu)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+
+	c->ops = &hw_emulate_ops;
+	c->features = cpu->features;
+	c->vendor_amd = cpu->cfg.amd;
+	c->eflags = X86_EFLAGS_FIXED;
+	c->cr0 = X86_CR0_ET;
+	c->xcr0 = X86_XCR0_X87;
+	c->owner = cpu;
+	cpu->dr6 = X86_DR6_INIT;
+	cpu->dr7 = X86_DR7_FIXED_1;
+	cpu->msr.pat = MSR_IA32_CR_PAT_DEFAULT;
+	cpu->msr.feature_control = FEAT_CTL_LOCKED |
+				   FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX;
+	cpu->msr.misc_enable = MSR_IA32_MISC_ENABLE_FAST_STRING |
+			       MSR_IA32_MISC_ENABLE_BTS_UNAVAIL |
+			       MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL;
+	/* The root world is 64-bit C. */
+	cpu->host_efer = X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA |
+			 X86_EFER_NX;
+	cpu->ctl.preemption_deadline = UINT64_MAX;
+	cpu->svm.gif = true;
+	memcpy(cpu->features, hw_features_model(), sizeof(cpu->features));
+}
+
+struct hw_cpu *hw_cpu_create(const struct hw_config *cfg)
+{
+	struct hw_cpu *cpu = calloc(1, sizeof(*cpu));
+	void *icache;
+
+	if (!cpu)
+		return NULL;
+	cpu->cfg = *cfg;
+	if (!cpu->cfg.maxphyaddr || cpu->cfg.maxphyaddr > 52)
+		cpu->cfg.maxphyaddr = 46;
+	icache = mmap(NULL, ICACHE_BYTES, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	cpu->icache = icache == MAP_FAILED ? NULL : icache;
+	reset(cpu);
+	if (!cpu->icache || hw_tlb_create(cpu) || host_access_init()) {
+		hw_cpu_destroy(cpu);
+		return NULL;
+	}
+	hw_fpu_host_init();
+	return cpu;
+}
+
+void hw_cpu_destroy(struct hw_cpu *cpu)
+{
+	if (!cpu)
+		return;
+	if (cpu->icache)
+		munmap(cpu->icache, ICACHE_BYTES);
+	hw_tlb_destroy(cpu);
+	free(cpu);
+}
+
+uint64_t *hw_gprs(struct hw_cpu *cpu)
+{
+	return cpu->c.gpr;
+}
+
+void hw_set_fpu(struct hw_cpu *cpu, struct x86_fpu *fpu)
+{
+	cpu->c.fpu = fpu;
+}
+
+uint64_t hw_get_cr2(const struct hw_cpu *cpu)
+{
+	return cpu->c.cr2;
+}
+
+void hw_set_cr2(struct hw_cpu *cpu, uint64_t v)
+{
+	cpu->c.cr2 = v;
+}
+
+uint64_t hw_get_xcr0(const struct hw_cpu *cpu)
+{
+	return cpu->c.xcr0;
+}
+
+void hw_set_xcr0(struct hw_cpu *cpu, uint64_t v)
+{
+	cpu->c.xcr0 = v;
+}
+
+uint64_t hw_get_dr(const struct hw_cpu *cpu, unsigned n)
+{
+	return n < 4 ? cpu->dr[n] : n == 6 ? cpu->dr6 : cpu->dr7;
+}
+
+void hw_set_dr(struct hw_cpu *cpu, unsigned n, uint64_t v)
+{
+	if (n < 4)
+		cpu->dr[n] = v;
+	else if (n == 6)
+		cpu->dr6 = v;
+}
+
+void hw_set_features(struct hw_cpu *cpu, const uint64_t *bitmap)
+{
+	memcpy(cpu->features, bitmap, sizeof(cpu->features));
+}
+
+const uint64_t *hw_features(const struct hw_cpu *cpu)
+{
+	return hw_features_model();
+}
+
+bool hw_host_error(const struct hw_cpu *cpu, hva_t *where)
+{
+	if (where)
+		*where = cpu->host_error_at;
+	return cpu->host_error;
+}
+
+const struct x86_insn *hw_last_insn(const struct hw_cpu *cpu)
+{
+	return cpu->last_insn;
+}
+
+const struct hw_stats *hw_stats(const struct hw_cpu *cpu)
+{
+	return &cpu->stats;
+}

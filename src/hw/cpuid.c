@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What CPUID says: a model of either vendor, whose feature bits are what this
+ * code executes on this host and nothing else.
+ *
+ * A feature is offered when it is listed in offered[] and every row of the
+ * instruction tables that names it has semantics; one whose instructions run on
+ * the host's own units needs the host's bit too. Where the hypervisor above does
+ * the work (APIC, x2APIC, TSC deadline, MTRR, machine checks, the hypervisor
+ * bit, nested VMX and SVM) the bit is the hypervisor's to add.
+ *
+ * Leaves without features are rows of leaves[]: constants, or a function. SDM Vol.
+ * 2A, "CPUID"; APM Vol. 3, "Obtaining Processor Information Via the CPUID
+ * Instruction".
+ */
+#include <pthread.h>
+#include <string.h>
+
+#include "hw/core.h"
+
+enum { EAX, EBX, ECX, EDX };
+
+/* --- features ------------------------------------------------------------------- */
+
+#define F_ROWS	BIT(0)	/* has instructions: all of them must have semantics */
+#define F_HOST	BIT(1)	/* they run on the host's units */
+#define F_INTEL	BIT(2)	/* that vendor's only */
+#define F_AMD	BIT(3)
+
+/* clang-format off */
+static const struct {
+	uint8_t feature, flags;
+} offered[] = {
+	{ X86_FEATURE_FPU,	F_ROWS | F_HOST },
+	{ X86_FEATURE_DE,	0 },
+	{ X86_FEATURE_PSE,	0 },
+	{ X86_FEATURE_TSC,	F_ROWS },
+	{ X86_FEATURE_MSR,	F_ROWS },
+	{ X86_FEATURE_PAE,	0 },
+	{ X86_FEATURE_CX8,	F_ROWS },
+	{ X86_FEATURE_SEP,	F_ROWS },
+	{ X86_FEATURE_PGE,	0 },
+	{ X86_FEATURE_CMOV,	F_ROWS },
+	{ X86_FEATURE_PAT,	0 },
+	{ X86_FEATURE_PSE36,	0 },
+	{ X86_FEATURE_CLFSH,	F_ROWS },
+	{ X86_FEATURE_MMX,	F_ROWS | F_HOST },
+	{ X86_FEATURE_FXSR,	F_ROWS },
+	{ X86_FEATURE_SSE,	F_ROWS | F_HOST },
+	{ X86_FEATURE_SSE2,	F_ROWS | F_HOST },
+	{ X86_FEATURE_SSE3,	F_ROWS | F_HOST },
+	{ X86_FEATURE_SSSE3,	F_ROWS | F_HOST },
+	{ X86_FEATURE_SSE4_1,	F_ROWS | F_HOST },
+	{ X86_FEATURE_SSE4_2,	F_ROWS | F_HOST },
+	{ X86_FEATURE_CX16,	F_ROWS | F_HOST },
+	{ X86_FEATURE_PCID,	0 },
+	{ X86_FEATURE_MOVBE,	F_ROWS },
+	{ X86_FEATURE_POPCNT,	F_ROWS },
+	{ X86_FEATURE_FSGSBASE,	F_ROWS },
+	{ X86_FEATURE_BMI1,	F_ROWS },
+	{ X86_FEATURE_BMI2,	F_ROWS },
+	{ X86_FEATURE_SMEP,	0 },
+	{ X86_FEATURE_ERMS,	0 },
+	{ X86_FEATURE_FSRM,	0 },
+	{ X86_FEATURE_INVPCID,	F_ROWS },
+	{ X86_FEATURE_ADX,	F_ROWS },
+	{ X86_FEATURE_SMAP,	F_ROWS },
+	{ X86_FEATURE_UMIP,	0 },
+	{ X86_FEATURE_RDRAND,	F_ROWS | F_HOST },
+	{ X86_FEATURE_RDSEED,	F_ROWS | F_HOST },
+	{ X86_FEATURE_RDPID,	F_ROWS },
+	{ X86_FEATURE_CLFLUSHOPT, F_ROWS },
+	{ X86_FEATURE_CLWB,	F_ROWS },
+	{ X86_FEATURE_SERIALIZE, F_ROWS | F_INTEL },
+	{ X86_FEATURE_LAHF_LM,	0 },
+	{ X86_FEATURE_CR8_LEGACY, F_AMD },
+	{ X86_FEATURE_LZCNT,	F_ROWS },
+	{ X86_FEATURE_PREFETCHW, F_ROWS },
+	{ X86_FEATURE_SYSCALL,	F_ROWS },
+	{ X86_FEATURE_NX,	0 },
+	{ X86_FEATURE_PDPE1GB,	0 },
+	{ X86_FEATURE_RDTSCP,	F_ROWS },
+	{ X86_FEATURE_LM,	0 },
+	{ X86_FEATURE_INVARIANT_TSC, F_HOST },
+};
+
+/* Where each feature's bit is. */
+static const struct feature_bit {
+	uint32_t leaf;
+	uint8_t subleaf, reg, bit;
+} feature_bits[X86_NR_FEATURES] = {
+#define REG_A EAX
+#define REG_B EBX
+#define REG_C ECX
+#define REG_D EDX
+#define FEATURE(name, leaf, subleaf, reg, bit) \
+	[X86_FEATURE_##name] = { leaf, subleaf, REG_##reg, bit },
+#include "x86/features.def"
+#undef FEATURE
+};
+/* clang-format on */
+
+static void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	__asm__ volatile("cpuid" : "=a"(out[EAX]), "=b"(out[EBX]),
+			 "=c"(out[ECX]), "=d"(out[EDX])
+			 : "a"(leaf), "c"(subleaf));
+}
+
+static bool host_has(enum x86_feature f)
+{
+	const struct feature_bit *b = &feature_bits[f];
+	uint32_t out[4];
+
+	host_cpuid(b->leaf & 0x80000000, 0, out);
+	if (out[EAX] < b->leaf)
+		return false;
+	host_cpuid(b->leaf, b->subleaf, out);
+	return out[b->reg] >> b->bit & 1;
+}
+
+static bool rows_have_semantics(enum x86_feature f)
+{
+	bool any = false;
+	unsigned i;
+
+	for (i = 0; i < x86_nr_rows; i++) {
+		if (x86_rows[i]->feature != f)
+			continue;
+		any = true;
+		if (!x86_op_implemented(x86_rows[i]->op))
+			return false;
+	}
+	return any;
+}
+
+static uint64_t model[4];
+
+static void model_init(void)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(offered); i++) {
+		enum x86_feature f = offered[i].feature;
+
+		if ((offered[i].flags & F_ROWS) && !rows_have_semantics(f))
+			continue;
+		if ((offered[i].flags & F_HOST) && !host_has(f))
+			continue;
+		model[f / 64] |= BIT_ULL(f % 64);
+	}
+}
+
+const uint64_t *hw_features_model(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, model_init);
+	return model;
+}
+
+/* ORs the feature bits of a leaf into @out. */
+static void feature_leaf(bool amd, uint32_t leaf, uint32_t subleaf,
+			 uint32_t out[4])
+{
+	const uint64_t *have = hw_features_model();
+	unsigned i, other = amd ? F_INTEL : F_AMD;
+
+	for (i = 0; i < ARRAY_SIZE(offered); i++) {
+		const struct feature_bit *b = &feature_bits[offered[i].feature];
+
+		if (b->leaf == leaf && b->subleaf == subleaf &&
+		    !(offered[i].flags & other) &&
+		    hw_has(have, offered[i].feature))
+			out[b->reg] |= BIT(b->bit);
+	}
+}
+
+/* --- the other leaves -------------------------------------------------------------------- */
+
+#define MAX_BASIC_INTEL	0x16u
+#define MAX_BASIC_AMD	0x0du
+#define MAX_EXT_INTEL	0x80000008u
+#define MAX_EXT_AMD	0x8000000au
+#define SIGNATURE_INTEL	0x00050657u	/* family 6, model 85 */
+#define SIGNATURE_AMD	0x00a00f11u	/* family 19h, model 1 */
+
+static void leaf_vendor(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	static const char name[2][13] = { "GenuineIntel", "AuthenticAMD" };
+
+	memcpy(&out[EBX], name[amd], 4);
+	memcpy(&out[EDX], name[amd] + 4, 4);
+	memcpy(&out[ECX], name[amd] + 8, 4);
+	out[EAX] = amd ? MAX_BASIC_AMD : MAX_BASIC_INTEL;
+}
+
+/* In extended leaf 0 AMD repeats the vendor, Intel has reserved zeros. */
+static void leaf_ext_vendor(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	if (amd)
+		leaf_vendor(amd, 0, out);
+	out[EAX] = amd ? MAX_EXT_AMD : MAX_EXT_INTEL;
+}
+
+static void leaf_signature(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	out[EAX] = amd ? SIGNATURE_AMD : SIGNATURE_INTEL;
+	out[EBX] = 1u << 16 | 8u << 8;	/* one processor, CLFLUSH of 64 */
+}
+
+static void leaf_ext_signature(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	if (amd)
+		out[EAX] = SIGNATURE_AMD;
+}
+
+/* "Deterministic Cache Parameters": lines of 64 bytes, one partition. */
+static void leaf_caches(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	static const struct {
+		uint8_t type, level;
+		uint16_t ways, sets;
+	} cache[] = {
+		{ 1, 1, 8, 64 }, { 2, 1, 8, 64 }, { 3, 2, 16, 1024 },
+		{ 3, 3, 16, 16384 },
+	};
+
+	if (subleaf >= ARRAY_SIZE(cache))
+		return;
+	out[EAX] = cache[subleaf].type | (uint32_t)cache[subleaf].level << 5 |
+		   BIT(8);
+	out[EBX] = 63 | (uint32_t)(cache[subleaf].ways - 1) << 22;
+	out[ECX] = cache[subleaf].sets - 1;
+}
+
+/* One thread in one core; the hypervisor, which knows the topology, corrects. */
+static void leaf_topology(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	out[ECX] = subleaf & 0xff;
+	if (subleaf > 1)
+		return;
+	out[EBX] = 1;
+	out[ECX] |= (subleaf + 1) << 8;
+}
+
+/* The host's layout of the components that are offered: none without XSAVE. */
+static void leaf_xsave(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	if (!hw_has(hw_features_model(), X86_FEATURE_XSAVE))
+		return;
+	if (subleaf == 0) {
+		out[EAX] = X86_XCR0_X87 | X86_XCR0_SSE;
+		out[EBX] = out[ECX] = 576;
+	}
+}
+
+/* The TSC's frequency is the host's; unknown is all zeros. */
+static void leaf_tsc(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	uint32_t max[4];
+
+	host_cpuid(0, 0, max);
+	if (!amd && max[EAX] >= 0x15)
+		host_cpuid(0x15, 0, out);
+}
+
+static void leaf_frequency(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	uint32_t max[4];
+
+	host_cpuid(0, 0, max);
+	if (!amd && max[EAX] >= 0x16)
+		host_cpuid(0x16, 0, out);
+}
+
+static void brand(unsigned part, uint32_t out[4])
+{
+	static const char text[48] = "anykvm virtual processor";
+
+	memcpy(out, text + 16 * part, 16);
+}
+
+static void leaf_brand0(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	brand(0, out);
+}
+
+static void leaf_brand1(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	brand(1, out);
+}
+
+static void leaf_brand2(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	brand(2, out);
+}
+
+/* AMD: L1 data and code, 32 KiB, 8 ways, lines of 64. */
+static void leaf_l1(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	if (amd)
+		out[ECX] = out[EDX] = 0x20080140;
+}
+
+/* L2 of 1 MiB, 16 ways (code 8); AMD: L3 of 16 MiB too. */
+static void leaf_l2(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	out[ECX] = amd ? 0x04008140 : 0x04008040;
+	if (amd)
+		out[EDX] = 0x00808140;
+}
+
+/* SVM's revision, ASIDs, and features: nested paging, next RIP, ASID flush, pause
+ * filter; the leaf is there though SVM is not offered to guests. */
+static void leaf_svm(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	if (!amd)
+		return;
+	out[EAX] = 1;
+	out[EBX] = 32768;
+	out[EDX] = BIT(0) | BIT(3) | BIT(6) | BIT(10);
+}
+
+static void leaf_address_sizes(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	out[EAX] = 46 | 48u << 8;
+}
+
+/* clang-format off */
+static const struct leaf {
+	uint32_t leaf;
+	void (*fn)(bool amd, uint32_t subleaf, uint32_t out[4]);
+	bool has_subleaves;
+	uint32_t fixed[4];
+} leaves[] = {
+	{ .leaf = 0x00, .fn = leaf_vendor },
+	{ .leaf = 0x01, .fn = leaf_signature },
+	{ .leaf = 0x02, .fixed = { 0x00feff01 } },	/* caches: see leaf 4 */
+	{ .leaf = 0x04, .fn = leaf_caches, .has_subleaves = true },
+	{ .leaf = 0x05 },
+	{ .leaf = 0x06 },
+	{ .leaf = 0x07, .has_subleaves = true },
+	{ .leaf = 0x0b, .fn = leaf_topology, .has_subleaves = true },
+	{ .leaf = 0x0d, .fn = leaf_xsave, .has_subleaves = true },
+	{ .leaf = 0x15, .fn = leaf_tsc },
+	{ .leaf = 0x16, .fn = leaf_frequency },
+	{ .leaf = 0x80000000, .fn = leaf_ext_vendor },
+	{ .leaf = 0x80000001, .fn = leaf_ext_signature },
+	{ .leaf = 0x80000002, .fn = leaf_brand0 },
+	{ .leaf = 0x80000003, .fn = leaf_brand1 },
+	{ .leaf = 0x80000004, .fn = leaf_brand2 },
+	{ .leaf = 0x80000005, .fn = leaf_l1 },
+	{ .leaf = 0x80000006, .fn = leaf_l2 },
+	{ .leaf = 0x80000007 },
+	{ .leaf = 0x80000008, .fn = leaf_address_sizes },
+	{ .leaf = 0x8000000a, .fn = leaf_svm },
+};
+/* clang-format on */
+
+bool hw_cpuid_model(bool amd, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	uint32_t max = leaf >> 31 ? (amd ? MAX_EXT_AMD : MAX_EXT_INTEL) :
+				    (amd ? MAX_BASIC_AMD : MAX_BASIC_INTEL);
+	const struct leaf *l;
+
+	memset(out, 0, 16);
+	if (leaf > max)
+		return false;
+	for (l = leaves; l < leaves + ARRAY_SIZE(leaves); l++) {
+		if (l->leaf != leaf)
+			continue;
+		memcpy(out, l->fixed, 16);
+		if (!l->has_subleaves)
+			subleaf = 0;
+		if (l->fn)
+			l->fn(amd, subleaf, out);
+		feature_leaf(amd, leaf, subleaf, out);
+		return true;
+	}
+	return false;
+}
+
+void hw_cpuid(struct hw_cpu *cpu, uint32_t leaf, uint32_t subleaf,
+	      uint32_t out[4])
+{
+	hw_cpuid_model(cpu->cfg.amd, leaf, subleaf, out);
+	/* OSXSAVE shows CR4's bit. */
+	if (leaf == 1 && (cpu->c.cr4 & X86_CR4_OSXSAVE))
+		out[ECX] |= BIT(27);
+	if (leaf == 0x80000008)
+		out[EAX] = (out[EAX] & ~0xffu) | cpu->cfg.maxphyaddr;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's FPU state moves into the host's registers at the first instruction
+ * that needs it after an entry, and back to memory when hw_run() returns. In
+ * between this library and those below it touch no vector register (novec.h).
+ *
+ * The host program's own state: the calling convention makes every vector and
+ * x87 data register the caller's problem across hw_run(), which is a function
+ * call like any other; the control word and MXCSR it must find again.
+ *
+ * The image is the client's (KVM_SET_XSAVE) and may hold anything: what would
+ * make XRSTOR fault is cleared first. Without a guest that has XSAVE, FXSAVE's
+ * half is all there is to move.
+ */
+#include "hw/core.h"
+
+#define XSTATE_BV	64	/* quadwords into the area: the XSAVE header */
+#define XSTATE_COMP	65
+
+static uint64_t host_xcr0;	/* components that we may move; 0: no XSAVE */
+static uint32_t mxcsr_mask = 0xffff;
+
+void hw_fpu_host_init(void)
+{
+	static struct x86_fpu image;
+	uint32_t a = 1, b, c = 0, d, lo, hi;
+
+	__asm__ volatile("fxsave64 %0" : "+m"(image));
+	if (image.fx.mxcsr_mask)
+		mxcsr_mask = image.fx.mxcsr_mask;
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	if (!(c & BIT(27)))
+		return;
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	host_xcr0 = ((uint64_t)hi << 32 | lo) &
+		    (X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX |
+		     X86_XCR0_AVX512);
+}
+
+/* Only a guest with XSAVE has more than FXSAVE's state. */
+static bool whole_image(const struct hw_cpu *cpu)
+{
+	return host_xcr0 && hw_has(cpu->features, X86_FEATURE_XSAVE);
+}
+
+static void sanitize(struct x86_fpu *f)
+{
+	uint64_t *q = (uint64_t *)f->area;
+	unsigned i;
+
+	f->fx.mxcsr &= mxcsr_mask;
+	q[XSTATE_BV] &= host_xcr0;
+	for (i = XSTATE_COMP; i < XSTATE_BV + 8; i++)
+		q[i] = 0;
+}
+
+void hw_get_fpu(struct x86_emulate_ctxt *c)
+{
+	struct hw_cpu *cpu = hw_of(c);
+	struct x86_fpu *f = c->fpu;
+
+	if (likely(cpu->fpu_loaded))
+		return;
+	cpu->stats.fpu_loads++;
+	__asm__ volatile("fnstcw %0; stmxcsr %1"
+			 : "=m"(cpu->host_fcw), "=m"(cpu->host_mxcsr));
+	sanitize(f);
+	if (whole_image(cpu))
+		__asm__ volatile("xrstor64 %0" : : "m"(*f),
+				 "a"((uint32_t)host_xcr0), "d"(0));
+	else
+		__asm__ volatile("fxrstor64 %0" : : "m"(*f));
+	cpu->fpu_loaded = true;
+}
+
+void hw_fpu_leave(struct hw_cpu *cpu)
+{
+	struct x86_fpu *f = cpu->c.fpu;
+
+	if (!cpu->fpu_loaded)
+		return;
+	cpu->fpu_loaded = false;
+	if (whole_image(cpu))
+		__asm__ volatile("xsave64 %0; vzeroupper" : "+m"(*f)
+				 : "a"((uint32_t)host_xcr0), "d"(0));
+	else
+		__asm__ volatile("fxsave64 %0" : "+m"(*f));
+	__asm__ volatile("fninit; fldcw %0; ldmxcsr %1"
+			 : : "m"(cpu->host_fcw), "m"(cpu->host_mxcsr));
+}

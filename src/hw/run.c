@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The run loop: fetch, look up, execute.
+ *
+ * Decoded instructions are cached by the host address of their first byte. A
+ * cached one is used only when host memory still holds its bytes, so code that
+ * is modified by whomever (the guest, another processor, a device of the client)
+ * is never executed stale, and nothing has to be tracked. rip becomes a host
+ * address through the fetch window (state.h): one subtraction and one compare
+ * stand for page, rights and CS limit. Near the end of a page, and after every
+ * change of context, fetch_careful() does it step by step.
+ *
+ * The fast loop looks at nothing but the result of the instruction and
+ * cpu->request; all that could happen between two instructions sets a bit there
+ * (events.c). Instructions that may change who runs, or open an interrupt
+ * shadow, are executed through wrappers (exec_system, exec_shadow) put into the
+ * cache entry, so that the others pay nothing for them. A budget bounds how long
+ * the loop runs without looking at the preemption timer.
+ *
+ * When TF, RF, an interrupt shadow, instruction breakpoints or the monitor trap
+ * flag are in force, step() runs one instruction with their rules.
+ */
+#include <string.h>
+
+#include "base/access.h"
+#include "hw/core.h"
+
+#define RUN_BUDGET	16384	/* instructions between two looks around */
+#define REP_CHUNK	4096	/* iterations of a REP in one call */
+#define FETCH_ROOM	16	/* bytes that a lookup may read */
+
+/* --- wrappers ------------------------------------------------------------------- */
+
+/* The instruction may have changed CPL, AC, VM or RF. */
+static int exec_system(struct x86_emulate_ctxt *c)
+{
+	int rc = x86_emulate_insn(c);
+
+	if (rc == X86EMUL_CONTINUE) {
+		hw_tlb_context(hw_of(c));
+		if (c->eflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))
+			hw_set_request(hw_of(c), HW_REQ_EVENT);
+	}
+	return rc;
+}
+
+static int exec_shadow(struct x86_emulate_ctxt *c)
+{
+	int rc;
+
+	c->shadow = 0;
+	rc = x86_emulate_insn(c);
+	if (rc == X86EMUL_CONTINUE && c->shadow) {
+		hw_of(c)->shadow = c->shadow;
+		hw_set_request(hw_of(c), HW_REQ_EVENT);
+	}
+	return rc;
+}
+
+static bool is_system(enum x86_op op)
+{
+	static const uint16_t ops[] = {
+		X86_OP_IRET, X86_OP_SYSCALL, X86_OP_SYSRET, X86_OP_SYSENTER,
+		X86_OP_SYSEXIT, X86_OP_JMP_FAR, X86_OP_CALL_FAR,
+		X86_OP_RET_FAR, X86_OP_POPF, X86_OP_CLAC, X86_OP_STAC,
+		X86_OP_INT, X86_OP_INT3, X86_OP_INTO, X86_OP_ICEBP,
+	};
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(ops); i++)
+		if (ops[i] == op)
+			return true;
+	return false;
+}
+
+static x86_exec_fn resolve(const struct x86_insn *insn)
+{
+	if (insn->row->attr & I_SHADOW)
+		return exec_shadow;
+	if (is_system(insn->row->op))
+		return exec_system;
+	return x86_emulate_resolve(insn);
+}
+
+/* --- decoded-instruction cache ----------------------------------------------------- */
+
+static __force_inline struct hw_icache_entry *
+icache_slot(const struct hw_cpu *cpu, uintptr_t host)
+{
+	/* Instructions are about 4 bytes apart: spread by a multiplication. */
+	uint32_t h = (uint32_t)host * 0x9e3779b1u;
+
+	return &cpu->icache[h >> (32 - HW_ICACHE_BITS)];
+}
+
+static uint64_t low_bytes(unsigned n)
+{
+	return n >= 8 ? ~0ull : BIT_ULL(8 * n) - 1;
+}
+
+/* Fills @e from c->insn-to-be in e->insn. */
+static void icache_set(struct hw_icache_entry *e, uint64_t tag)
+{
+	uint8_t b[16] = { 0 };
+	unsigned len = e->insn.len;
+
+	__builtin_memcpy(b, e->insn.bytes, X86_MAX_INSN_LEN);
+	__builtin_memcpy(&e->bytes, b, 8);
+	__builtin_memcpy(&e->bytes_hi, b + 8, 8);
+	e->mask = low_bytes(len);
+	e->mask_hi = len > 8 ? low_bytes(len - 8) : 0;
+	e->bytes &= e->mask;
+	e->bytes_hi &= e->mask_hi;
+	e->exec = resolve(&e->insn);
+	e->tag = tag;
+}
+
+/* --- fetch ---------------------------------------------------------------------------- */
+
+/* Where rip is, in linear terms, and how many bytes CS's limit leaves. */
+static int fetch_address(struct x86_emulate_ctxt *c, uint64_t *la,
+			 uint64_t *limit)
+{
+	const struct x86_segment *cs = &c->seg[X86_CS];
+
+	*limit = ~0ull;
+	*la = c->rip;
+	if (c->mode == X86_MODE_PROT64)
+		return is_canonical(*la, c->cr4 & X86_CR4_LA57) ?
+			X86EMUL_CONTINUE : hw_gp(c);
+	if (c->rip > cs->limit)
+		return hw_gp(c);
+	*limit = cs->limit - c->rip + 1;
+	*la = (uint32_t)(cs->base + c->rip);
+	return X86EMUL_CONTINUE;
+}
+
+/* Opens the window on the page at @la, whose byte there is at @host. */
+static void open_window(struct hw_cpu *cpu, uint64_t la, uintptr_t host,
+			uint64_t limit)
+{
+	uint64_t in_page = la & ~PAGE_MASK;
+	uint64_t len = PAGE_SIZE - FETCH_ROOM + 1;
+
+	if (limit < PAGE_SIZE) {
+		/* The limit ends in this page or the next: stay clear of it. */
+		uint64_t end = in_page + limit;
+
+		if (end < FETCH_ROOM)
+			return;
+		len = MIN(len, end - FETCH_ROOM + 1);
+	}
+	cpu->win_start = cpu->c.rip - in_page;
+	cpu->win_host = host - in_page;
+	cpu->win_mode = (uint64_t)cpu->c.mode << 56 | BIT_ULL(63);
+	cpu->win_len = len;
+}
+
+static int decode_error(struct x86_emulate_ctxt *c, enum x86_decode_result r)
+{
+	return r == X86_DECODE_TOO_LONG || r == X86_DECODE_TRUNCATED ?
+		hw_gp(c) : hw_ud(c);
+}
+
+/*
+ * Up to 15 bytes at @la into @buf: those in the first page, and when @both those
+ * in the next one too. enum x86emul.
+ */
+static int fetch_bytes(struct hw_cpu *cpu, uint64_t la, uint8_t *buf,
+		       unsigned want, bool both, void **first)
+{
+	unsigned room = PAGE_SIZE - (la & ~PAGE_MASK);
+	unsigned n = MIN(want, room);
+	uint64_t next = la + room;
+	void *p;
+	int rc;
+
+	rc = hw_tlb_access(cpu, la, X86_TLB_FETCH, 0, first);
+	if (rc != X86EMUL_CONTINUE)
+		return rc;
+	if (host_copy_in(buf, *first, n))
+		return hw_host_fault(cpu, *first);
+	if (!both || want <= n)
+		return X86EMUL_CONTINUE;
+	if (cpu->c.mode != X86_MODE_PROT64)
+		next = (uint32_t)next;
+	rc = hw_tlb_access(cpu, next, X86_TLB_FETCH, 0, &p);
+	if (rc != X86EMUL_CONTINUE)
+		return rc;
+	if (host_copy_in(buf + n, p, want - n))
+		return hw_host_fault(cpu, p);
+	return X86EMUL_CONTINUE;
+}
+
+/* Does @e hold what @buf's first @n bytes begin with? */
+static bool entry_matches(const struct hw_icache_entry *e, uint64_t tag,
+			  const uint8_t *buf, unsigned n)
+{
+	return e->tag == tag && e->insn.len <= n &&
+	       !memcmp(e->insn.bytes, buf, e->insn.len);
+}
+
+/*
+ * The instruction at rip, whatever is in the way. The second page is touched
+ * only by instructions that reach into it, so that its faults are theirs.
+ */
+static __noinline int fetch_careful(struct hw_cpu *cpu,
+				    struct hw_icache_entry **out)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+	uint8_t buf[X86_MAX_INSN_LEN];
+	struct hw_icache_entry *e;
+	enum x86_decode_result r;
+	uint64_t la, limit, tag;
+	unsigned want, n;
+	void *host;
+	int rc;
+
+	rc = fetch_address(c, &la, &limit);
+	if (rc != X86EMUL_CONTINUE)
+		return rc;
+	want = MIN(limit, X86_MAX_INSN_LEN);
+	n = MIN(want, PAGE_SIZE - (la & ~PAGE_MASK));
+	rc = fetch_bytes(cpu, la, buf, n, false, &host);
+	if (rc != X86EMUL_CONTINUE)
+		return rc;
+	open_window(cpu, la, (uintptr_t)host, limit);
+	tag = (uintptr_t)host ^ ((uint64_t)c->mode << 56 | BIT_ULL(63));
+	e = *out = icache_slot(cpu, (uintptr_t)host);
+	if (entry_matches(e, tag, buf, n))
+		return X86EMUL_CONTINUE;
+	e->tag = 0;
+	cpu->stats.decodes++;
+	r = x86_decode(&e->insn, buf, n, c->mode);
+	if (r == X86_DECODE_TRUNCATED && n < want) {
+		cpu->stats.careful_fetches++;
+		rc = fetch_bytes(cpu, la, buf, want, true, &host);
+		if (rc != X86EMUL_CONTINUE)
+			return rc;
+		r = x86_decode(&e->insn, buf, want, c->mode);
+	}
+	if (r != X86_DECODE_OK)
+		return decode_error(c, r);
+	icache_set(e, tag);
+	return X86EMUL_CONTINUE;
+}
+
+static __force_inline bool bytes_same(const struct hw_icache_entry *e,
+				      const void *host)
+{
+	uint64_t q;
+
+	if (unlikely(host_read_64(host, &q)) || ((q ^ e->bytes) & e->mask))
+		return false;
+	if (likely(!e->mask_hi))
+		return true;
+	return !host_read_64((const char *)host + 8, &q) &&
+	       !((q ^ e->bytes_hi) & e->mask_hi);
+}
+
+/* --- execution ---------------------------------------------------------------------------- */
+
+/* An instruction ended otherwise than well. */
+static __noinline void not_continue(struct hw_cpu *cpu, int rc)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+
+	cpu->db_match = 0;
+	/* A handler that failed half way may have left a derived state. */
+	emul_update_mode(c);
+	hw_tlb_context(cpu);
+	switch (rc) {
+	case X86EMUL_PROPAGATE_FAULT:
+		hw_exception(cpu, &c->exception);
+		break;
+	case X86EMUL_INTERCEPTED:
+	case X86EMUL_HOST_ERROR:
+	case X86EMUL_RETRY_INSTR:
+		break;
+	default:
+		cpu->stats.unhandled++;
+		hw_ud(c);
+		hw_exception(cpu, &c->exception);
+		break;
+	}
+}
+
+/* Runs until something needs attention. */
+static void run_fast(struct hw_cpu *cpu)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+	unsigned left = RUN_BUDGET;
+	struct hw_icache_entry *e;
+	int rc;
+
+	do {
+		uint64_t off = c->rip - cpu->win_start;
+		uintptr_t host = cpu->win_host + off;
+
+		e = icache_slot(cpu, host);
+		if (unlikely(off >= cpu->win_len) ||
+		    unlikely(e->tag != (host ^ cpu->win_mode)) ||
+		    unlikely(!bytes_same(e, (const void *)host))) {
+			rc = fetch_careful(cpu, &e);
+			if (rc != X86EMUL_CONTINUE)
+				goto out;
+		}
+		c->insn = &e->insn;
+		rc = e->exec(c);
+		if (unlikely(rc != X86EMUL_CONTINUE))
+			goto out;
+	} while (likely(!READ_ONCE(cpu->request)) && likely(--left));
+	cpu->stats.instructions += RUN_BUDGET - left + !!left;
+	return;
+out:
+	cpu->stats.instructions += RUN_BUDGET - left;
+	not_continue(cpu, rc);
+}
+
+/* Did TF's trap come with this instruction? "Single-Step Exception Condition":
+ * not after one that loaded SS, nor after a delivery, which clears TF. */
+static bool traps(const struct hw_cpu *cpu, uint64_t flags, uint64_t next)
+{
+	const struct x86_emulate_ctxt *c = &cpu->c;
+	enum x86_op op = c->insn->row->op;
+
+	if (!(flags & X86_EFLAGS_TF) || (cpu->shadow & X86_SHADOW_MOV_SS))
+		return false;
+	if (op == X86_OP_INT || op == X86_OP_INT3 || op == X86_OP_INTO ||
+	    op == X86_OP_ICEBP)
+		return c->rip == next && (c->eflags & X86_EFLAGS_TF);
+	if (op == X86_OP_SYSCALL || op == X86_OP_SYSENTER)
+		return c->eflags & X86_EFLAGS_TF;
+	/* DEBUGCTL.BTF: branches only. */
+	return !(cpu->msr.debugctl & BIT(1)) || c->rip != next;
+}
+
+/* One instruction with the rules that the fast loop has no time for. */
+static void step(struct hw_cpu *cpu)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+	uint64_t flags = c->eflags, rip = c->rip, next;
+	uint8_t shadow = cpu->shadow;
+	struct hw_icache_entry *e;
+	int rc;
+
+	cpu->mtf_pending = cpu->ctl.mtf;
+	rc = fetch_careful(cpu, &e);
+	if (rc != X86EMUL_CONTINUE) {
+		not_continue(cpu, rc);
+		return;
+	}
+	c->insn = &e->insn;
+	next = rip + e->insn.len;
+	c->rep_limit = flags & X86_EFLAGS_TF ? 1 : REP_CHUNK;
+	c->shadow = 0;
+	rc = e->exec(c);
+	c->rep_limit = REP_CHUNK;
+	if (rc != X86EMUL_CONTINUE) {
+		not_continue(cpu, rc);
+		return;
+	}
+	cpu->stats.instructions++;
+	/* A shadow lasts for one instruction and is not renewed by the next. */
+	cpu->shadow = c->shadow & ~shadow;
+	/* RF covers one instruction; IRET loads it for the one after. */
+	if ((flags & X86_EFLAGS_RF) && c->rip != rip &&
+	    c->insn->row->op != X86_OP_IRET)
+		c->eflags &= ~(uint64_t)X86_EFLAGS_RF;
+	if (traps(cpu, flags, next))
+		cpu->pending_db |= X86_DR6_BS;
+	hw_set_request(cpu, HW_REQ_EVENT);
+}
+
+static void enter(struct hw_cpu *cpu)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+
+	cpu->stats.entries++;
+	cpu->in_guest = true;
+	cpu->host_error = false;
+	cpu->db_match = 0;
+	cpu->mtf_pending = false;
+	c->rep_limit = REP_CHUNK;
+	__atomic_and_fetch(&cpu->request, ~HW_REQ_EXIT, __ATOMIC_SEQ_CST);
+	hw_set_request(cpu, HW_REQ_EVENT);
+	c->insn = NULL;
+	emul_update_mode(c);
+	hw_dr7_changed(cpu);
+	if (!cpu->ctl.asid)
+		hw_tlb_flush_asid(cpu, 0, true);
+	cpu->win_len = 0;
+	hw_tlb_context(cpu);
+}
+
+void hw_run(struct hw_cpu *cpu)
+{
+	enter(cpu);
+	if (cpu->ctl.inject_valid) {
+		hw_inject(cpu);
+		/* A trap-flag exit follows an injection at once. */
+		cpu->mtf_pending = cpu->ctl.mtf;
+	}
+	while (!hw_boundary(cpu)) {
+		if (unlikely(cpu->step))
+			step(cpu);
+		else
+			run_fast(cpu);
+	}
+	__atomic_and_fetch(&cpu->request, ~HW_REQ_EXIT, __ATOMIC_SEQ_CST);
+	cpu->last_insn = cpu->c.insn;
+	cpu->in_guest = false;
+	cpu->stats.exits++;
+	hw_fpu_leave(cpu);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of tlb.c and walk.c. */
+#ifndef ANYKVM_HW_TLB_H
+#define ANYKVM_HW_TLB_H
+
+#include "base/types.h"
+
+#define HW_GPA_SIZE	2048	/* guest-physical translations cached */
+#define HW_NR_SPACES	16	/* address spaces whose entries can coexist */
+
+/* Who accesses: each has its own key within a space. */
+enum hw_tlb_who {
+	HW_TLB_SUPER,		/* supervisor, SMAP as CR4 says */
+	HW_TLB_SUPER_AC,	/* supervisor with SMAP suspended */
+	HW_TLB_USER,
+	HW_TLB_NR_WHO
+};
+
+/* All that decides a translation but who accesses. */
+struct hw_space {
+	uint64_t cr3;		/* with the PCID */
+	uint64_t tdp_root;
+	uint64_t env;		/* paging bits of CR0, CR4, EFER */
+	uint32_t tdp_format;
+	uint16_t asid;
+	bool valid;
+	uint16_t key[HW_TLB_NR_WHO];	/* 0: none yet */
+};
+
+struct hw_gpa_entry {
+	uint64_t gpa, hpa;	/* pages */
+	uint64_t gen;
+	uint8_t rights;
+};
+
+struct hw_tlb {
+	struct hw_space space[HW_NR_SPACES];
+	struct hw_space *cur;
+	unsigned victim;	/* space to reuse next */
+	unsigned next_key;	/* odd; over 4095: start again */
+	/* Linear addresses of large pages in the TLB: [large_lo, large_hi]. */
+	uint64_t large_lo, large_hi;
+	uint64_t gpa_gen;	/* 0 is nobody's */
+	uint64_t tdp_root;	/* gpa_gen's */
+	struct hw_gpa_entry gpa[HW_GPA_SIZE];
+	uint8_t level[];	/* HW_TLB_SIZE: guest's page size of an entry */
+};
+
+#endif
