@@ -187,7 +187,7 @@ const char *vmx_exit_name(uint32_t reason);
 
 /* --- exit qualifications ---------------------------------------------------------- */
 /* Control-register accesses. */
-#define CONTROL_REG_ACCESS_NUM		0x7ull
+#define CONTROL_REG_ACCESS_NUM		0xfull
 #define CONTROL_REG_ACCESS_TYPE		0x30ull	/* 0 to, 1 from, 2 CLTS, 3 LMSW */
 #define CONTROL_REG_ACCESS_LMSW_MEM	BIT_ULL(6)
 #define CONTROL_REG_ACCESS_REG		0xf00ull

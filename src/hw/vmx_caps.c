@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The VMX capability MSRs: exactly what the engine and the core carry out.
+ *
+ * One table says for each word of controls which bits must be 1 (the default1
+ * class less what the TRUE MSRs relax) and which may be. The entry checks use the
+ * same table, so what is not advertised cannot be set.
+ *
+ * Not here: APIC-register virtualization, posted interrupts, PML, VMFUNC, shadow
+ * VMCS, #VE, mode-based execute control, CET, PT, SMM's dual-monitor treatment.
+ *
+ * SDM Vol. 3D, "VMX Capability Reporting Facility".
+ */
+#include <errno.h>
+
+#include "hw/vmx.h"
+#include "x86/msr.h"
+
+const struct vmx_ctl_cap vmx_ctl_caps[VMX_NR_CTLS] = {
+	[VMX_CTL_PIN] = {
+		PIN_BASED_ALWAYSON,
+		PIN_BASED_ALWAYSON | PIN_BASED_EXT_INTR_MASK |
+		PIN_BASED_NMI_EXITING | PIN_BASED_VIRTUAL_NMIS |
+		PIN_BASED_VMX_PREEMPTION_TIMER,
+	},
+	[VMX_CTL_PROC] = {
+		CPU_BASED_TRUE_ALWAYSON,
+		CPU_BASED_ALWAYSON | CPU_BASED_INTR_WINDOW_EXITING |
+		CPU_BASED_USE_TSC_OFFSETTING | CPU_BASED_HLT_EXITING |
+		CPU_BASED_INVLPG_EXITING | CPU_BASED_MWAIT_EXITING |
+		CPU_BASED_RDPMC_EXITING | CPU_BASED_RDTSC_EXITING |
+		CPU_BASED_CR3_LOAD_EXITING | CPU_BASED_CR3_STORE_EXITING |
+		CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING |
+		CPU_BASED_TPR_SHADOW | CPU_BASED_NMI_WINDOW_EXITING |
+		CPU_BASED_MOV_DR_EXITING | CPU_BASED_UNCOND_IO_EXITING |
+		CPU_BASED_USE_IO_BITMAPS | CPU_BASED_MONITOR_TRAP_FLAG |
+		CPU_BASED_USE_MSR_BITMAPS | CPU_BASED_MONITOR_EXITING |
+		CPU_BASED_PAUSE_EXITING |
+		CPU_BASED_ACTIVATE_SECONDARY_CONTROLS,
+	},
+	[VMX_CTL_PROC2] = {
+		0,
+		SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_DESC |
+		SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_VPID |
+		SECONDARY_EXEC_WBINVD_EXITING |
+		SECONDARY_EXEC_UNRESTRICTED_GUEST |
+		SECONDARY_EXEC_PAUSE_LOOP_EXITING |
+		SECONDARY_EXEC_RDRAND_EXITING | SECONDARY_EXEC_ENABLE_INVPCID |
+		SECONDARY_EXEC_RDSEED_EXITING | SECONDARY_EXEC_ENABLE_XSAVES |
+		SECONDARY_EXEC_TSC_SCALING,
+	},
+	[VMX_CTL_EXIT] = {
+		VM_EXIT_TRUE_ALWAYSON,
+		VM_EXIT_ALWAYSON | VM_EXIT_HOST_ADDR_SPACE_SIZE |
+		VM_EXIT_ACK_INTR_ON_EXIT | VM_EXIT_SAVE_IA32_PAT |
+		VM_EXIT_LOAD_IA32_PAT | VM_EXIT_SAVE_IA32_EFER |
+		VM_EXIT_LOAD_IA32_EFER | VM_EXIT_SAVE_VMX_PREEMPTION_TIMER,
+	},
+	[VMX_CTL_ENTRY] = {
+		VM_ENTRY_TRUE_ALWAYSON,
+		VM_ENTRY_ALWAYSON | VM_ENTRY_IA32E_MODE |
+		VM_ENTRY_LOAD_IA32_PAT | VM_ENTRY_LOAD_IA32_EFER,
+	},
+};
+
+#define CTL_MSR(cap, always1) \
+	((uint64_t)(cap).may << 32 | ((cap).must | (always1)))
+
+/* CR4 bits that a feature of CPUID brings. */
+static const struct {
+	enum x86_feature feature;
+	uint64_t bits;
+} cr4_features[] = {
+	{ X86_FEATURE_VME, X86_CR4_VME | X86_CR4_PVI },
+	{ X86_FEATURE_TSC, X86_CR4_TSD },
+	{ X86_FEATURE_DE, X86_CR4_DE },
+	{ X86_FEATURE_PSE, X86_CR4_PSE },
+	{ X86_FEATURE_PAE, X86_CR4_PAE },
+	{ X86_FEATURE_MCE, X86_CR4_MCE },
+	{ X86_FEATURE_PGE, X86_CR4_PGE },
+	{ X86_FEATURE_FXSR, X86_CR4_OSFXSR },
+	{ X86_FEATURE_SSE, X86_CR4_OSXMMEXCPT },
+	{ X86_FEATURE_UMIP, X86_CR4_UMIP },
+	{ X86_FEATURE_LA57, X86_CR4_LA57 },
+	{ X86_FEATURE_FSGSBASE, X86_CR4_FSGSBASE },
+	{ X86_FEATURE_PCID, X86_CR4_PCIDE },
+	{ X86_FEATURE_XSAVE, X86_CR4_OSXSAVE },
+	{ X86_FEATURE_SMEP, X86_CR4_SMEP },
+	{ X86_FEATURE_SMAP, X86_CR4_SMAP },
+	{ X86_FEATURE_PKU, X86_CR4_PKE },
+	{ X86_FEATURE_PKS, X86_CR4_PKS },
+};
+
+uint64_t vmx_cr4_fixed1(const uint64_t *features)
+{
+	uint64_t bits = X86_CR4_VMXE | X86_CR4_PCE;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cr4_features); i++) {
+		unsigned f = cr4_features[i].feature;
+
+		if (features[f / 64] >> (f % 64) & 1)
+			bits |= cr4_features[i].bits;
+	}
+	return bits;
+}
+
+#define BASIC								\
+	(VMX_REVISION_ID | FIELD_PREP(VMX_BASIC_VMCS_SIZE, PAGE_SIZE) |	\
+	 FIELD_PREP(VMX_BASIC_MEM_TYPE, 6) | VMX_BASIC_INOUT |		\
+	 VMX_BASIC_TRUE_CTLS)
+#define MISC								\
+	(VMX_TIMER_RATE | VMX_MISC_SAVE_EFER_LMA | VMX_MISC_ACTIVITY_HLT | \
+	 VMX_MISC_ACTIVITY_SHUTDOWN | VMX_MISC_ACTIVITY_WAIT_SIPI |	\
+	 FIELD_PREP(VMX_MISC_CR3_TARGETS, 4) | VMX_MISC_ZERO_LEN_INS)
+#define EPT_VPID_CAP							\
+	(VMX_EPT_EXECUTE_ONLY_BIT | VMX_EPT_PAGE_WALK_4_BIT |		\
+	 VMX_EPTP_WB_BIT | VMX_EPT_2MB_PAGE_BIT | VMX_EPT_1GB_PAGE_BIT | \
+	 VMX_EPT_INVEPT_BIT | VMX_EPT_AD_BIT | VMX_EPT_EXTENT_CONTEXT_BIT | \
+	 VMX_EPT_EXTENT_GLOBAL_BIT | VMX_VPID_INVVPID_BIT |		\
+	 VMX_VPID_EXTENT_INDIVIDUAL_ADDR_BIT |				\
+	 VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT |				\
+	 VMX_VPID_EXTENT_GLOBAL_CONTEXT_BIT |				\
+	 VMX_VPID_EXTENT_SINGLE_NON_GLOBAL_BIT)
+/* Highest index of a field there is: TSC_MULTIPLIER's. */
+#define VMCS_ENUM	(TSC_MULTIPLIER & VMCS_FIELD_INDEX)
+
+static uint64_t ctl_msr(enum vmx_ctl_word w, uint32_t always1)
+{
+	return CTL_MSR(vmx_ctl_caps[w], always1);
+}
+
+int hw_vmx_capability(uint32_t msr, uint64_t *val)
+{
+	const uint64_t table[] = {
+		BASIC,
+		ctl_msr(VMX_CTL_PIN, PIN_BASED_ALWAYSON),
+		ctl_msr(VMX_CTL_PROC, CPU_BASED_ALWAYSON),
+		ctl_msr(VMX_CTL_EXIT, VM_EXIT_ALWAYSON),
+		ctl_msr(VMX_CTL_ENTRY, VM_ENTRY_ALWAYSON),
+		MISC,
+		VMX_CR0_FIXED0,
+		VMX_CR0_FIXED1,
+		VMX_CR4_FIXED0,
+		vmx_cr4_fixed1(hw_features_model()),
+		VMCS_ENUM,
+		ctl_msr(VMX_CTL_PROC2, 0),
+		EPT_VPID_CAP,
+		ctl_msr(VMX_CTL_PIN, 0),
+		ctl_msr(VMX_CTL_PROC, 0),
+		ctl_msr(VMX_CTL_EXIT, 0),
+		ctl_msr(VMX_CTL_ENTRY, 0),
+	};
+	uint32_t n = msr - MSR_IA32_VMX_BASIC;
+
+	if (n >= ARRAY_SIZE(table))
+		return -EINVAL;
+	*val = table[n];
+	return 0;
+}
