@@ -141,11 +141,6 @@ static inline hva_t gfn_to_hva_memslot(const struct kvm_memory_slot *slot,
 	return slot->userspace_addr + ((gfn - slot->base_gfn) << PAGE_SHIFT);
 }
 
-static inline bool kvm_is_visible_memslot(const struct kvm_memory_slot *slot)
-{
-	return slot && slot->id < KVM_USER_MEM_SLOTS;
-}
-
 /*
  * Copies of guest memory; take the slot lock themselves. 0, or -EFAULT: no slot,
  * a read-only slot (writes), or host memory that is not there; a part may have
@@ -162,7 +157,8 @@ int kvm_write_guest_page(struct kvm_mem *mem, gfn_t gfn, const void *data,
 int kvm_clear_guest(struct kvm_mem *mem, gpa_t gpa, size_t len);
 /*
  * A naturally aligned 4- or 8-byte entry of a guest structure, one host access
- * each. cmpxchg: *@done tells whether *@gpa was @old and is @new now.
+ * each. cmpxchg: *@done tells whether *@gpa was @old and is @new now; -EROFS for
+ * a read-only slot.
  */
 int kvm_read_guest_entry(struct kvm_mem *mem, gpa_t gpa, unsigned bytes,
 			 uint64_t *val);
