@@ -42,8 +42,12 @@ int em_lea(struct x86_emulate_ctxt *c)
 
 int em_xchg(struct x86_emulate_ctxt *c)
 {
+	const struct x86_insn *i = c->insn;
 	uint64_t t = c->dst.val;
 
+	/* 90: NOP, which does not zero-extend EAX. */
+	if (i->row->opnd[0].kind == OPK_Z && i->rm == X86_RAX)
+		c->wb = 0;
 	c->dst.val = c->src.val;
 	c->src.val = t;
 	return X86EMUL_CONTINUE;
