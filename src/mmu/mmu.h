@@ -166,8 +166,8 @@ int kvm_mmu_change_mmu_pages(struct kvm_mmu_vm *vm, uint64_t pages);
 /* Removes every mapping of gfns in [start, end); all roots. Flushes. */
 void kvm_mmu_zap_range(struct kvm_mmu_vm *vm, gfn_t start, gfn_t end);
 void kvm_mmu_zap_all(struct kvm_mmu_vm *vm);
-/* Write-protects what is mapped of [start, end), splitting huge pages where the
- * range does not cover them or where memory for it can be had. Flushes. */
+/* Write-protects what is mapped of [start, end); large mappings that overlap it
+ * as a whole: the next write splits them while the slot is logged. Flushes. */
 void kvm_mmu_wrprot_range(struct kvm_mmu_vm *vm, gfn_t start, gfn_t end);
 /* Dirty logging ended: small mappings that could be large are removed, the next
  * faults map them large. Flushes. */
