@@ -58,7 +58,7 @@ enum x86_opnd_kind {
 	OPK_W,		/* ModRM.rm: vector register or memory */
 	OPK_X,		/* memory at DS:rSI, segment can be overridden */
 	OPK_Y,		/* memory at ES:rDI */
-	OPK_Z,		/* general register in the opcode's low 3 bits */
+	OPK_Z,		/* general register in the opcode's low 3 bits: insn.rm */
 	OPK_REG,	/* a fixed general register: number in x86_opnd.reg */
 	OPK_SREG,	/* a fixed segment register */
 	OPK_ONE,	/* the constant 1 (shifts) */
@@ -90,7 +90,8 @@ enum x86_opnd_size {
 struct x86_opnd {
 	uint8_t kind;		/* enum x86_opnd_kind */
 	uint8_t size;		/* enum x86_opnd_size */
-	uint8_t reg;		/* OPK_REG, OPK_SREG, fixed OPK_ST */
+	uint8_t reg;		/* OPK_REG, OPK_SREG, OPK_ST (8: ModRM.rm); OPK_I: 1
+				 * where a byte is sign-extended */
 	uint8_t access;		/* OPA_R | OPA_W */
 };
 
@@ -155,7 +156,8 @@ struct opcode {
 	const char *mnemonic;	/* "add", lower case, as the manuals' */
 	uint16_t op;		/* enum x86_op */
 	uint8_t  feature;	/* enum x86_feature */
-	uint8_t  intercept;	/* enum x86_intercept */
+	uint8_t  intercept;	/* enum x86_intercept; NONE where the handler asks
+				 * because operands decide (MOV CR, I/O, ...) */
 	uint32_t attr;		/* I_* */
 	uint8_t  access;	/* enum x86_access */
 	uint16_t flags_read;	/* X86_EFLAGS_*, low 16 bits */
@@ -182,6 +184,20 @@ enum x86_map {
 	X86_MAP_5, X86_MAP_6, X86_NR_MAPS
 };
 
+/*
+ * Conventions of the decoder:
+ * - no ModRM: mod = 3, and rm = the opcode's low 3 bits with REX.B, which is where
+ *   OPK_Z finds its register; a condition code (I_COND) is opcode & 15;
+ * - reg and rm are masked to 3 bits where the register file has only 8 (MMX,
+ *   x87, segments); a byte register 4-7 is AH-BH unless PFX_REX;
+ * - opsize follows prefixes, mode and row (D64, F64, I/O at most 4); where the
+ *   operands are y (BMI, MOVD, control registers) it is 4 or 8, a 66 that belongs to
+ *   the opcode does not count;
+ * - imm is extended as the row says; a two-immediate row has the second in imm2;
+ * - seg is valid for any memory operand, string and moffs operands too: the override
+ *   or the default;
+ * - bytes[] beyond len is zero, so that instructions can be compared with memcmp.
+ */
 struct x86_insn {
 	const struct opcode *row;
 	uint64_t imm;		/* sign-extended as the row says; moffs; far offset */

@@ -80,7 +80,7 @@ extern const struct row_place x86_row_places[];
 
 enum row_operand {
 	LETTERS6(E) LETTERS6(G) LETTERS6(M) LETTERS6(R)
-	LETTERS1(E, dq) LETTERS1(M, dq) LETTERS1(M, qq) LETTERS1(M, oq)
+	LETTERS1(E, z) LETTERS1(M, dq) LETTERS1(M, qq) LETTERS1(M, oq)
 	LETTERS1(M, a) LETTERS1(M, p) LETTERS1(M, s) LETTERS1(M, t)
 	LETTERS1(M, mem)
 	LETTERS1(B, y) LETTERS1(C, y) LETTERS1(D, y) LETTERS1(S, w)

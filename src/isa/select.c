@@ -185,7 +185,8 @@ static uint8_t row_flags(const struct opcode *row, uint64_t kinds, uint32_t when
 		/* CRC32's first is a y, but its source is by prefix. */
 		if (o->size == OPS_y && row->op != X86_OP_CRC32)
 			flags |= RI_Y;
-		if (o->size == OPS_z && o->kind != OPK_I && o->kind != OPK_J)
+		if (o->size == OPS_z && (o->kind == OPK_REG ||
+					 o->kind == OPK_X || o->kind == OPK_Y))
 			flags |= RI_MAX4;
 	}
 	return flags;
