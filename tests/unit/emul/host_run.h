@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs one instruction on the host's processor with given registers. */
+#ifndef TESTS_EMUL_HOST_RUN_H
+#define TESTS_EMUL_HOST_RUN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct host_regs {
+	uint64_t gpr[16];	/* RSP is not loaded */
+	uint64_t eflags;
+};
+
+/* @code must not use RSP, branch or fault. */
+void host_run(struct host_regs *r, const uint8_t *code, size_t n);
+
+#endif
