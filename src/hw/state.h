@@ -161,6 +161,10 @@ struct hw_vmx {			/* VMX operation: vmx_*.c own it */
 struct hw_svm {			/* svm_*.c own it */
 	bool gif;		/* of the host: STGI, CLGI */
 	hpa_t vmcb;		/* last one run */
+	bool compiled;		/* hw_cpu.ctl is SVM's, with these intercepts: */
+	bool intercepts_valid;
+	uint32_t intercepts[6];
+	uint64_t cr4_bits;	/* CR4 bits that exist, 0: not computed yet */
 };
 
 struct hw_cpu {

@@ -207,6 +207,7 @@ void vmx_compile_ctl(const struct vmx_entry *x)
 	struct hw_ctl *ctl = &x->cpu->ctl;
 
 	*ctl = (struct hw_ctl){ 0 };
+	x->cpu->svm.compiled = false;
 	compile_intercepts(x, ctl);
 	compile_registers(x, ctl);
 	compile_bitmaps(x, ctl);
