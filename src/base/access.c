@@ -77,7 +77,7 @@ int host_cmpxchg_128(void *p, uint64_t old[2], const uint64_t new[2], bool *done
 	uint64_t lo = old[0], hi = old[1];
 	bool z;
 
-	__asm__ goto("1: lock cmpxchg16b (%5)\nsetz %2\n"
+	__asm__ volatile goto("1: lock cmpxchg16b (%5)\nsetz %2\n"
 		     HOST_EX_TABLE("1b", "%l[fault]")
 		     : "+a"(lo), "+d"(hi), "=q"(z)
 		     : "b"(new[0]), "c"(new[1]), "r"(p) : "memory", "cc" : fault);
@@ -91,7 +91,7 @@ fault:
 
 static int rep_movsb(void *dst, const void *src, size_t n)
 {
-	__asm__ goto("1: rep movsb\n" HOST_EX_TABLE("1b", "%l[fault]")
+	__asm__ volatile goto("1: rep movsb\n" HOST_EX_TABLE("1b", "%l[fault]")
 		     : "+D"(dst), "+S"(src), "+c"(n) : : "memory" : fault);
 	return 0;
 fault:
@@ -110,7 +110,7 @@ int host_copy_out(void *guest, const void *src, size_t n)
 
 int host_fill(void *guest, int c, size_t n)
 {
-	__asm__ goto("1: rep stosb\n" HOST_EX_TABLE("1b", "%l[fault]")
+	__asm__ volatile goto("1: rep stosb\n" HOST_EX_TABLE("1b", "%l[fault]")
 		     : "+D"(guest), "+c"(n) : "a"(c) : "memory" : fault);
 	return 0;
 fault:

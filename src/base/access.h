@@ -32,7 +32,7 @@ static __force_inline int host_read_##bits(const void *p, type *v)	\
 {									\
 	type x;								\
 									\
-	__asm__ goto("1: mov" #suffix " (%1), %" wreg "0\n"		\
+	__asm__ volatile goto("1: mov" #suffix " (%1), %" wreg "0\n"		\
 		     HOST_EX_TABLE("1b", "%l[fault]")				\
 		     : "=r"(x) : "r"(p) : "memory" : fault);		\
 	*v = x;								\
@@ -42,7 +42,7 @@ fault:									\
 }									\
 static __force_inline int host_write_##bits(void *p, type v)		\
 {									\
-	__asm__ goto("1: mov" #suffix " %" wreg "0, (%1)\n"		\
+	__asm__ volatile goto("1: mov" #suffix " %" wreg "0, (%1)\n"		\
 		     HOST_EX_TABLE("1b", "%l[fault]")				\
 		     : : "r"(v), "r"(p) : "memory" : fault);		\
 	return 0;							\
@@ -56,7 +56,7 @@ static __force_inline int host_cmpxchg_##bits(void *p, type *old, type new, \
 	type o = *old;							\
 	bool z;								\
 									\
-	__asm__ goto("1: lock cmpxchg" #suffix " %" wreg "2, (%3)\n"	\
+	__asm__ volatile goto("1: lock cmpxchg" #suffix " %" wreg "2, (%3)\n"	\
 		     "setz %1\n"					\
 		     HOST_EX_TABLE("1b", "%l[fault]")				\
 		     : "+a"(o), "=q"(z) : "r"(new), "r"(p)		\
