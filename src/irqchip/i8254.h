@@ -25,7 +25,9 @@ struct kvm_pit {
 	struct kvm_pit_channel_state ch[3];
 	uint32_t flags;			/* KVM_PIT_FLAGS_* */
 	bool speaker_data_on;
+	uint64_t gate_off[3];		/* ns at which the gate closed */
 	struct hrtimer timer;		/* channel 0 */
+	bool armed;
 	uint64_t period;		/* ns, 0: one-shot or stopped */
 	uint64_t target;		/* ns of the next expiry */
 	bool reinject;
@@ -40,8 +42,8 @@ int kvm_pit_create(struct kvm_irqchips *ic, uint32_t flags);
 void kvm_pit_destroy(struct kvm_irqchips *ic);
 void kvm_pit_reset(struct kvm_pit *pit);
 void kvm_pit_get_state(struct kvm_pit *pit, struct kvm_pit_state2 *s);
-/* -EINVAL: a channel's mode or access state is none that exists. */
-int kvm_pit_set_state(struct kvm_pit *pit, const struct kvm_pit_state2 *s);
+/* States that do not exist are brought to the nearest that does. */
+void kvm_pit_set_state(struct kvm_pit *pit, const struct kvm_pit_state2 *s);
 void kvm_pit_set_reinject(struct kvm_pit *pit, bool reinject);
 
 /* IRQ 0 became unmasked: forget ticks that nobody could have taken. */

@@ -44,7 +44,8 @@ int kvm_ioapic_set_irq(struct kvm_ioapic *ioapic, int pin, int source,
 		       bool level);
 void kvm_ioapic_clear_all(struct kvm_ioapic *ioapic, int source);
 
-/* A local APIC's EOI of @vector, broadcast. */
-void kvm_ioapic_update_eoi(struct kvm_ioapic *ioapic, uint8_t vector);
+/* A local APIC's EOI of @vector, broadcast; @level: its TMR bit. */
+void kvm_ioapic_update_eoi(struct kvm_ioapic *ioapic, uint8_t vector,
+			   bool level);
 
 #endif

@@ -33,7 +33,7 @@ struct kvm_irq_routing_table {
 	int chip[KVM_NR_IRQCHIPS][KVM_IOAPIC_NUM_PINS];	/* -> GSI, -1 */
 };
 
-struct kvm_irq_routing {
+struct kvm_irq_router {
 	pthread_rwlock_t lock;
 	struct kvm_irq_routing_table *table;
 };

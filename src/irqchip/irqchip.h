@@ -75,10 +75,13 @@ struct kvm_irqchips {
 	/* LVT0 of vCPU 0 passes ExtINT after reset, for firmware that does not
 	 * program it (KVM_X86_QUIRK_LINT0_REENABLED, on by default). */
 	bool lint0_reenabled;
+	/* The xAPIC page of an APIC that is disabled or in x2APIC mode reads
+	 * ones and ignores writes (KVM_X86_QUIRK_LAPIC_MMIO_HOLE, on). */
+	bool lapic_mmio_hole;
 
 	struct kvm_apic_map map;
 	struct kvm_io_bus bus[KVM_NR_BUSES];
-	struct kvm_irq_routing routing;
+	struct kvm_irq_router routing;
 	pthread_rwlock_t ack_lock;
 	struct list_head ack_notifiers;
 	struct kvm_irqfds irqfds;
@@ -92,7 +95,9 @@ struct kvm_irqchips {
 /* With the VM. @ops outlives it. 0 or -ENOMEM. */
 int kvm_irqchip_init(struct kvm_irqchips *ic, struct kvm *kvm,
 		     const struct kvm_irqchip_ops *ops);
-/* After every vCPU's kvm_free_lapic. */
+/* First step of the VM's end: no timer and no eventfd raises an interrupt
+ * after it. Then kvm_free_lapic for every vCPU, then kvm_irqchip_fini. */
+void kvm_irqchip_quiesce(struct kvm_irqchips *ic);
 void kvm_irqchip_fini(struct kvm_irqchips *ic);
 
 /* KVM_CREATE_IRQCHIP. 0, -EEXIST, -EINVAL (vCPUs are there), -ENOMEM. */

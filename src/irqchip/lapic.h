@@ -173,8 +173,9 @@ int kvm_apic_set_state(struct kvm_lapic *apic, const struct kvm_lapic_state *s);
 bool __must_check kvm_set_apic_base(struct kvm_lapic *apic, uint64_t value,
 				    bool host);
 
-/* The xAPIC page. -EOPNOTSUPP: @gpa is not in it, or the APIC is not in xAPIC
- * mode; 0 otherwise. Any @len of 1, 2, 4, 8 and any alignment. */
+/* The xAPIC page. -EOPNOTSUPP: @gpa is not in it (or the APIC is not in xAPIC
+ * mode and ic->lapic_mmio_hole is off); 0 otherwise. Any @len of 1, 2, 4, 8 and
+ * any alignment. */
 int kvm_lapic_mmio_read(struct kvm_lapic *apic, gpa_t gpa, int len, void *val);
 int kvm_lapic_mmio_write(struct kvm_lapic *apic, gpa_t gpa, int len,
 			 const void *val);
