@@ -43,13 +43,16 @@ static const x86_exec_fn shifts[X86_OP_ROR - X86_OP_SHL + 1][NR_COUNTS][4] = {
 };
 /* clang-format on */
 
+/* BT leaves the register alone, its upper half too. */
 #define BIT_FORM(op, bits, name, N)					\
 FAST(op##bits##_##name)							\
 {									\
 	const struct x86_insn *i = c->insn;				\
+	uint##bits##_t v = alu_##op##bits(				\
+		fast_get##bits(c, i, i->rm), N, &c->eflags);		\
 									\
-	fast_set##bits(c, i, i->rm, alu_##op##bits(			\
-		fast_get##bits(c, i, i->rm), N, &c->eflags));		\
+	if (i->row->opnd[0].access & OPA_W)					\
+		fast_set##bits(c, i, i->rm, v);				\
 	return fast_done(c, i);						\
 }
 

@@ -73,6 +73,9 @@ int em_cmpxchg(struct x86_emulate_ctxt *c)
 		c->dst.val = c->src.val;
 		return X86EMUL_CONTINUE;
 	}
+	/* Memory is stored to all the same; a register keeps its upper half. */
+	if (c->dst.type == OPERAND_REG)
+		c->wb &= ~WB_DST;
 	/* The accumulator is loaded by the write-back, after memory. */
 	c->src2 = (struct x86_operand){
 		.type = OPERAND_REG,
