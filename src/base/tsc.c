@@ -36,6 +36,7 @@ static void tsc_and_clock(clockid_t id, uint64_t *tsc, uint64_t *ns)
 {
 	uint64_t best = ~0ull;
 
+	*tsc = *ns = 0;
 	for (int i = 0; i < SAMPLES; i++) {
 		uint64_t a = host_rdtsc(), t = clock_ns(id), b = host_rdtsc();
 
