@@ -458,10 +458,14 @@ int env_run(const uint8_t *code, size_t n)
 			    c->rip : (uint32_t)(c->seg[X86_CS].base + c->rip);
 
 	memcpy(env.mem + at, code, n);
-	assert_int_equal(x86_decode(&env.insn, code, n, c->mode),
-			 X86_DECODE_OK);
-	c->insn = &env.insn;
 	env_snapshot();
+	if (x86_decode(&env.insn, code, n, c->mode) == X86_DECODE_UNDEFINED) {
+		c->exception = (struct x86_exception){ .vector = X86_UD };
+		return X86EMUL_PROPAGATE_FAULT;
+	}
+	assert_int_equal(env.insn.len, n);
+	c->insn = &env.insn;
+	snap.insn = c->insn;
 	return x86_emulate_insn(c);
 }
 

@@ -7,6 +7,7 @@
 #ifndef TEST_SYSENV_H
 #define TEST_SYSENV_H
 
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,7 +80,8 @@ extern struct env env;
 /* A fresh processor in @mode at @cpl (protected modes). */
 void env_init(enum env_mode mode, unsigned cpl);
 
-/* Runs the instruction @code, placed at rip: enum x86emul. */
+/* Runs the instruction @code, placed at rip: enum x86emul. What the decoder calls
+ * undefined is #UD, as an owner makes it. */
 int env_run(const uint8_t *code, size_t n);
 #define RUN(...) env_run((const uint8_t[]){ __VA_ARGS__ },		\
 			 sizeof((const uint8_t[]){ __VA_ARGS__ }))
@@ -106,6 +108,23 @@ void env_load(enum x86_seg seg, uint16_t sel);
 	assert_int_equal(rc, X86EMUL_PROPAGATE_FAULT);			\
 	assert_int_equal(env.c.exception.vector, vec);			\
 	assert_int_equal(env.c.exception.error_code, ec);		\
+} while (0)
+
+/*
+ * Table-driven tests: every row is a test of its own. ENV_ROWS appends the rows
+ * of @table (whose first member is the name) to @tests from *@n on, each run by
+ * @fn with the row as its state.
+ */
+#define ENV_ROWS(tests, n, table, fn) do {				\
+	size_t i_;							\
+									\
+	for (i_ = 0; i_ < ARRAY_SIZE(table); i_++) {			\
+		assert((n) < ARRAY_SIZE(tests));			\
+		(tests)[(n)++] = (struct CMUnitTest){			\
+			.name = (table)[i_].name, .test_func = fn,	\
+			.initial_state = (void *)&(table)[i_],		\
+		};							\
+	}								\
 } while (0)
 
 /* Nothing changed since env_snapshot() but accessed bits and env's records. */
