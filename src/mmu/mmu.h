@@ -52,6 +52,7 @@ union kvm_mmu_page_role {
 		uint32_t direct:1;	/* maps gfns, not a guest table */
 		uint32_t smm:1;
 		uint32_t invalid:1;	/* zapped, waiting to be freed */
+		uint32_t unused:24;	/* named, so that it is initialised */
 	};
 };
 
