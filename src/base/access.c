@@ -20,8 +20,32 @@ struct ex_entry {
 extern const struct ex_entry __start_host_ex_table[] __hidden;
 extern const struct ex_entry __stop_host_ex_table[] __hidden;
 
-static struct sigaction old_segv, old_bus;
+static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static struct sigaction old[ARRAY_SIZE(signals)];
 static bool installed;
+
+/* Read by the signal handler, written before the first stub runs. */
+static uintptr_t stubs;
+static size_t stubs_size;
+
+void host_access_set_stubs(const void *start, size_t size)
+{
+	__atomic_store_n(&stubs_size, size, __ATOMIC_RELAXED);
+	__atomic_store_n(&stubs, (uintptr_t)start, __ATOMIC_RELEASE);
+}
+
+/* Inside of the area the stack pointer is at the return address. */
+static bool leave_stub(ucontext_t *uc)
+{
+	uintptr_t start = __atomic_load_n(&stubs, __ATOMIC_ACQUIRE);
+	greg_t *gregs = uc->uc_mcontext.gregs;
+
+	if (!start || (uintptr_t)gregs[REG_RIP] - start >= stubs_size)
+		return false;
+	gregs[REG_R8] = gregs[REG_TRAPNO];
+	gregs[REG_RIP] = start;
+	return true;
+}
 
 bool host_access_fixup(void *ucontext)
 {
@@ -36,38 +60,45 @@ bool host_access_fixup(void *ucontext)
 			(uintptr_t)&e->landing + e->landing;
 		return true;
 	}
-	return false;
+	return leave_stub(uc);
 }
 
-static void chain(const struct sigaction *old, int sig, siginfo_t *si, void *uc)
+static void chain(const struct sigaction *to, int sig, siginfo_t *si, void *uc)
 {
-	if (old->sa_flags & SA_SIGINFO) {
-		old->sa_sigaction(sig, si, uc);
-	} else if (old->sa_handler == SIG_DFL || old->sa_handler == SIG_IGN) {
+	if (to->sa_flags & SA_SIGINFO) {
+		to->sa_sigaction(sig, si, uc);
+	} else if (to->sa_handler == SIG_DFL || to->sa_handler == SIG_IGN) {
 		/* The default action: happens when the instruction runs again. */
 		signal(sig, SIG_DFL);
 	} else {
-		old->sa_handler(sig);
+		to->sa_handler(sig);
 	}
 }
 
 static void on_fault(int sig, siginfo_t *si, void *uc)
 {
-	if (!host_access_fixup(uc))
-		chain(sig == SIGSEGV ? &old_segv : &old_bus, sig, si, uc);
+	size_t i = 0;
+
+	if (host_access_fixup(uc))
+		return;
+	while (signals[i] != sig)
+		i++;
+	chain(&old[i], sig, si, uc);
 }
 
 int host_access_init(void)
 {
 	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 
+	size_t i;
+
 	if (installed)
 		return 0;
 	sa.sa_sigaction = on_fault;
 	sigemptyset(&sa.sa_mask);
-	if (sigaction(SIGSEGV, &sa, &old_segv) ||
-	    sigaction(SIGBUS, &sa, &old_bus))
-		return -errno;
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		if (sigaction(signals[i], &sa, &old[i]))
+			return -errno;
 	installed = true;
 	return 0;
 }

@@ -84,10 +84,18 @@ int host_copy_out(void *guest, const void *src, size_t n);
 int host_fill(void *guest, int c, size_t n);
 
 /*
- * Installs the SIGSEGV/SIGBUS handler, once for the process. What was there
+ * Installs the SIGSEGV/SIGBUS/SIGFPE/SIGILL handler, once for the process. What was there
  * before is kept and called for faults that are not ours.
  */
 int host_access_init(void);
+
+/*
+ * Code that executes guest instructions on the host: one area, whose first byte is a
+ * RET. A SIGFPE, SIGILL, SIGSEGV or SIGBUS at an instruction inside of it makes the
+ * code return to its caller with the processor's vector in r8, which it leaves
+ * alone otherwise. Called again when the area moves.
+ */
+void host_access_set_stubs(const void *start, size_t size);
 
 /*
  * For an owner of the process's signal table (the interposer): looks up the

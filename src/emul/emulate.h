@@ -164,6 +164,17 @@ extern struct x86_tlb_entry x86_tlb_empty[1];
 #define X86_SHADOW_STI	BIT(0)
 #define X86_SHADOW_MOV_SS BIT(1)
 
+/*
+ * Where the guest's last x87 instruction was, while the FPU state is live: the
+ * host's registers hold the address of our own code then. Owners that move the
+ * state to memory call emul_fpu_saved() on the image after it.
+ */
+struct x86_fpu_pointers {
+	bool     valid;		/* else the host's registers hold the guest's */
+	uint16_t fop;
+	uint64_t fip, fdp;
+};
+
 struct x86_operand {
 	enum { OPERAND_NONE, OPERAND_REG, OPERAND_MEM, OPERAND_IMM } type;
 	uint8_t  bytes;		/* 1, 2, 4, 8; larger ones are the handlers' */
@@ -209,10 +220,22 @@ struct x86_emulate_ctxt {
 	const struct x86_emulate_ops *ops;
 	const uint64_t *features; /* bitmap by enum x86_feature: what the guest has */
 	bool     vendor_amd;	/* where Intel's and AMD's semantics differ */
+	struct x86_fpu_pointers fpu_ptr;
 	struct x86_fpu *fpu;	/* memory image; live in host registers between
 				 * get_fpu and put_fpu */
 	void    *owner;
 };
+
+/* The live FPU state has just been stored to @c->fpu. */
+static inline void emul_fpu_saved(struct x86_emulate_ctxt *c)
+{
+	if (!c->fpu_ptr.valid)
+		return;
+	c->fpu->fx.fip = c->fpu_ptr.fip;
+	c->fpu->fx.fdp = c->fpu_ptr.fdp;
+	c->fpu->fx.fop = c->fpu_ptr.fop;
+	c->fpu_ptr.valid = false;
+}
 
 typedef int (*x86_exec_fn)(struct x86_emulate_ctxt *c);
 

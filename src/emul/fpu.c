@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x87 instructions: X87 (every one that computes, loads or stores), FWAIT, FNSTSW AX,
+ * FNINIT, FNCLEX. Environments are in fpu_env.c, images in fpu_state.c.
+ *
+ * X87 runs the guest's own opcode on the host with the memory operand replaced by a
+ * buffer. Its order: CR0, pending #MF, memory read, execute, memory write. An
+ * instruction that stores and pops has changed the stack when its store faults:
+ * unless the translation cache vouches for the page the state is put aside before.
+ *
+ * The instruction pointers of the guest are kept in ctxt.fpu_ptr. As on processors
+ * that say so in CPUID (FDP_EXCPTN_ONLY, "deprecates FPU CS and DS"), selectors are
+ * 0, and FDP and FOP change only with an unmasked exception. CR0.NE = 0 is not
+ * FERR# and IRQ 13 but #MF too: docs/errata.md.
+ */
+#include "emul/fpu.h"
+
+uint32_t fpu_mxcsr_reserved(void)
+{
+	static uint32_t mask;
+	uint32_t m = READ_ONCE(mask);
+	struct x86_fxsave fx __attribute__((aligned(16)));
+
+	if (!m) {
+		fx.mxcsr_mask = 0;
+		host_fxsave(&fx);
+		m = fx.mxcsr_mask ? fx.mxcsr_mask : 0xffbf;
+		WRITE_ONCE(mask, m);
+	}
+	return ~m;
+}
+
+static uint64_t wrap_la(const struct x86_emulate_ctxt *c, uint64_t la)
+{
+	return emul_is_64bit(c) ? la : (uint32_t)la;
+}
+
+int fpu_read_la(struct x86_emulate_ctxt *c, uint64_t la, void *buf,
+		unsigned bytes)
+{
+	unsigned n, done;
+	int rc;
+
+	for (done = 0; done < bytes; done += n) {
+		n = MIN(bytes - done, 64u);
+		rc = emul_read_bytes_la(c, wrap_la(c, la + done),
+					(uint8_t *)buf + done, n, 0);
+		if (rc)
+			return rc;
+	}
+	return X86EMUL_CONTINUE;
+}
+
+int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
+		 unsigned bytes)
+{
+	unsigned n, done;
+	int rc;
+
+	for (done = 0; done < bytes; done += n) {
+		n = MIN(bytes - done, 64u);
+		rc = emul_write_bytes_la(c, wrap_la(c, la + done),
+					 (const uint8_t *)buf + done, n,
+					 ACC_WRITE);
+		if (rc)
+			return rc;
+	}
+	return X86EMUL_CONTINUE;
+}
+
+int fpu_image_la(struct x86_emulate_ctxt *c, unsigned bytes, unsigned align,
+		 unsigned acc, uint64_t *la)
+{
+	int rc = emul_linearize_operand(c, bytes, acc, la);
+
+	if (rc)
+		return rc;
+	return *la & (align - 1) ? emul_gp(c, 0) : X86EMUL_CONTINUE;
+}
+
+/* --- X87 -------------------------------------------------------------------- */
+
+/* The opcode escape, and the forms that neither wait for exceptions (1) nor count
+ * as the last instruction (2): by D8-DF, memory or not, reg. */
+static bool is_control(const struct x86_insn *i)
+{
+	unsigned reg = i->modrm >> 3 & 7;
+
+	if (i->mod == 3)	/* FNENI, FNDISI, FNSETPM */
+		return i->opcode == 0xdb && reg == 4;
+	return (i->opcode == 0xd9 && (reg == 5 || reg == 7)) ||
+	       (i->opcode == 0xdd && reg == 7);
+}
+
+static bool waits(const struct x86_insn *i)
+{
+	/* FLDCW is the one control instruction that waits. */
+	return !is_control(i) ||
+	       (i->opcode == 0xd9 && i->mod != 3 && (i->modrm >> 3 & 7) == 5);
+}
+
+static void build(const struct x86_insn *i, struct host_insn *h)
+{
+	*h = (struct host_insn){
+		.bytes = { i->opcode, i->mod == 3 ? i->modrm :
+			   (i->modrm & 0x38) | X86_RDI },
+		.len = 2,
+	};
+}
+
+/* The registers hold the guest's pointers for the last time: the stub replaces them. */
+static void adopt_pointers(struct x86_emulate_ctxt *c)
+{
+	struct x86_fxsave fx __attribute__((aligned(16)));
+
+	host_fxsave(&fx);
+	c->fpu_ptr = (struct x86_fpu_pointers){ true, fx.fop, fx.fip, fx.fdp };
+}
+
+static void track(struct x86_emulate_ctxt *c, uint64_t ea)
+{
+	struct x86_fpu_pointers *p = &c->fpu_ptr;
+	const struct x86_insn *i = c->insn;
+
+	if (is_control(i))
+		return;
+	p->fip = c->rip;
+	if (!fpu_is_pending())
+		return;
+	p->fop = (i->opcode & 7) << 8 | i->modrm;
+	if (i->mod != 3)
+		p->fdp = ea;
+}
+
+/* Runs it, and stores @n bytes if it writes memory. @undo: the state before, or
+ * NULL when the store cannot fault. */
+static int execute(struct x86_emulate_ctxt *c, struct host_regs *r, uint64_t la,
+		   unsigned n, struct x86_fxsave *undo)
+{
+	struct host_insn h;
+	int rc;
+
+	build(c->insn, &h);
+	if (undo)
+		host_fxsave(undo);
+	rc = host_insn_run(&h, r);
+	if (rc < 0)
+		return X86EMUL_UNHANDLEABLE;
+	if (rc)
+		return emul_fault(c, rc);
+	if (!n)
+		return X86EMUL_CONTINUE;
+	rc = n > 8 ? emul_write_bytes_la(c, la, r->mem, n, ACC_WRITE) :
+		     emul_write_la(c, la, *(uint64_t *)r->mem, n, ACC_WRITE);
+	if (rc && undo)
+		host_fxrstor(undo);
+	return rc;
+}
+
+static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
+		   unsigned n)
+{
+	struct x86_fxsave undo __attribute__((aligned(16)));
+	const struct opcode *row = c->insn->row;
+	struct host_regs r = { .rflags = c->eflags, .mem = buf };
+	bool sure = !n || emul_tlb(c, la, n, X86_TLB_WRITE);
+	int rc;
+
+	if (!c->fpu_ptr.valid)
+		adopt_pointers(c);
+	rc = execute(c, &r, la, n, sure ? NULL : &undo);
+	if (rc)
+		return rc;
+	track(c, emul_ea(c));
+	if (row->flags_written)
+		emul_set_flags(c, row->flags_written, r.rflags);
+	return X86EMUL_CONTINUE;
+}
+
+int em_x87(struct x86_emulate_ctxt *c)
+{
+	const struct x86_insn *i = c->insn;
+	bool store = i->row->opnd[0].access & OPA_W;
+	struct fpu_buf buf = { { 0 } };
+	uint64_t la = 0;
+	unsigned n = 0;
+	int rc = fpu_check_x87(c);
+
+	if (rc)
+		return rc;
+	fpu_get(c);
+	if (waits(i) && fpu_is_pending()) {
+		fpu_put(c);
+		return emul_fault(c, X86_MF);
+	}
+	if (i->mod != 3) {
+		n = x86_opnd_bytes(i, 0);
+		rc = emul_linearize_operand(c, n, store ? ACC_WRITE : 0, &la);
+		if (!rc && !store)
+			rc = fpu_read_la(c, la, buf.b, n);
+	}
+	if (!rc)
+		rc = run_x87(c, &buf, la, store ? n : 0);
+	fpu_put(c);
+	return rc;
+}
+
+/* --- without a stub ----------------------------------------------------------- */
+
+int em_fwait(struct x86_emulate_ctxt *c)
+{
+	bool pending;
+
+	if ((c->cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS))
+		return emul_nm(c);
+	fpu_get(c);
+	pending = fpu_is_pending();
+	fpu_put(c);
+	return pending ? emul_fault(c, X86_MF) : X86EMUL_CONTINUE;
+}
+
+int em_fnstsw_ax(struct x86_emulate_ctxt *c)
+{
+	int rc = fpu_check_x87(c);
+
+	if (rc)
+		return rc;
+	fpu_get(c);
+	emul_set_gpr(c, X86_RAX, host_fnstsw(), 2);
+	fpu_put(c);
+	return X86EMUL_CONTINUE;
+}
+
+int em_fninit(struct x86_emulate_ctxt *c)
+{
+	int rc = fpu_check_x87(c);
+
+	if (rc)
+		return rc;
+	fpu_get(c);
+	__asm__ volatile("fninit");
+	c->fpu_ptr.valid = false;
+	fpu_put(c);
+	return X86EMUL_CONTINUE;
+}
+
+int em_fnclex(struct x86_emulate_ctxt *c)
+{
+	int rc = fpu_check_x87(c);
+
+	if (rc)
+		return rc;
+	fpu_get(c);
+	__asm__ volatile("fnclex");
+	fpu_put(c);
+	return X86EMUL_CONTINUE;
+}

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * XSAVE and its relatives, RDPKRU and WRPKRU (SDM Vol. 1, "Managing State Using the
+ * XSAVE Feature Set").
+ *
+ * The host saves into, or restores from, an image of our own in the standard form;
+ * between it and the guest's area move only the components that the guest asked for
+ * and has in XCR0, in the form that the instruction has (standard or compacted).
+ * Component offsets in the standard form are the host's: the CPUID model hands out
+ * the host's leaf.
+ *
+ * Outside 64-bit mode registers 8-15 are neither saved nor restored. There are no
+ * supervisor components: IA32_XSS is 0, XSAVES and XRSTORS are XSAVEC and XRSTOR of
+ * the compacted form with a privilege check. Protection keys are not offered: CR4.PKE
+ * cannot be set, so that RDPKRU and WRPKRU are #UD.
+ */
+#include "emul/fpu.h"
+
+#define LEGACY_BYTES	512
+#define HEADER_BYTES	64
+#define EXTENDED	(LEGACY_BYTES + HEADER_BYTES)
+#define COMPACT		BIT_ULL(63)
+#define NR_COMPONENTS	20	/* that an image of X86_FPU_SIZE could hold */
+
+#define F_SSE_AVX	(X86_XCR0_SSE | X86_XCR0_AVX)
+
+struct xheader {
+	uint64_t xstate_bv, xcomp_bv, rsvd[6];
+};
+
+_Static_assert(sizeof(struct xheader) == HEADER_BYTES, "XSAVE header");
+
+/* An area: the host's image, or what of the guest's is there. */
+union xarea {
+	struct x86_fpu fpu;
+	struct {
+		struct x86_fxsave fx;
+		struct xheader head;
+	};
+	uint8_t b[X86_FPU_SIZE];
+};
+
+static struct component {
+	uint32_t size, offset;
+	bool aligned;			/* to 64 in the compacted form */
+} components[NR_COMPONENTS];
+static bool known;
+
+static void cpuid_xsave(uint32_t sub, uint32_t out[3])
+{
+	uint32_t a = 0xd, d;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(out[1]), "=c"(out[2]), "=d"(d)
+			 : "2"(sub));
+	out[0] = a;
+}
+
+/* Any thread may do it, to the same effect. */
+static void know_components(void)
+{
+	uint32_t r[3];
+	unsigned i;
+
+	if (likely(__atomic_load_n(&known, __ATOMIC_ACQUIRE)))
+		return;
+	for (i = 2; i < NR_COMPONENTS; i++) {
+		cpuid_xsave(i, r);
+		if (r[2] & 1 || r[1] + r[0] > X86_FPU_SIZE)
+			continue;	/* supervisor, or too large: size 0 */
+		components[i] = (struct component){ r[0], r[1], r[2] & 2 };
+	}
+	__atomic_store_n(&known, true, __ATOMIC_RELEASE);
+}
+
+/* Components of XCR0 that images can hold. */
+static uint64_t usable(const struct x86_emulate_ctxt *c)
+{
+	uint64_t bits = c->xcr0 & (F_SSE_AVX | X86_XCR0_X87);
+	unsigned i;
+
+	for (i = 3; i < NR_COMPONENTS; i++)
+		if (components[i].size)
+			bits |= c->xcr0 & BIT_ULL(i);
+	return bits;
+}
+
+static uint64_t requested(const struct x86_emulate_ctxt *c)
+{
+	return usable(c) & ((c->gpr[X86_RDX] & 0xffffffff) << 32 |
+			    (uint32_t)c->gpr[X86_RAX]);
+}
+
+/* Where component @i is in an area of the form that @xcomp_bv says. */
+static unsigned component_offset(unsigned i, uint64_t xcomp_bv)
+{
+	unsigned at = EXTENDED, k;
+
+	if (!(xcomp_bv & COMPACT))
+		return components[i].offset;
+	for (k = 2; k <= i; k++) {
+		if (!(xcomp_bv >> k & 1))
+			continue;
+		if (components[k].aligned)
+			at = ALIGN_UP(at, 64u);
+		if (k < i)
+			at += components[k].size;
+	}
+	return at;
+}
+
+/* Bytes of component @i that exist in this mode: of YMM (2) and ZMM (6) upper parts
+ * those of registers 0-7, of ZMM16-31 (7) none. */
+static unsigned component_bytes(const struct x86_emulate_ctxt *c, unsigned i)
+{
+	if (emul_is_64bit(c) || !(BIT(i) & (BIT(2) | BIT(6) | BIT(7))))
+		return components[i].size;
+	return i == 7 ? 0 : components[i].size / 2;
+}
+
+static unsigned xmm_bytes(const struct x86_emulate_ctxt *c)
+{
+	return emul_is_64bit(c) ? 256 : 128;
+}
+
+/* --- checks ------------------------------------------------------------------------ */
+
+static int open_area(struct x86_emulate_ctxt *c, unsigned acc, uint64_t *la)
+{
+	if (!(c->cr4 & X86_CR4_OSXSAVE))
+		return emul_ud(c);
+	if (c->cr0 & X86_CR0_TS)
+		return emul_nm(c);
+	know_components();
+	return fpu_image_la(c, EXTENDED, 64, acc, la);
+}
+
+/* --- saving -------------------------------------------------------------------------- */
+
+/* The live state's @mask into @a; which of it is not in its initial state. */
+static uint64_t host_xsave(struct x86_emulate_ctxt *c, union xarea *a,
+			   uint64_t mask)
+{
+	a->head = (struct xheader){ 0 };
+	__asm__ volatile("xsave64 %0" : "+m"(*a)
+			 : "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)));
+	if (c->fpu_ptr.valid && mask & X86_XCR0_X87) {
+		a->fx.fip = c->fpu_ptr.fip;
+		a->fx.fdp = c->fpu_ptr.fdp;
+		a->fx.fop = c->fpu_ptr.fop;
+	}
+	if (!(emul_is_64bit(c) && (c->insn->prefix & PFX_REX_W))) {
+		a->fx.fip = (uint32_t)a->fx.fip;
+		a->fx.fdp = (uint32_t)a->fx.fdp;
+	}
+	return a->head.xstate_bv;
+}
+
+static int put_legacy(struct x86_emulate_ctxt *c, uint64_t la,
+		      const union xarea *a, uint64_t parts, bool mxcsr)
+{
+	int rc = X86EMUL_CONTINUE;
+
+	if (parts & X86_XCR0_X87)
+		rc = fpu_write_la(c, la, &a->fx, 24);
+	if (!rc && mxcsr)
+		rc = fpu_write_la(c, la + 24, &a->fx.mxcsr, 8);
+	if (!rc && parts & X86_XCR0_X87)
+		rc = fpu_write_la(c, la + 32, a->fx.st, sizeof(a->fx.st));
+	if (!rc && parts & X86_XCR0_SSE)
+		rc = fpu_write_la(c, la + 160, a->fx.xmm, xmm_bytes(c));
+	return rc;
+}
+
+/* Components @parts of @a to the guest's area, in the form of @xcomp_bv. */
+static int put_components(struct x86_emulate_ctxt *c, uint64_t la,
+			  const union xarea *a, uint64_t parts, uint64_t xcomp_bv)
+{
+	unsigned i;
+	int rc = X86EMUL_CONTINUE;
+
+	for (i = 2; i < NR_COMPONENTS && !rc; i++)
+		if (parts >> i & 1)
+			rc = fpu_write_la(c, la + component_offset(i, xcomp_bv),
+					  a->b + components[i].offset,
+					  component_bytes(c, i));
+	return rc;
+}
+
+/* XSAVE writes all that was asked for, XSAVEOPT what is not in its initial state. */
+static int save_standard(struct x86_emulate_ctxt *c, bool optimize)
+{
+	union xarea a;
+	uint64_t la, rfbm, used, bv, parts;
+	int rc = open_area(c, ACC_WRITE, &la);
+
+	if (!rc)
+		rc = emul_read_la(c, la + LEGACY_BYTES, &bv, 8, ACC_WRITE);
+	if (rc)
+		return rc;
+	rfbm = requested(c);
+	fpu_get(c);
+	used = host_xsave(c, &a, rfbm);
+	fpu_put(c);
+	parts = optimize ? rfbm & used : rfbm;
+	rc = put_legacy(c, la, &a, parts, rfbm & F_SSE_AVX);
+	if (!rc)
+		rc = put_components(c, la, &a, parts, 0);
+	return rc ? rc : emul_write_la(c, la + LEGACY_BYTES,
+				       (bv & ~rfbm) | (used & rfbm), 8, ACC_WRITE);
+}
+
+static int save_compacted(struct x86_emulate_ctxt *c)
+{
+	union xarea a;
+	uint64_t la, rfbm, used, head[2];
+	int rc = open_area(c, ACC_WRITE, &la);
+
+	if (rc)
+		return rc;
+	rfbm = requested(c);
+	fpu_get(c);
+	used = host_xsave(c, &a, rfbm) & rfbm;
+	fpu_put(c);
+	if ((rfbm & X86_XCR0_SSE) && a.fx.mxcsr != X86_MXCSR_INIT)
+		used |= X86_XCR0_SSE;
+	head[0] = used;
+	head[1] = rfbm | COMPACT;
+	rc = put_legacy(c, la, &a, used, used & X86_XCR0_SSE);
+	if (!rc)
+		rc = put_components(c, la, &a, used, head[1]);
+	return rc ? rc : fpu_write_la(c, la + LEGACY_BYTES, head, sizeof(head));
+}
+
+int em_xsave(struct x86_emulate_ctxt *c)
+{
+	return save_standard(c, false);
+}
+
+int em_xsaveopt(struct x86_emulate_ctxt *c)
+{
+	return save_standard(c, true);
+}
+
+int em_xsavec(struct x86_emulate_ctxt *c)
+{
+	return save_compacted(c);
+}
+
+int em_xsaves(struct x86_emulate_ctxt *c)
+{
+	return save_compacted(c);
+}
+
+/* --- restoring --------------------------------------------------------------------- */
+
+/* The header's rules (SDM Vol. 1, "Operation of XRSTOR"). */
+static bool header_is_valid(const struct x86_emulate_ctxt *c,
+			    const struct xheader *h, bool compact_only)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(h->rsvd); i++)
+		if (h->rsvd[i] && (i < 1 || (h->xcomp_bv & COMPACT)))
+			return false;
+	if (!(h->xcomp_bv & COMPACT))
+		return !compact_only && !h->xcomp_bv &&
+		       !(h->xstate_bv & ~c->xcr0);
+	return emul_has(c, X86_FEATURE_XSAVEC) &&
+	       !(h->xcomp_bv & ~(c->xcr0 | COMPACT)) &&
+	       !(h->xstate_bv & ~h->xcomp_bv);
+}
+
+static int get_legacy(struct x86_emulate_ctxt *c, uint64_t la, union xarea *a,
+		      uint64_t parts, bool mxcsr)
+{
+	int rc = X86EMUL_CONTINUE;
+
+	if (parts & X86_XCR0_X87)
+		rc = fpu_read_la(c, la, &a->fx, 24);
+	if (!rc && mxcsr)
+		rc = fpu_read_la(c, la + 24, &a->fx.mxcsr, 4);
+	if (!rc && parts & X86_XCR0_X87)
+		rc = fpu_read_la(c, la + 32, a->fx.st, sizeof(a->fx.st));
+	if (!rc && parts & X86_XCR0_SSE)
+		rc = fpu_read_la(c, la + 160, a->fx.xmm, xmm_bytes(c));
+	if (!(emul_is_64bit(c) && (c->insn->prefix & PFX_REX_W))) {
+		a->fx.fip = (uint32_t)a->fx.fip;
+		a->fx.fdp = (uint32_t)a->fx.fdp;
+	}
+	return rc;
+}
+
+static int get_components(struct x86_emulate_ctxt *c, uint64_t la, union xarea *a,
+			  uint64_t parts, uint64_t xcomp_bv)
+{
+	unsigned i;
+	int rc = X86EMUL_CONTINUE;
+
+	for (i = 2; i < NR_COMPONENTS && !rc; i++)
+		if (parts >> i & 1)
+			rc = fpu_read_la(c, la + component_offset(i, xcomp_bv),
+					 a->b + components[i].offset,
+					 component_bytes(c, i));
+	return rc;
+}
+
+static void zero(void *p, size_t n)
+{
+	uint8_t *b = p;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		b[i] = 0;
+}
+
+/*
+ * Registers that do not exist outside 64-bit mode keep their values: @a gets them
+ * from the live state @now, and the components count as present.
+ */
+static void keep_upper_registers(const struct x86_emulate_ctxt *c, union xarea *a,
+				 const union xarea *now, uint64_t rfbm)
+{
+	uint64_t mixed = rfbm & (F_SSE_AVX | BIT_ULL(6) | BIT_ULL(7));
+	unsigned i, k;
+
+	for (k = 8; k < 16 && rfbm & X86_XCR0_SSE; k++)
+		a->fx.xmm[k] = now->fx.xmm[k];
+	for (i = 2; i < NR_COMPONENTS; i++) {
+		if (!(mixed >> i & 1))
+			continue;
+		for (k = component_bytes(c, i); k < components[i].size; k++)
+			a->b[components[i].offset + k] =
+				now->b[components[i].offset + k];
+	}
+	a->head.xstate_bv |= mixed;
+}
+
+/* @compact: then AVX alone leaves MXCSR, which the host's standard form would load. */
+static void load(struct x86_emulate_ctxt *c, union xarea *a, uint64_t rfbm,
+		 bool compact)
+{
+	union xarea now;
+
+	fpu_get(c);
+	if (!emul_is_64bit(c)) {
+		host_xsave(c, &now, rfbm);
+		keep_upper_registers(c, a, &now, rfbm);
+	}
+	if (compact && !(rfbm & X86_XCR0_SSE))
+		__asm__ volatile("stmxcsr %0" : "=m"(a->fx.mxcsr));
+	__asm__ volatile("xrstor64 %0" : : "m"(*a), "a"((uint32_t)rfbm),
+			 "d"((uint32_t)(rfbm >> 32)));
+	if (rfbm & X86_XCR0_X87)
+		c->fpu_ptr.valid = false;
+	fpu_put(c);
+}
+
+static int restore(struct x86_emulate_ctxt *c, bool compact_only)
+{
+	struct xheader head;
+	union xarea a;
+	uint64_t la, rfbm, parts;
+	bool compact, mxcsr;
+	int rc = open_area(c, 0, &la);
+
+	if (!rc)
+		rc = fpu_read_la(c, la + LEGACY_BYTES, &head, sizeof(head));
+	if (rc)
+		return rc;
+	if (!header_is_valid(c, &head, compact_only))
+		return emul_gp(c, 0);
+	rfbm = requested(c);
+	parts = head.xstate_bv & rfbm;
+	compact = head.xcomp_bv & COMPACT;
+	/* The standard form loads MXCSR whatever XSTATE_BV says. */
+	mxcsr = compact ? parts & X86_XCR0_SSE : rfbm & F_SSE_AVX;
+
+	zero(&a, sizeof(a));
+	a.fx.fcw = X86_FCW_INIT;
+	a.fx.mxcsr = X86_MXCSR_INIT;
+	rc = get_legacy(c, la, &a, parts, mxcsr);
+	if (!rc)
+		rc = get_components(c, la, &a, parts, head.xcomp_bv);
+	if (rc)
+		return rc;
+	if (a.fx.mxcsr & fpu_mxcsr_reserved())
+		return emul_gp(c, 0);
+	a.head.xstate_bv = parts;
+	load(c, &a, rfbm, compact);
+	return X86EMUL_CONTINUE;
+}
+
+int em_xrstor(struct x86_emulate_ctxt *c)
+{
+	return restore(c, false);
+}
+
+int em_xrstors(struct x86_emulate_ctxt *c)
+{
+	return restore(c, true);
+}
+
+/* --- protection keys ---------------------------------------------------------------- */
+
+int em_rdpkru(struct x86_emulate_ctxt *c)
+{
+	if (!(c->cr4 & X86_CR4_PKE))
+		return emul_ud(c);
+	return (uint32_t)c->gpr[X86_RCX] ? emul_gp(c, 0) : X86EMUL_UNHANDLEABLE;
+}
+
+int em_wrpkru(struct x86_emulate_ctxt *c)
+{
+	if (!(c->cr4 & X86_CR4_PKE))
+		return emul_ud(c);
+	return (uint32_t)c->gpr[X86_RCX] || (uint32_t)c->gpr[X86_RDX] ?
+	       emul_gp(c, 0) : X86EMUL_UNHANDLEABLE;
+}
