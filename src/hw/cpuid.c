@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "hw/core.h"
+#include "hw/svm.h"
 
 enum { EAX, EBX, ECX, EDX };
 
@@ -317,9 +318,7 @@ static void leaf_svm(bool amd, uint32_t subleaf, uint32_t out[4])
 {
 	if (!amd)
 		return;
-	out[EAX] = 1;
-	out[EBX] = 32768;
-	out[EDX] = BIT(0) | BIT(3) | BIT(6) | BIT(10);
+	svm_cpuid(out);
 }
 
 static void leaf_address_sizes(bool amd, uint32_t subleaf, uint32_t out[4])

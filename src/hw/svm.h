@@ -6,7 +6,11 @@
 #include "hw/state.h"
 #include "x86/vmcb.h"
 
+#define SVM_NR_ASIDS	0x8000
 #define SVM_PHYS_BITS	52	/* addresses in a VMCB; ours are host virtual */
+
+/* svm_caps.c: CPUID Fn8000_000A. */
+void svm_cpuid(uint32_t out[4]);
 
 /* svm_checks.c: NULL, or the rule that does not hold ("section: rule"). */
 const char *svm_check_vmcb(struct hw_cpu *cpu, const struct vmcb *vmcb);

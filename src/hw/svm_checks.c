@@ -11,7 +11,6 @@
 #include "x86/msr.h"
 
 #define SECTION "Canonicalization and Consistency Checks: "
-#define SVM_NR_ASIDS 0x8000	/* CPUID Fn8000_000A_EBX */
 #define EFER_BITS (X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NX | \
 		   X86_EFER_SVME | X86_EFER_FFXSR)
 #define LONG_PAGING ((s->efer & X86_EFER_LME) && (s->cr0 & X86_CR0_PG))
