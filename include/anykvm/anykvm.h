@@ -41,6 +41,13 @@ ANYKVM_API int anykvm_open(int flags);
  */
 ANYKVM_API int anykvm_ioctl(int fd, unsigned long request, void *arg);
 
+/*
+ * What a signal does to a thread in KVM_RUN, for clients of this header (signals
+ * themselves are noticed under the preload library only): the vCPU's present or next
+ * KVM_RUN ends with EINTR. Any thread, and signal handlers.
+ */
+ANYKVM_API void anykvm_kick(int vcpu_fd);
+
 /* close(fd). The object ends with its last fd. */
 ANYKVM_API int anykvm_close(int fd);
 
@@ -67,7 +74,7 @@ ANYKVM_API bool anykvm_param_get(unsigned index, const char **name,
 ANYKVM_API int anykvm_trace(const char *path, const char *events);
 
 /*
- * Writes the statistics of all VMs and vCPUs there are or were to file descriptor
+ * Writes the statistics of all VMs and vCPUs of the process to file descriptor
  * @fd, a line each: "vm-PID-N[/vcpu:M] NAME VALUE". 0 or -errno.
  */
 ANYKVM_API int anykvm_stats(int fd);

@@ -193,8 +193,7 @@ struct kvm_vcpu {
 	int vcpu_idx;			/* place in kvm->vcpus */
 	struct kvm_run *run;		/* our mapping of the fd's pages */
 	void *pio_data;			/* its port I/O page */
-	int fd;				/* of the memfd, ours; clients have dups */
-	void *owner;			/* the ioctl layer's object */
+	bool owns_pages;		/* run is ours to unmap */
 	struct hw_cpu *hw;
 	void *vendor;			/* struct vcpu_vmx or vcpu_svm */
 
@@ -223,7 +222,6 @@ struct kvm {
 	unsigned nr_vcpus;		/* atomic; published after the entry */
 	struct kvm_vm_stat stat;
 	uint64_t id;			/* for statistics and traces */
-	void *owner;
 
 	gpa_t tss_addr, identity_map_addr;
 	uint32_t bsp_vcpu_id;
@@ -258,8 +256,9 @@ void kvm_get_kvm(struct kvm *kvm);
 void kvm_put_kvm(struct kvm *kvm);	/* frees with the last reference */
 
 /*
- * Creates vCPU @id with @run as its shared pages. Takes a reference to @kvm. 0,
- * -EINVAL (id too large, too many), -EEXIST, -ENOMEM.
+ * Creates vCPU @id with @run_pages (KVM_VCPU_MMAP_PAGES, a mapping) as its shared
+ * pages. Takes a reference to @kvm and, on success, the mapping. 0, -EINVAL (id too
+ * large, too many), -EEXIST, -ENOMEM.
  */
 int kvm_vcpu_create(struct kvm *kvm, uint32_t id, void *run_pages,
 		    struct kvm_vcpu **out);

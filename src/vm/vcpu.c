@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/tsc.h"
 #include "vm/kvm_host.h"
@@ -258,7 +259,6 @@ static int create_locked(struct kvm *kvm, uint32_t id, void *run_pages,
 	memset(vcpu, 0, sizeof(*vcpu));
 	vcpu->kvm = kvm;
 	vcpu->vcpu_id = id;
-	vcpu->fd = -1;
 	vcpu->run = run_pages;
 	vcpu->pio_data = (char *)run_pages + KVM_PIO_PAGE_OFFSET * PAGE_SIZE;
 	pthread_mutex_init(&vcpu->mutex, NULL);
@@ -272,6 +272,7 @@ static int create_locked(struct kvm *kvm, uint32_t id, void *run_pages,
 		kvm_vcpu_destroy(vcpu);
 		return ret;
 	}
+	vcpu->owns_pages = true;
 	*out = vcpu;
 	return 0;
 }
@@ -303,5 +304,7 @@ void kvm_vcpu_destroy(struct kvm_vcpu *vcpu)
 		hw_cpu_destroy(vcpu->hw);
 	}
 	pthread_mutex_destroy(&vcpu->mutex);
+	if (vcpu->owns_pages)
+		munmap(vcpu->run, KVM_VCPU_MMAP_PAGES * PAGE_SIZE);
 	free(vcpu);
 }

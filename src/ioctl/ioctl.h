@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* ioctl(2) on our descriptors: dispatch, and the functions of ioctl.def. */
+#ifndef ANYKVM_IOCTL_IOCTL_H
+#define ANYKVM_IOCTL_IOCTL_H
+
+#include "ioctl/file.h"
+
+/* open("/dev/kvm", @flags): a descriptor or -errno. */
+int kvm_dev_open(int flags);
+
+/* One request: >= 0 or -errno. @arg as the client gave it. */
+int kvm_dispatch_ioctl(struct kvm_file *f, unsigned long request, void *arg);
+
+#define IOCTL_DATA(kind, request, fn) int fn(struct kvm_file *f, void *data);
+#define IOCTL_ARG(kind, request, fn) int fn(struct kvm_file *f, unsigned long arg);
+#include "ioctl/ioctl.def"
+#undef IOCTL_DATA
+#undef IOCTL_ARG
+
+/* The value of a capability; @kvm NULL on the system fd. */
+int kvm_capability(const struct kvm *kvm, unsigned long cap);
+
+/*
+ * Who owns the process's signals (the interposer) sets this: called around
+ * KVM_RUN when the vCPU has a signal mask (KVM_SET_SIGNAL_MASK).
+ */
+extern void (*kvm_sigset_activate)(struct kvm_vcpu *vcpu);
+extern void (*kvm_sigset_deactivate)(struct kvm_vcpu *vcpu);
+
+#endif

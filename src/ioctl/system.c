@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests on /dev/kvm itself. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/access.h"
+#include "ioctl/ioctl.h"
+
+int kvm_dev_open(int flags)
+{
+	struct kvm_file *f;
+
+	if (host_access_init())
+		return -ENOMEM;
+	return kvm_file_create(KVM_FILE_SYSTEM, "kvm", 0, flags, &f);
+}
+
+int sys_get_api_version(struct kvm_file *f, unsigned long arg)
+{
+	return arg ? -EINVAL : KVM_API_VERSION;
+}
+
+int sys_get_vcpu_mmap_size(struct kvm_file *f, unsigned long arg)
+{
+	return arg ? -EINVAL : (int)(KVM_VCPU_MMAP_PAGES * PAGE_SIZE);
+}
+
+/* The argument is the machine type: 0 is the only one. */
+int sys_create_vm(struct kvm_file *f, unsigned long arg)
+{
+	struct kvm_file *file;
+	struct kvm *kvm;
+	int fd;
+
+	if (arg)
+		return -EINVAL;
+	kvm = kvm_create_vm();
+	if (!kvm)
+		return -ENOMEM;
+	fd = kvm_file_create(KVM_FILE_VM, "kvm-vm", 0, O_CLOEXEC, &file);
+	if (fd < 0) {
+		kvm_put_kvm(kvm);
+		return fd;
+	}
+	file->kvm = kvm;
+	return fd;
+}
+
+/* A list after its count: E2BIG, with the count wanted, when there is no room. */
+static int put_index_list(unsigned long arg, const uint32_t *list, unsigned n)
+{
+	struct kvm_msr_list *user = (void *)arg;
+	uint32_t room;
+
+	if (host_read_32(&user->nmsrs, &room) || host_write_32(&user->nmsrs, n))
+		return -EFAULT;
+	if (room < n)
+		return -E2BIG;
+	return host_copy_out(user->indices, list, n * sizeof(*list));
+}
+
+int sys_get_msr_index_list(struct kvm_file *f, unsigned long arg)
+{
+	return put_index_list(arg, kvm_msrs_to_save, kvm_nr_msrs_to_save);
+}
+
+int sys_get_msr_feature_index_list(struct kvm_file *f, unsigned long arg)
+{
+	return put_index_list(arg, NULL, 0);
+}
+
+int sys_get_supported_cpuid(struct kvm_file *f, unsigned long arg)
+{
+	struct kvm_cpuid2 *user = (void *)arg;
+	struct kvm_cpuid_entry2 e[KVM_MAX_CPUID_ENTRIES];
+	uint32_t room;
+	unsigned n = ARRAY_SIZE(e);
+	int ret;
+
+	if (host_read_32(&user->nent, &room))
+		return -EFAULT;
+	ret = kvm_get_supported_cpuid(kvm_params.vendor, e, &n);
+	if (ret)
+		return ret;
+	if (room < n)
+		return -E2BIG;
+	if (host_write_32(&user->nent, n))
+		return -EFAULT;
+	return host_copy_out(user->entries, e, n * sizeof(*e));
+}
+
+/* Nothing is emulated that the processor lacks. */
+int sys_get_emulated_cpuid(struct kvm_file *f, unsigned long arg)
+{
+	struct kvm_cpuid2 *user = (void *)arg;
+
+	return host_write_32(&user->nent, 0);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests on a vCPU. Its mutex is held (dispatch.c). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/access.h"
+#include "ioctl/ioctl.h"
+
+#define MAX_MSRS	256	/* entries of one KVM_GET/SET_MSRS */
+
+void (*kvm_sigset_activate)(struct kvm_vcpu *vcpu);
+void (*kvm_sigset_deactivate)(struct kvm_vcpu *vcpu);
+
+int vcpu_run(struct kvm_file *f, unsigned long arg)
+{
+	struct kvm_vcpu *vcpu = f->vcpu;
+	bool masked = vcpu->sigset_active && kvm_sigset_activate;
+	int ret;
+
+	if (arg)
+		return -EINVAL;
+	if (masked)
+		kvm_sigset_activate(vcpu);
+	ret = kvm_vcpu_run(vcpu);
+	if (masked)
+		kvm_sigset_deactivate(vcpu);
+	return ret;
+}
+
+/* Requests whose function takes the structure as it is. */
+#define FORWARD(name, target)						\
+int vcpu_##name(struct kvm_file *f, void *data)				\
+{									\
+	return target(f->vcpu, data);					\
+}
+FORWARD(get_regs, kvm_vcpu_get_regs)
+FORWARD(set_regs, kvm_vcpu_set_regs)
+FORWARD(get_sregs, kvm_vcpu_get_sregs)
+FORWARD(set_sregs, kvm_vcpu_set_sregs)
+FORWARD(get_fpu, kvm_vcpu_get_fpu)
+FORWARD(set_fpu, kvm_vcpu_set_fpu)
+FORWARD(get_xsave, kvm_vcpu_get_xsave)
+FORWARD(set_xsave, kvm_vcpu_set_xsave)
+FORWARD(get_xcrs, kvm_vcpu_get_xcrs)
+FORWARD(set_xcrs, kvm_vcpu_set_xcrs)
+FORWARD(get_debugregs, kvm_vcpu_get_debugregs)
+FORWARD(set_debugregs, kvm_vcpu_set_debugregs)
+FORWARD(get_mp_state, kvm_vcpu_get_mp_state)
+FORWARD(set_mp_state, kvm_vcpu_set_mp_state)
+FORWARD(get_vcpu_events, kvm_vcpu_get_events)
+FORWARD(set_vcpu_events, kvm_vcpu_set_events)
+FORWARD(interrupt, kvm_vcpu_interrupt)
+FORWARD(translate, kvm_vcpu_translate)
+#undef FORWARD
+
+int vcpu_nmi(struct kvm_file *f, unsigned long arg)
+{
+	return kvm_vcpu_nmi(f->vcpu);
+}
+
+int vcpu_get_lapic(struct kvm_file *f, void *data)
+{
+	if (!f->vcpu->arch.apic)
+		return -EINVAL;
+	kvm_apic_get_state(f->vcpu->arch.apic, data);
+	return 0;
+}
+
+int vcpu_set_lapic(struct kvm_file *f, void *data)
+{
+	int ret;
+
+	if (!f->vcpu->arch.apic)
+		return -EINVAL;
+	ret = kvm_apic_set_state(f->vcpu->arch.apic, data);
+	kvm_make_request(f->vcpu, KVM_REQ_EVENT);
+	return ret;
+}
+
+/* --- lists: MSRs and CPUID -------------------------------------------------------------- */
+
+/* Reads or writes entries until one fails; the result is how many went well. */
+static int msr_io(struct kvm_vcpu *vcpu, struct kvm_msr_entry *e, unsigned n,
+		  bool write)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		uint64_t v = 0;
+		int bad;
+
+		if (write) {
+			bad = kvm_set_msr(vcpu, e[i].index, e[i].data, true);
+		} else {
+			bad = kvm_get_msr(vcpu, e[i].index, &v, true);
+			e[i].data = v;
+		}
+		if (bad)
+			break;
+	}
+	return i;
+}
+
+static int msr_ioctl(struct kvm_vcpu *vcpu, unsigned long arg, bool write)
+{
+	struct kvm_msrs *user = (void *)arg;
+	struct kvm_msr_entry e[MAX_MSRS];
+	uint32_t n;
+	int done;
+
+	if (host_read_32(&user->nmsrs, &n))
+		return -EFAULT;
+	if (n >= MAX_MSRS)
+		return -E2BIG;
+	if (host_copy_in(e, user->entries, n * sizeof(*e)))
+		return -EFAULT;
+	done = msr_io(vcpu, e, n, write);
+	if (!write && host_copy_out(user->entries, e, n * sizeof(*e)))
+		return -EFAULT;
+	return done;
+}
+
+int vcpu_get_msrs(struct kvm_file *f, unsigned long arg)
+{
+	return msr_ioctl(f->vcpu, arg, false);
+}
+
+int vcpu_set_msrs(struct kvm_file *f, unsigned long arg)
+{
+	return msr_ioctl(f->vcpu, arg, true);
+}
+
+int vcpu_set_cpuid2(struct kvm_file *f, unsigned long arg)
+{
+	const struct kvm_cpuid2 *user = (void *)arg;
+	struct kvm_cpuid_entry2 e[KVM_MAX_CPUID_ENTRIES];
+	uint32_t n;
+
+	if (host_read_32(&user->nent, &n))
+		return -EFAULT;
+	if (n > KVM_MAX_CPUID_ENTRIES)
+		return -E2BIG;
+	if (host_copy_in(e, user->entries, n * sizeof(*e)))
+		return -EFAULT;
+	return kvm_vcpu_set_cpuid(f->vcpu, e, n);
+}
+
+int vcpu_get_cpuid2(struct kvm_file *f, unsigned long arg)
+{
+	struct kvm_cpuid2 *user = (void *)arg;
+	unsigned n = f->vcpu->arch.cpuid_nent;
+	uint32_t room;
+
+	if (host_read_32(&user->nent, &room))
+		return -EFAULT;
+	if (host_write_32(&user->nent, n))
+		return -EFAULT;
+	if (room < n)
+		return -E2BIG;
+	return host_copy_out(user->entries, f->vcpu->arch.cpuid,
+			     n * sizeof(*user->entries));
+}
+
+/* --- the rest --------------------------------------------------------------------------------- */
+
+/* NULL takes the mask away. */
+int vcpu_set_signal_mask(struct kvm_file *f, unsigned long arg)
+{
+	const struct kvm_signal_mask *user = (void *)arg;
+	uint32_t len;
+	uint64_t set;
+
+	if (!arg) {
+		f->vcpu->sigset_active = false;
+		return 0;
+	}
+	if (host_read_32(&user->len, &len))
+		return -EFAULT;
+	if (len != sizeof(set))
+		return -EINVAL;
+	if (host_copy_in(&set, user->sigset, sizeof(set)))
+		return -EFAULT;
+	f->vcpu->sigset = set;
+	f->vcpu->sigset_active = true;
+	return 0;
+}
+
+int vcpu_set_tsc_khz(struct kvm_file *f, unsigned long arg)
+{
+	return arg > 100000000 ? -EINVAL : kvm_set_tsc_khz(f->vcpu, arg);
+}
+
+int vcpu_get_tsc_khz(struct kvm_file *f, unsigned long arg)
+{
+	return f->vcpu->arch.virtual_tsc_khz;
+}
+
+int vcpu_kvmclock_ctrl(struct kvm_file *f, unsigned long arg)
+{
+	if (!f->vcpu->arch.pv_time_enabled)
+		return -EINVAL;
+	f->vcpu->arch.pv_guest_stopped = true;
+	kvm_make_request(f->vcpu, KVM_REQ_CLOCK_UPDATE);
+	return 0;
+}
