@@ -114,9 +114,7 @@ int x86_emulate_insn(struct x86_emulate_ctxt *c)
 
 x86_exec_fn x86_emulate_resolve(const struct x86_insn *insn)
 {
-	x86_exec_fn fn = NULL;
+	x86_exec_fn fn = emul_fast_form(insn);
 
-	if (!(insn->prefix & PFX_LOCK))
-		fn = emul_fast_form(insn);
 	return fn ? fn : x86_emulate_insn;
 }

@@ -66,6 +66,9 @@ x86_exec_fn emul_fast_form(const struct x86_insn *i)
 
 	if (i->row->attr & DRIVER_RULES)
 		return NULL;
+	if (i->prefix & PFX_LOCK ||
+	    (i->row->attr & I_NOLOCKCHECK && i->mod != 3))
+		return emul_fast_lock(i, shape);
 	for (n = 0; n < ARRAY_SIZE(lookup); n++) {
 		x86_exec_fn fn = lookup[n](i, shape);
 
