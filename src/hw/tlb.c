@@ -306,7 +306,7 @@ static unsigned walk_access(unsigned kind, enum hw_tlb_who who)
 {
 	static const uint8_t access[] = {
 		[X86_TLB_READ] = PAGING_READ,
-		[X86_TLB_WRITE] = PAGING_READ | PAGING_WRITE,
+		[X86_TLB_WRITE] = PAGING_WRITE,
 		[X86_TLB_FETCH] = PAGING_EXEC,
 	};
 

@@ -1,0 +1,566 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The processor's core: execution in each mode, translation and rights, the
+ * decoded-instruction cache, second-dimension exits, host errors.
+ */
+#include <pthread.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "guest.h"
+
+static int setup_intel(void **state)
+{
+	*state = guest_new(false);
+	return 0;
+}
+
+static int setup_amd(void **state)
+{
+	*state = guest_new(true);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	guest_free(*state);
+	return 0;
+}
+
+/* --- modes ------------------------------------------------------------------------ */
+
+GUEST_CODE(real_sum, 16,
+	   "mov $100, %cx; xor %ax, %ax\n1: add %cx, %ax; loop 1b\n"
+	   "mov %ax, 0x4000; hlt");
+
+static void real_mode_computes(void **state)
+{
+	struct guest *g = *state;
+
+	guest_real(g);
+	GUEST_LOAD(g, real_sum);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX] & 0xffff, 5050);
+	assert_int_equal(guest_u64(g, 0x4000) & 0xffff, 5050);
+	assert_int_equal(guest_vector(g), -1);
+}
+
+GUEST_CODE(real_int, 16, "int $0x21; hlt");
+
+static void real_mode_interrupts(void **state)
+{
+	struct guest *g = *state;
+
+	guest_real(g);
+	GUEST_LOAD(g, real_int);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), 0x21);
+	/* IP, CS, FLAGS were pushed. */
+	assert_int_equal(g->c->gpr[X86_RSP], G_STACK - 6);
+	assert_int_equal(guest_u64(g, G_STACK - 6) & 0xffff, G_CODE + 2);
+}
+
+GUEST_CODE(prot_mem, 32,
+	   "movl $0x12345678, 0x30000; movb 0x30001, %al; addl %eax, 0x30000\n"
+	   "hlt");
+
+static void protected_mode_computes(void **state)
+{
+	struct guest *g = *state;
+
+	guest_prot(g);
+	GUEST_LOAD(g, prot_mem);
+	g->c->gpr[X86_RAX] = 0;
+	guest_hlt(g);
+	assert_int_equal(guest_u64(g, G_DATA) & 0xffffffff, 0x12345678 + 0x56);
+}
+
+GUEST_CODE(long_mem, 64,
+	   "mov $0x30000, %ebx; movabs $0x1122334455667788, %rax\n"
+	   "mov %rax, (%rbx); bswap %rax; xchg %rax, 0xffd(%rbx)\n"
+	   "mov 0xffd(%rbx), %rcx; push %rcx; pop %rdx\n"
+	   "mov $0x200010, %esi; mov %rdx, (%rsi); hlt");
+
+/* The exchange crosses a page. */
+static void long_mode_computes(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, long_mem);
+	guest_hlt(g);
+	assert_int_equal(guest_u64(g, G_DATA), 0x1122334455667788);
+	assert_int_equal(g->c->gpr[X86_RDX], 0x8877665544332211);
+	assert_int_equal(guest_u64(g, G_LARGE + 0x10), 0x8877665544332211);
+	/* Accessed and dirty bits of what was touched, no others. */
+	assert_int_equal(*guest_pte(g, G_DATA) & (PTE_A | PTE_D), PTE_A | PTE_D);
+	assert_int_equal(*guest_pte(g, G_CODE) & (PTE_A | PTE_D), PTE_A);
+	assert_int_equal(*guest_pte(g, G_DATA + 0x4000) & (PTE_A | PTE_D), 0);
+}
+
+GUEST_CODE(enter_long, 32,
+	   "mov %cr4, %eax; or $0x20, %eax; mov %eax, %cr4\n"
+	   "mov $0x10000, %eax; mov %eax, %cr3\n"
+	   "mov $0xc0000080, %ecx; rdmsr; or $0x100, %eax; wrmsr\n"
+	   "mov %cr0, %eax; or $0x80000000, %eax; mov %eax, %cr0\n"
+	   "ljmp $8, $0x1100\n");
+GUEST_CODE(in_long, 64, "mov $-1, %rax; shr $1, %rax; hlt");
+
+/* The way every kernel goes. */
+static void protected_mode_switches_to_long(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	guest_prot(g);
+	g->c->efer = 0;
+	g->c->cr4 = 0;
+	GUEST_LOAD(g, enter_long);
+	guest_put(g, 0x1100, in_long, in_long_end);
+	guest_hlt(g);
+	assert_int_equal(g->c->mode, X86_MODE_PROT64);
+	assert_int_equal(g->c->gpr[X86_RAX], 0x7fffffffffffffff);
+	assert_true(g->c->efer & X86_EFER_LMA);
+}
+
+GUEST_CODE(bad_cr0, 64, "mov %cr0, %rax; btr $31, %rax; mov %rax, %cr0; hlt");
+
+static void paging_cannot_end_in_64bit_mode(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, bad_cr0);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_true(g->c->cr0 & X86_CR0_PG);
+}
+
+GUEST_CODE(fp, 64,
+	   "mov $3, %eax; cvtsi2sd %eax, %xmm0; mulsd %xmm0, %xmm0\n"
+	   "cvtsd2si %xmm0, %rbx; fld1; fld1; faddp; fistpl 0x30000; hlt");
+
+/* The guest's state is in the image after the run, the host's in registers. */
+static void fpu_state_moves(void **state)
+{
+	struct guest *g = *state;
+	double nine, mine = 1.5;
+
+	guest_long(g);
+	GUEST_LOAD(g, fp);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RBX], 9);
+	assert_int_equal(guest_u64(g, G_DATA), 2);
+	memcpy(&nine, &g->fpu.fx.xmm[0], 8);
+	assert_true(nine == 9.0 && mine * 2 == 3.0);
+	assert_false(g->cpu->fpu_loaded);
+}
+
+/* --- rights ----------------------------------------------------------------------- */
+
+GUEST_CODE(store, 64, "mov $0x30000, %ebx; movq $7, 8(%rbx); hlt");
+GUEST_CODE(load, 64, "mov $0x30000, %ebx; mov 8(%rbx), %rax; hlt");
+GUEST_CODE(call_data, 64, "mov $0x30000, %ebx; jmp *%rbx");
+
+/* Expects #PF at G_DATA + @off with @code on top of the handler's stack. */
+static void expect_pf(struct guest *g, uint64_t la, uint32_t code)
+{
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_PF);
+	assert_int_equal(g->c->cr2, la);
+	assert_int_equal(guest_u64(g, g->c->gpr[X86_RSP]), code);
+	/* A fault's flags have RF set. */
+	assert_true(guest_u64(g, g->c->gpr[X86_RSP] + 24) & X86_EFLAGS_RF);
+}
+
+static void not_present_faults(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, load);
+	*guest_pte(g, G_DATA) = 0;
+	expect_pf(g, G_DATA + 8, 0);
+}
+
+static void write_protection_obeys_wp(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, store);
+	*guest_pte(g, G_DATA) &= ~PTE_W;
+	expect_pf(g, G_DATA + 8, 3);
+
+	guest_long(g);
+	*guest_pte(g, G_DATA) &= ~PTE_W;
+	g->c->cr0 &= ~X86_CR0_WP;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), -1);
+	assert_int_equal(guest_u64(g, G_DATA + 8), 7);
+}
+
+static void user_pages_are_for_users(void **state)
+{
+	struct guest *g = *state;
+
+	guest_user(g);
+	GUEST_LOAD(g, store);
+	*guest_pte(g, G_DATA) &= ~PTE_U;
+	expect_pf(g, G_DATA + 8, 7);
+	assert_int_equal(g->c->cpl, 0);
+
+	guest_user(g);
+	GUEST_LOAD(g, store);
+	/* HLT at CPL 3 is #GP: the store went well. */
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_int_equal(guest_u64(g, G_DATA + 8), 7);
+}
+
+static void nx_and_smep_forbid_execution(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, call_data);
+	g->mem[G_DATA] = 0xf4;
+	*guest_pte(g, G_DATA) |= PTE_NX;
+	expect_pf(g, G_DATA, 0x11);
+
+	guest_long(g);
+	*guest_pte(g, G_DATA) |= PTE_U;
+	g->c->cr4 |= X86_CR4_SMEP;
+	expect_pf(g, G_DATA, 0x11);
+
+	guest_long(g);
+	guest_hlt(g);
+	assert_int_equal(g->c->rip, G_DATA);
+}
+
+GUEST_CODE(smap_code, 64,
+	   "mov $0x30000, %ebx; stac; mov (%rbx), %rax; clac; mov (%rbx), %rax\n"
+	   "hlt");
+
+static void smap_needs_ac(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, smap_code);
+	*guest_pte(g, G_DATA) |= PTE_U;
+	g->c->cr4 |= X86_CR4_SMAP;
+	expect_pf(g, G_DATA, 1);
+	/* It was the second load: past STAC and CLAC. */
+	assert_int_equal(guest_u64(g, g->c->gpr[X86_RSP] + 8), G_CODE + 14);
+}
+
+GUEST_CODE(remap, 64,
+	   "mov $0x30000, %ebx; mov $0x13180, %edi\n"
+	   "mov (%rbx), %rax; movq $0x31003, (%rdi); invlpg (%rbx)\n"
+	   "mov (%rbx), %rcx\n"
+	   "movq $0x32003, (%rdi); mov %cr3, %rdx; mov %rdx, %cr3\n"
+	   "mov (%rbx), %rdx; hlt");
+
+static void invlpg_and_cr3_flush(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, remap);
+	g->mem[G_DATA] = 1;
+	g->mem[G_DATA + 0x1000] = 2;
+	g->mem[G_DATA + 0x2000] = 3;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 1);
+	assert_int_equal(g->c->gpr[X86_RCX], 2);
+	assert_int_equal(g->c->gpr[X86_RDX], 3);
+}
+
+GUEST_CODE(remap_large, 64,
+	   "mov $0x200000, %ebx; mov $0x12008, %edi\n"
+	   "mov 0x5000(%rbx), %rax; movq $0x83, (%rdi); invlpg 0x9000(%rbx)\n"
+	   "mov 0x5000(%rbx), %rcx; hlt");
+
+/* Any address of a large page flushes all of it. */
+static void invlpg_flushes_a_large_page(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, remap_large);
+	g->mem[G_LARGE + 0x5000] = 0x55;
+	g->mem[0x5000] = 0x66;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 0x55);
+	assert_int_equal(g->c->gpr[X86_RCX], 0x66);
+}
+
+GUEST_CODE(many_cr3, 64,
+	   "mov $9000, %ecx; mov %cr3, %rax\n"
+	   "1: mov %rax, %cr3; incq 0x30000; dec %ecx; jnz 1b; hlt");
+
+/* Keys run out several times. */
+static void contexts_can_be_flushed_for_ever(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, many_cr3);
+	guest_hlt(g);
+	assert_int_equal(guest_u64(g, G_DATA), 9000);
+}
+
+GUEST_CODE(noncanonical, 64,
+	   "movabs $0x7ffffffffffc, %rax; mov (%rax), %rbx; hlt");
+
+/* The first half would be #PF, the second is not canonical: no crash, a fault. */
+static void crossing_the_canonical_hole_faults(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, noncanonical);
+	guest_hlt(g);
+	assert_true(guest_vector(g) == X86_GP || guest_vector(g) == X86_PF);
+}
+
+/* --- code ------------------------------------------------------------------------- */
+
+GUEST_CODE(smc, 64,
+	   "xor %eax, %eax; mov $3, %ecx\n"
+	   "1: lea 2f(%rip), %rbx; 2: add $1, %eax\n"
+	   "incb 2(%rbx); dec %ecx; jnz 1b; hlt");
+
+static void modified_code_is_seen(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, smc);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 1 + 2 + 3);
+}
+
+GUEST_CODE(count, 64, "mov $1, %eax; hlt");
+
+/* The client's thread writes code between two entries, unannounced. */
+static void device_written_code_is_seen(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, count);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 1);
+	g->mem[G_CODE + 1] = 9;
+	g->c->rip = G_CODE;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 9);
+}
+
+GUEST_CODE(long_insn, 64, "movabs $0x1122334455667788, %rax; hlt");
+
+static void instructions_cross_pages(void **state)
+{
+	struct guest *g = *state;
+	unsigned off;
+
+	guest_long(g);
+	for (off = 1; off < 17; off++) {
+		guest_put(g, 0x6000 - off, long_insn, long_insn_end);
+		g->mem[0x6000 - off + 2] = off;
+		g->c->rip = 0x6000 - off;
+		guest_hlt(g);
+		assert_int_equal(g->c->gpr[X86_RAX],
+				 0x1122334455667700 | off);
+		/* Again, from the cache, with another byte behind the page. */
+		g->mem[0x6000 - off + 9] = 0x99;
+		g->c->rip = 0x6000 - off;
+		guest_hlt(g);
+		assert_int_equal(g->c->gpr[X86_RAX],
+				 0x9922334455667700 | off);
+	}
+}
+
+static void crossing_into_a_missing_page_faults_there(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	guest_put(g, 0x6000 - 4, long_insn, long_insn_end);
+	*guest_pte(g, 0x6000) = 0;
+	g->c->rip = 0x6000 - 4;
+	expect_pf(g, 0x6000, 0x10);
+
+	/* One that ends with the page does not touch the next. */
+	guest_long(g);
+	*guest_pte(g, 0x6000) = 0;
+	g->mem[0x5fff] = 0xf4;
+	g->c->rip = 0x5fff;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), -1);
+}
+
+static void code_segment_limit_holds(void **state)
+{
+	struct guest *g = *state;
+
+	guest_prot(g);
+	memset(g->mem + G_CODE, 0x90, 64);
+	g->c->seg[X86_CS].limit = G_CODE + 7;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	/* EIP pushed behind the error code. */
+	assert_int_equal(guest_u64(g, g->c->gpr[X86_RSP] + 4) & 0xffffffff,
+			 G_CODE + 8);
+}
+
+/* --- second dimension --------------------------------------------------------------- */
+
+static void tdp_fault_tells(void **state)
+{
+	struct guest *g = *state;
+	const struct hw_exit *x;
+
+	guest_long(g);
+	GUEST_LOAD(g, store);
+	guest_tdp(g, G_DATA, 5);
+	x = guest_run(g);
+	assert_int_equal(x->id, X86_INTERCEPT_TDP_FAULT);
+	assert_int_equal(x->exc.gpa, G_DATA + 8);
+	assert_int_equal(x->la, G_DATA + 8);
+	assert_true(x->la_valid);
+	assert_false(x->exc.in_walk);
+	if (g->amd)
+		assert_int_equal(x->exc.error_code, 7);	/* P W U */
+	else
+		assert_int_equal(x->exc.error_code & 0x1bf, 0x1aa);
+	assert_int_equal(g->c->rip, G_CODE + 5);
+	assert_false(hw_host_error(g->cpu, NULL));
+
+	/* More rights need no flush. */
+	guest_tdp(g, G_DATA, 7);
+	guest_hlt(g);
+	assert_int_equal(guest_u64(g, G_DATA + 8), 7);
+}
+
+static void tdp_fault_in_the_walk(void **state)
+{
+	struct guest *g = *state;
+	const struct hw_exit *x;
+
+	guest_long(g);
+	GUEST_LOAD(g, load);
+	guest_tdp(g, G_PD, 0);
+	x = guest_run(g);
+	assert_int_equal(x->id, X86_INTERCEPT_TDP_FAULT);
+	assert_true(x->exc.in_walk);
+	assert_int_equal(x->exc.gpa & ~0xfffull, G_PD);
+	if (!g->amd)
+		assert_int_equal(x->exc.error_code & BIT(8), 0);
+}
+
+static void ept_misconfiguration(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, load);
+	guest_tdp(g, G_DATA, 2);	/* write only */
+	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_TDP_MISCONFIG);
+	assert_int_equal(g->cpu->exit.exc.gpa, G_DATA + 8);
+}
+
+static void flush_takes_rights_away(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, store);
+	guest_hlt(g);
+	guest_tdp(g, G_DATA, 0);
+	hw_request_flush(g->cpu);
+	g->c->rip = G_CODE;
+	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_TDP_FAULT);
+}
+
+static void missing_host_memory_is_an_error(void **state)
+{
+	struct guest *g = *state;
+	hva_t where = 0;
+
+	guest_catch_faults();
+	guest_long(g);
+	GUEST_LOAD(g, store);
+	guest_hlt(g);
+	munmap(g->mem + G_DATA, 4096);
+	g->c->rip = G_CODE;
+	guest_run(g);
+	assert_true(hw_host_error(g->cpu, &where));
+	assert_int_equal(where, (uintptr_t)g->mem + G_DATA + 8);
+	assert_int_equal(g->c->rip, G_CODE + 5);
+
+	/* Gone for good only as long as it is gone. */
+	assert_ptr_not_equal(mmap(g->mem + G_DATA, 4096, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+				  0), MAP_FAILED);
+	guest_hlt(g);
+	assert_false(hw_host_error(g->cpu, NULL));
+}
+
+static void missing_code_is_an_error(void **state)
+{
+	struct guest *g = *state;
+
+	guest_catch_faults();
+	guest_long(g);
+	GUEST_LOAD(g, store);
+	guest_hlt(g);
+	munmap(g->mem + G_CODE, 4096);
+	g->c->rip = G_CODE;
+	guest_run(g);
+	assert_true(hw_host_error(g->cpu, NULL));
+	mmap(g->mem + G_CODE, 4096, PROT_READ | PROT_WRITE,
+	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+#define BOTH(test)							\
+	cmocka_unit_test_setup_teardown(test, setup_intel, teardown),	\
+	{ #test " (amd)", test, setup_amd, teardown, NULL }
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH(real_mode_computes),
+		BOTH(real_mode_interrupts),
+		BOTH(protected_mode_computes),
+		BOTH(long_mode_computes),
+		BOTH(protected_mode_switches_to_long),
+		BOTH(paging_cannot_end_in_64bit_mode),
+		BOTH(fpu_state_moves),
+		BOTH(not_present_faults),
+		BOTH(write_protection_obeys_wp),
+		BOTH(user_pages_are_for_users),
+		BOTH(nx_and_smep_forbid_execution),
+		BOTH(smap_needs_ac),
+		BOTH(invlpg_and_cr3_flush),
+		BOTH(invlpg_flushes_a_large_page),
+		BOTH(contexts_can_be_flushed_for_ever),
+		BOTH(crossing_the_canonical_hole_faults),
+		BOTH(modified_code_is_seen),
+		BOTH(device_written_code_is_seen),
+		BOTH(instructions_cross_pages),
+		BOTH(crossing_into_a_missing_page_faults_there),
+		BOTH(code_segment_limit_holds),
+		BOTH(tdp_fault_tells),
+		BOTH(tdp_fault_in_the_walk),
+		cmocka_unit_test_setup_teardown(ept_misconfiguration,
+						setup_intel, teardown),
+		BOTH(flush_takes_rights_away),
+		BOTH(missing_host_memory_is_an_error),
+		BOTH(missing_code_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
