@@ -2,19 +2,13 @@
 /*
  * The table from enum x86_op to its handler, made from handlers.def.
  *
- * Every handler is a weak reference here: one that no file of this folder
- * defines is NULL, x86_op_implemented() says so and the driver answers
- * X86EMUL_UNHANDLEABLE. The folder is linked as one object (prelink in
- * meson.build), so that a weak reference finds what is there.
+ * An op without a function there (NULL) is not implemented: x86_op_implemented()
+ * says so and the driver answers X86EMUL_UNHANDLEABLE. At present every op has one;
+ * what is not emulated is not in the rows, and the decoder's answer is #UD.
  */
 #include "emul/emul.h"
 
 /* clang-format off */
-#define HANDLER(op, fn, how) \
-	int fn(struct x86_emulate_ctxt *c) __attribute__((weak));
-#include "emul/handlers.def"
-#undef HANDLER
-
 const struct emul_handler emul_handlers[X86_NR_OPS] = {
 #define HANDLER(op, fn, how) [X86_OP_##op] = { fn, how },
 #include "emul/handlers.def"
