@@ -89,6 +89,10 @@ int host_fill(void *guest, int c, size_t n);
  */
 int host_access_init(void);
 
+/* The process's signals have an owner that calls host_access_fixup() itself:
+ * host_access_init() then installs nothing. */
+void host_access_owned(void);
+
 /*
  * Code that executes guest instructions on the host: one area, whose first byte is a
  * RET. A SIGFPE, SIGILL, SIGSEGV or SIGBUS at an instruction inside of it makes the

@@ -20,6 +20,10 @@
 
 struct hw_cpu;
 
+/* Physical-address width of second-dimension tables: host addresses need 47 bits,
+ * and bit 51 is reserved, which NPT's MMIO entries rely on. */
+#define HW_HOST_PHYS_BITS	51
+
 /* What the factory sets. All vendors' engines are always there; the vendor
  * decides CPUID's and the instructions' flavour. */
 struct hw_config {

@@ -120,7 +120,7 @@ static int tdp_walk(struct hw_cpu *cpu, uint64_t gpa, unsigned access,
 		.format = ctl->tdp_format,
 		.flags = ctl->tdp_flags,
 		.root = ctl->tdp_root,
-		.maxphyaddr = 52,
+		.maxphyaddr = HW_HOST_PHYS_BITS,
 		.ops = &host_table_ops,
 		.opaque = cpu,
 	};

@@ -20,11 +20,14 @@ int vcpu_run(struct kvm_file *f, unsigned long arg)
 
 	if (arg)
 		return -EINVAL;
+	/* Before the mask: a signal that it lets in must find the vCPU. */
+	kvm_running_vcpu = vcpu;
 	if (masked)
 		kvm_sigset_activate(vcpu);
 	ret = kvm_vcpu_run(vcpu);
 	if (masked)
 		kvm_sigset_deactivate(vcpu);
+	kvm_running_vcpu = NULL;
 	return ret;
 }
 

@@ -200,8 +200,6 @@ struct kvm_vcpu {
 	pthread_mutex_t mutex;
 	uint64_t requests;		/* atomic: BIT(enum kvm_req) */
 	uint32_t mode;			/* atomic: enum kvm_vcpu_mode */
-	pthread_t thread;		/* that is in KVM_RUN */
-	bool running;			/* KVM_RUN is on, atomic */
 	bool signal_seen;		/* a handler ran during KVM_RUN, atomic */
 	struct kvm_wait wait;		/* HLT */
 	bool sigset_active;
@@ -270,6 +268,10 @@ struct kvm_vcpu *kvm_get_vcpu_by_id(struct kvm *kvm, uint32_t id);
 #define kvm_for_each_vcpu(i, vcpu, kvm)					\
 	for (i = 0; i < __atomic_load_n(&(kvm)->nr_vcpus, __ATOMIC_ACQUIRE) && \
 	     ((vcpu) = (kvm)->vcpus[i]); i++)
+
+/* The vCPU whose KVM_RUN the calling thread is in, or NULL: for signal handlers. */
+extern __thread struct kvm_vcpu *kvm_running_vcpu
+	__attribute__((tls_model("initial-exec")));
 
 /* KVM_RUN. 0 or -errno (-EINTR, -EFAULT, -EAGAIN, ...). */
 int kvm_vcpu_run(struct kvm_vcpu *vcpu);

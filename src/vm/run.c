@@ -16,6 +16,8 @@
 #include "obs/trace.h"
 #include "vm/kvm_host.h"
 
+__thread struct kvm_vcpu *kvm_running_vcpu;
+
 static bool signal_pending(struct kvm_vcpu *vcpu)
 {
 	return __atomic_load_n(&vcpu->signal_seen, __ATOMIC_SEQ_CST) ||
@@ -260,11 +262,8 @@ int kvm_vcpu_run(struct kvm_vcpu *vcpu)
 	int ret;
 
 	trace_vcpu = vcpu->vcpu_id;
-	vcpu->thread = pthread_self();
-	__atomic_store_n(&vcpu->running, true, __ATOMIC_SEQ_CST);
 	ret = run_locked(vcpu);
 	post_kvm_run_save(vcpu);
-	__atomic_store_n(&vcpu->running, false, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&vcpu->signal_seen, false, __ATOMIC_SEQ_CST);
 	return ret;
 }

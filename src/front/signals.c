@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signals of a client's process, as KVM_RUN wants to see them.
+ *
+ * The kernel's KVM ends KVM_RUN with EINTR when a signal is delivered to the vCPU's
+ * thread, whatever SA_RESTART says. Here KVM_RUN is a function call: a signal that
+ * has a handler runs it and returns into the middle of it. So handlers are
+ * registered behind a trampoline that marks the running vCPU and kicks its
+ * processor, then calls the client's function. sigaction() and signal() answer with
+ * what the client registered.
+ *
+ * KVM_SET_SIGNAL_MASK: inside KVM_RUN the vCPU's mask holds. A signal that is let
+ * in only by that mask ends KVM_RUN but must stay pending for the client (who waits
+ * for it with sigtimedwait): the trampoline sends it again, blocked.
+ *
+ * SIGSEGV, SIGBUS, SIGFPE and SIGILL are always ours first: guest memory that is
+ * not there, guest instructions that fault on the host (base/access.h).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "base/access.h"
+#include "front/real.h"
+#include "ioctl/ioctl.h"
+
+static struct sigaction client[NSIG];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* The mask outside KVM_RUN, while the vCPU's own is in force. */
+static __thread sigset_t outer_mask;
+static __thread bool inner_mask;
+
+static bool is_fault(int sig)
+{
+	return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL;
+}
+
+/* --- delivery -------------------------------------------------------------------------- */
+
+/* Pending again, and blocked when the handler returns. */
+static void put_back(int sig, siginfo_t *info, ucontext_t *uc)
+{
+	sigaddset(&uc->uc_sigmask, sig);
+	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info);
+}
+
+/* An action the client left to the kernel: take ours away and let it happen. */
+static void default_action(int sig)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+
+	REAL(sigaction)(sig, &dfl, NULL);
+	/* A fault happens again by itself when the handler returns. */
+}
+
+static void call_client(int sig, siginfo_t *info, void *uc)
+{
+	struct sigaction act = client[sig];
+
+	if (act.sa_flags & SA_RESETHAND)
+		client[sig].sa_handler = SIG_DFL;
+	if (act.sa_handler == SIG_DFL || act.sa_handler == SIG_IGN)
+		default_action(sig);
+	else if (act.sa_flags & SA_SIGINFO)
+		act.sa_sigaction(sig, info, uc);
+	else
+		act.sa_handler(sig);
+}
+
+static void trampoline(int sig, siginfo_t *info, void *uc)
+{
+	struct kvm_vcpu *vcpu = kvm_running_vcpu;
+
+	if (is_fault(sig) && host_access_fixup(uc))
+		return;
+	if (vcpu) {
+		__atomic_store_n(&vcpu->signal_seen, true, __ATOMIC_SEQ_CST);
+		kvm_vcpu_kick(vcpu);
+		if (inner_mask && sigismember(&outer_mask, sig) == 1) {
+			put_back(sig, info, uc);
+			return;
+		}
+	}
+	call_client(sig, info, uc);
+}
+
+/* --- registration ------------------------------------------------------------------------- */
+
+static bool has_handler(const struct sigaction *a)
+{
+	return a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN;
+}
+
+/* What the kernel is told for the client's @act. */
+static struct sigaction wrapped(int sig, const struct sigaction *act)
+{
+	struct sigaction w = *act;
+
+	if (!has_handler(act) && !is_fault(sig))
+		return w;
+	w.sa_flags |= SA_SIGINFO;
+	w.sa_sigaction = trampoline;
+	/* A fault may hit inside the handler of another. */
+	if (is_fault(sig)) {
+		w.sa_flags |= SA_NODEFER;
+		w.sa_flags &= ~SA_RESETHAND;
+	}
+	return w;
+}
+
+EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	struct sigaction w, was, kernel_old;
+	int ret = 0;
+
+	if (sig <= 0 || sig >= NSIG)
+		return REAL(sigaction)(sig, act, old);
+	pthread_mutex_lock(&lock);
+	was = client[sig];
+	if (act) {
+		w = wrapped(sig, act);
+		ret = REAL(sigaction)(sig, &w, &kernel_old);
+		if (!ret)
+			client[sig] = *act;
+	} else {
+		ret = REAL(sigaction)(sig, NULL, &kernel_old);
+	}
+	pthread_mutex_unlock(&lock);
+	/* What was inherited, or set before we were here, is the kernel's word. */
+	if (!ret && old)
+		*old = kernel_old.sa_sigaction == trampoline ? was : kernel_old;
+	return ret;
+}
+
+static sighandler_t set_handler(int sig, sighandler_t fn, int flags)
+{
+	struct sigaction act = { .sa_handler = fn, .sa_flags = flags }, old;
+
+	if (sigaction(sig, &act, &old))
+		return SIG_ERR;
+	return old.sa_handler;
+}
+
+EXPORT sighandler_t signal(int sig, sighandler_t fn)
+{
+	return set_handler(sig, fn, SA_RESTART);
+}
+
+sighandler_t bsd_signal(int sig, sighandler_t fn);
+sighandler_t __sysv_signal(int sig, sighandler_t fn);
+
+EXPORT sighandler_t bsd_signal(int sig, sighandler_t fn)
+{
+	return set_handler(sig, fn, SA_RESTART);
+}
+
+EXPORT sighandler_t __sysv_signal(int sig, sighandler_t fn)
+{
+	return set_handler(sig, fn, SA_RESETHAND | SA_NODEFER);
+}
+
+EXPORT sighandler_t sysv_signal(int sig, sighandler_t fn)
+{
+	return set_handler(sig, fn, SA_RESETHAND | SA_NODEFER);
+}
+
+/* --- KVM_SET_SIGNAL_MASK -------------------------------------------------------------------- */
+
+static void activate(struct kvm_vcpu *vcpu)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	memcpy(&set, &vcpu->sigset, sizeof(vcpu->sigset));
+	pthread_sigmask(SIG_SETMASK, NULL, &outer_mask);
+	inner_mask = true;
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
+/*
+ * Signals that put_back() made pending are blocked by now, in the mask the handler
+ * returned with; the outer mask blocks them as well.
+ */
+static void deactivate(struct kvm_vcpu *vcpu)
+{
+	pthread_sigmask(SIG_SETMASK, &outer_mask, NULL);
+	inner_mask = false;
+}
+
+__attribute__((constructor)) static void signals_init(void)
+{
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++) {
+		struct sigaction w, none = { .sa_handler = SIG_DFL,
+					     .sa_flags = SA_ONSTACK };
+
+		REAL(sigaction)(faults[i], NULL, &client[faults[i]]);
+		w = wrapped(faults[i], &none);
+		REAL(sigaction)(faults[i], &w, NULL);
+	}
+	host_access_owned();
+	kvm_sigset_activate = activate;
+	kvm_sigset_deactivate = deactivate;
+}
