@@ -234,14 +234,17 @@ static void write_icw1(struct kvm_pic *pic, int chip, uint8_t val)
 	pic_update(pic);
 }
 
-static void write_ocw3(struct kvm_pic_state *s, uint8_t val)
+static void write_ocw3(struct kvm_pic *pic, int chip, uint8_t val)
 {
+	struct kvm_pic_state *s = &pic->chip[chip];
+
 	if (val & 4)
 		s->poll = 1;
 	if (val & 2)
 		s->read_reg_select = val & 1;
 	if (val & 0x40)
 		s->special_mask = val >> 5 & 1;
+	pic_update(pic);
 }
 
 static void end_of_interrupt(struct kvm_pic *pic, int chip, int irq,
@@ -324,7 +327,7 @@ static void pic_port_write(struct kvm_pic *pic, int chip, bool a0, uint8_t val)
 	else if (val & 0x10)
 		write_icw1(pic, chip, val);
 	else if (val & 0x08)
-		write_ocw3(&pic->chip[chip], val);
+		write_ocw3(pic, chip, val);
 	else
 		write_ocw2(pic, chip, val);
 }
