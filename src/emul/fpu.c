@@ -132,49 +132,71 @@ static void track(struct x86_emulate_ctxt *c, uint64_t ea)
 		p->fdp = ea;
 }
 
-/* Runs it, and stores @n bytes if it writes memory. @undo: the state before, or
- * NULL when the store cannot fault. */
-static int execute(struct x86_emulate_ctxt *c, struct host_regs *r, uint64_t la,
-		   unsigned n, struct x86_fxsave *undo)
+/* The state is made live for the stub alone: memory belongs to the owner, whose code
+ * may use vector registers. @undo: gets the state before, or NULL. */
+static int execute(struct x86_emulate_ctxt *c, struct host_regs *r, uint64_t ea,
+		   struct x86_fxsave *undo)
 {
 	struct host_insn h;
 	int rc;
 
 	build(c->insn, &h);
+	fpu_get(c);
+	if (!c->fpu_ptr.valid)
+		adopt_pointers(c);
 	if (undo)
 		host_fxsave(undo);
 	rc = host_insn_run(&h, r);
+	if (!rc)
+		track(c, ea);
+	fpu_put(c);
 	if (rc < 0)
 		return X86EMUL_UNHANDLEABLE;
-	if (rc)
-		return emul_fault(c, rc);
-	if (!n)
-		return X86EMUL_CONTINUE;
-	rc = n > 8 ? emul_write_bytes_la(c, la, r->mem, n, ACC_WRITE) :
-		     emul_write_la(c, la, *(uint64_t *)r->mem, n, ACC_WRITE);
-	if (rc && undo)
-		host_fxrstor(undo);
-	return rc;
+	return rc ? emul_fault(c, rc) : X86EMUL_CONTINUE;
 }
 
+static int store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf, uint64_t la,
+		 unsigned n)
+{
+	if (n > 8)
+		return emul_write_bytes_la(c, la, buf->b, n, ACC_WRITE);
+	return emul_write_la(c, la, *(const uint64_t *)buf->b, n, ACC_WRITE);
+}
+
+/* Runs it, and stores @n bytes if it writes memory. */
 static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 		   unsigned n)
 {
 	struct x86_fxsave undo __attribute__((aligned(16)));
+	struct x86_fpu_pointers ptr = c->fpu_ptr;
 	const struct opcode *row = c->insn->row;
 	struct host_regs r = { .rflags = c->eflags, .mem = buf };
 	bool sure = !n || emul_tlb(c, la, n, X86_TLB_WRITE);
-	int rc;
+	int rc = execute(c, &r, emul_ea(c), sure ? NULL : &undo);
 
-	if (!c->fpu_ptr.valid)
-		adopt_pointers(c);
-	rc = execute(c, &r, la, n, sure ? NULL : &undo);
 	if (rc)
 		return rc;
-	track(c, emul_ea(c));
 	if (row->flags_written)
 		emul_set_flags(c, row->flags_written, r.rflags);
-	return X86EMUL_CONTINUE;
+	if (n)
+		rc = store(c, buf, la, n);
+	if (rc && !sure) {
+		fpu_get(c);
+		host_fxrstor(&undo);
+		c->fpu_ptr = ptr;
+		fpu_put(c);
+	}
+	return rc;
+}
+
+static bool is_pending(struct x86_emulate_ctxt *c)
+{
+	bool pending;
+
+	fpu_get(c);
+	pending = fpu_is_pending();
+	fpu_put(c);
+	return pending;
 }
 
 int em_x87(struct x86_emulate_ctxt *c)
@@ -188,35 +210,24 @@ int em_x87(struct x86_emulate_ctxt *c)
 
 	if (rc)
 		return rc;
-	fpu_get(c);
-	if (waits(i) && fpu_is_pending()) {
-		fpu_put(c);
+	if (waits(i) && is_pending(c))
 		return emul_fault(c, X86_MF);
-	}
 	if (i->mod != 3) {
 		n = x86_opnd_bytes(i, 0);
 		rc = emul_linearize_operand(c, n, store ? ACC_WRITE : 0, &la);
 		if (!rc && !store)
 			rc = fpu_read_la(c, la, buf.b, n);
 	}
-	if (!rc)
-		rc = run_x87(c, &buf, la, store ? n : 0);
-	fpu_put(c);
-	return rc;
+	return rc ? rc : run_x87(c, &buf, la, store ? n : 0);
 }
 
 /* --- without a stub ----------------------------------------------------------- */
 
 int em_fwait(struct x86_emulate_ctxt *c)
 {
-	bool pending;
-
 	if ((c->cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS))
 		return emul_nm(c);
-	fpu_get(c);
-	pending = fpu_is_pending();
-	fpu_put(c);
-	return pending ? emul_fault(c, X86_MF) : X86EMUL_CONTINUE;
+	return is_pending(c) ? emul_fault(c, X86_MF) : X86EMUL_CONTINUE;
 }
 
 int em_fnstsw_ax(struct x86_emulate_ctxt *c)

@@ -112,9 +112,12 @@ int em_fnstenv(struct x86_emulate_ctxt *c)
 	__asm__ volatile("fnstenv %0" : "=m"(env));
 	guest = env;
 	env_to_guest(c, &guest, out);
+	fpu_put(c);
 	rc = fpu_write_la(c, la, out, env_bytes(c));
-	if (rc)
-		__asm__ volatile("fldenv %0" : : "m"(env));
+	if (!rc)
+		return rc;
+	fpu_get(c);
+	__asm__ volatile("fldenv %0" : : "m"(env));
 	fpu_put(c);
 	return rc;
 }
@@ -169,11 +172,14 @@ int em_fnsave(struct x86_emulate_ctxt *c)
 	env_to_guest(c, &guest, out);
 	for (k = 0; k < sizeof(state.st); k++)
 		out[head + k] = state.st[k];
+	fpu_put(c);
 	rc = fpu_write_la(c, la, out, head + 80);
-	if (rc)
-		__asm__ volatile("frstor %0" : : "m"(state));
-	else
+	if (!rc) {
 		c->fpu_ptr.valid = false;
+		return rc;
+	}
+	fpu_get(c);
+	__asm__ volatile("frstor %0" : : "m"(state));
 	fpu_put(c);
 	return rc;
 }

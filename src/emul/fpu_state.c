@@ -47,9 +47,8 @@ int em_fxsave(struct x86_emulate_ctxt *c)
 		fx.fip = (uint32_t)fx.fip;
 		fx.fdp = (uint32_t)fx.fdp;
 	}
-	rc = fpu_write_la(c, la, &fx, image_bytes(c));
 	fpu_put(c);
-	return rc;
+	return fpu_write_la(c, la, &fx, image_bytes(c));
 }
 
 int em_fxrstor(struct x86_emulate_ctxt *c)
