@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+/*
+ * XSAVE and its relatives: images compared with those that the host's own XSAVE makes
+ * of the same state, restores of images that it made, headers that must be refused,
+ * components that the guest does not have.
+ */
+#include "fpu_owner.h"
+
+#define AREA VM_DATA		/* 64-byte aligned */
+
+static uint32_t ymm_offset;
+
+/* Whole states, AVX included, move here. */
+static void xget(struct x86_emulate_ctxt *c)
+{
+	__asm__ volatile("xsave64 %0" : "+m"(fpu_host) : "a"(7), "d"(0));
+	__asm__ volatile("xrstor64 %0" : : "m"(*c->fpu), "a"(7), "d"(0));
+}
+
+static void xput(struct x86_emulate_ctxt *c)
+{
+	__asm__ volatile("xsave64 %0" : "+m"(*c->fpu) : "a"(7), "d"(0));
+	emul_fpu_saved(c);
+	__asm__ volatile("xrstor64 %0" : : "m"(fpu_host), "a"(7), "d"(0));
+}
+
+static uint64_t *header(void)
+{
+	return (uint64_t *)(fpu_guest.area + 512);
+}
+
+static struct vm *xvm(enum x86_mode mode)
+{
+	struct vm *vm = fpu_vm(mode);
+	uint32_t a = 0xd, b, c = 2, d;
+	unsigned i;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	ymm_offset = b;
+	vm->ops.get_fpu = xget;
+	vm->ops.put_fpu = xput;
+	vm->c.cr4 |= X86_CR4_OSXSAVE;
+	vm->c.xcr0 = 7;
+	header()[0] = 7;
+	for (i = 0; i < 256; i++) {
+		((uint8_t *)fpu_guest.fx.xmm)[i] = i;
+		fpu_guest.area[ymm_offset + i] = ~i;
+	}
+	vm->c.gpr[X86_RSI] = AREA;
+	vm->c.gpr[X86_RAX] = 7;
+	vm->c.gpr[X86_RDX] = 0;
+	memset(vm->mem + AREA, 0, 4096);
+	return vm;
+}
+
+static bool host_has_avx(void)
+{
+	uint32_t a = 1, b, c = 0, d;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return c >> 27 & 1 && c >> 28 & 1;
+}
+
+#define XSAVE	0x0f, 0xae, 0x26
+#define XRSTOR	0x0f, 0xae, 0x2e
+#define XSAVEOPT 0x0f, 0xae, 0x36
+#define XSAVEC	0x0f, 0xc7, 0x26
+
+static void whole_image(void **state)
+{
+	struct vm *vm = xvm(X86_MODE_PROT64);
+	static struct x86_fpu old;
+	unsigned i;
+
+	assert_int_equal(VM_RUN(vm, 0x48, XSAVE), 0);
+	old = fpu_guest;	/* as the host has saved it */
+	assert_memory_equal(vm->mem + AREA, &old.fx, 416);
+	assert_int_equal(vm_get(vm, AREA + 512, 8), header()[0]);
+	assert_memory_equal(vm->mem + AREA + ymm_offset, old.area + ymm_offset, 256);
+
+	for (i = 0; i < 256; i++)
+		fpu_guest.area[160 + i] = fpu_guest.area[ymm_offset + i] = 0;
+	assert_int_equal(VM_RUN(vm, 0x48, XRSTOR), 0);
+	assert_memory_equal(old.fx.xmm, fpu_guest.fx.xmm, 256);
+	assert_memory_equal(old.area + ymm_offset, fpu_guest.area + ymm_offset, 256);
+	vm_free(vm);
+}
+
+/* Only what is asked for moves, and XSTATE_BV keeps the rest. */
+static void parts(void **state)
+{
+	struct vm *vm = xvm(X86_MODE_PROT64);
+
+	memset(vm->mem + AREA, 0x77, 1024);
+	vm_put(vm, AREA + 512, 0x3, 8);
+	vm->c.gpr[X86_RAX] = 4;
+	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	assert_int_equal(vm_get(vm, AREA, 2), 0x7777);
+	assert_int_equal(vm_get(vm, AREA + 24, 4), X86_MXCSR_INIT);
+	assert_int_equal(vm_get(vm, AREA + 160, 8), 0x7777777777777777ull);
+	assert_memory_equal(vm->mem + AREA + ymm_offset,
+			    fpu_guest.area + ymm_offset, 256);
+	assert_int_equal(vm_get(vm, AREA + 512, 8), 7);
+	/* What XCR0 does not have is not there. */
+	memset(vm->mem + AREA, 0x77, 1024);
+	vm_put(vm, AREA + 512, 0, 8);
+	vm->c.xcr0 = 3;
+	vm->c.gpr[X86_RAX] = ~0ull;
+	vm->c.gpr[X86_RDX] = ~0ull;
+	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	assert_int_equal(vm_get(vm, AREA + ymm_offset, 8), 0x7777777777777777ull);
+	assert_int_equal(vm_get(vm, AREA + 512, 8) & 4, 0);
+	vm_free(vm);
+}
+
+static void initial_components(void **state)
+{
+	struct vm *vm = xvm(X86_MODE_PROT64);
+
+	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	/* AVX in its initial state: XRSTOR clears, whatever the area holds. */
+	vm_put(vm, AREA + 512, 3, 8);
+	assert_int_equal(VM_RUN(vm, XRSTOR), 0);
+	assert_int_equal(header()[0] & 4, 0);
+	/* XSAVEOPT leaves it alone, XSAVE writes zeros. */
+	vm_put(vm, AREA + ymm_offset, 0x1122, 2);
+	assert_int_equal(VM_RUN(vm, XSAVEOPT), 0);
+	assert_int_equal(vm_get(vm, AREA + ymm_offset, 2), 0x1122);
+	assert_int_equal(vm_get(vm, AREA + 512, 8) & 4, 0);
+	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	assert_int_equal(vm_get(vm, AREA + ymm_offset, 2), 0);
+	vm_free(vm);
+}
+
+static void compacted(void **state)
+{
+	struct vm *vm = xvm(X86_MODE_PROT64);
+	static struct x86_fpu old;
+
+	vm->c.gpr[X86_RAX] = 6;
+	assert_int_equal(VM_RUN(vm, XSAVEC), 0);
+	assert_int_equal(vm_get(vm, AREA + 512, 8), 6);
+	assert_int_equal(vm_get(vm, AREA + 520, 8), 6 | 1ull << 63);
+	assert_memory_equal(vm->mem + AREA + 576, fpu_guest.area + ymm_offset, 256);
+	old = fpu_guest;
+	memset(fpu_guest.area + ymm_offset, 0, 256);
+	memset(fpu_guest.fx.xmm, 0, 256);
+	assert_int_equal(VM_RUN(vm, XRSTOR), 0);
+	assert_memory_equal(old.fx.xmm, fpu_guest.fx.xmm, 256);
+	assert_memory_equal(old.area + ymm_offset, fpu_guest.area + ymm_offset, 256);
+	vm_free(vm);
+}
+
+static void registers_of_64bit_mode(void **state)
+{
+	struct vm *vm = xvm(X86_MODE_PROT32);
+
+	memset(vm->mem + AREA, 0x77, 1024);
+	vm_put(vm, AREA + 512, 0, 8);
+	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	assert_int_equal(vm_get(vm, AREA + 288, 2), 0x7777);
+	assert_int_equal(vm_get(vm, AREA + ymm_offset + 128, 2), 0x7777);
+	memset(vm->mem + AREA + 512, 0, 64);	/* all components initial */
+	vm_put(vm, AREA + 24, X86_MXCSR_INIT, 4);
+	assert_int_equal(VM_RUN(vm, XRSTOR), 0);
+	assert_int_equal(fpu_guest.fx.xmm[7].b[1], 0);
+	assert_int_equal(fpu_guest.fx.xmm[8].b[1], 129);
+	assert_int_equal(fpu_guest.area[ymm_offset + 127], 0);
+	assert_int_equal(fpu_guest.area[ymm_offset + 128], 127);
+	vm_free(vm);
+}
+
+static void refusals(void **state)
+{
+	static const struct { unsigned at, bytes; uint64_t v; } bad[] = {
+		{ 512, 8, 8 },			/* not in XCR0 */
+		{ 520, 8, 1 },			/* XCOMP_BV without bit 63 */
+		{ 520, 8, 1ull << 63 | 8 },
+		{ 520, 8, 1ull << 63 | 3 },	/* XSTATE_BV not within */
+		{ 528, 1, 1 },
+		{ 24, 4, 0x80000000 },		/* MXCSR */
+	};
+	struct vm *vm = xvm(X86_MODE_PROT64);
+	unsigned k;
+
+	for (k = 0; k < ARRAY_SIZE(bad); k++) {
+		memset(vm->mem + AREA, 0, 1024);
+		vm_put(vm, AREA + 24, X86_MXCSR_INIT, 4);
+		vm_put(vm, AREA + 512, 7, 8);
+		vm_put(vm, AREA + bad[k].at, bad[k].v, bad[k].bytes);
+		assert_fault_code(VM_RUN(vm, XRSTOR), vm, X86_GP, 0);
+		assert_int_equal(fpu_guest.fx.xmm[1].b[0], 16);
+	}
+	vm->c.gpr[X86_RSI] = AREA + 32;
+	assert_fault_code(VM_RUN(vm, XSAVE), vm, X86_GP, 0);
+	vm->c.gpr[X86_RSI] = VM_MEM_SIZE;
+	assert_fault(VM_RUN(vm, XSAVE), vm, X86_PF);
+	vm->c.cr0 |= X86_CR0_TS;
+	assert_fault(VM_RUN(vm, XRSTOR), vm, X86_NM);
+	vm->c.cr4 &= ~X86_CR4_OSXSAVE;
+	assert_fault(VM_RUN(vm, XSAVE), vm, X86_UD);
+	assert_fault(VM_RUN(vm, 0x0f, 0x01, 0xee), vm, X86_UD);	/* RDPKRU */
+	assert_fault(VM_RUN(vm, 0x0f, 0x01, 0xef), vm, X86_UD);
+	vm_free(vm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(whole_image),
+		cmocka_unit_test(parts),
+		cmocka_unit_test(initial_components),
+		cmocka_unit_test(compacted),
+		cmocka_unit_test(registers_of_64bit_mode),
+		cmocka_unit_test(refusals),
+	};
+
+	if (!host_has_avx()) {
+		fprintf(stderr, "the host has no AVX to save\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
