@@ -36,19 +36,19 @@ static int check(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
 {
 	struct vm *vm = to_vm(c);
 	unsigned need = acc & ACC_WRITE ? VM_PROT_W : VM_PROT_R;
-	uint64_t a;
+	uint64_t last = la + bytes - 1, at = la;	/* may wrap */
 
 	if (vm->identity)
 		return X86EMUL_CONTINUE;
-	for (a = la & PAGE_MASK; a <= la + bytes - 1; a += PAGE_SIZE) {
-		uint64_t at = MAX(a, la);
-
-		if (a >= VM_MEM_SIZE || !vm->prot[a / PAGE_SIZE])
+	for (;;) {
+		if (at >= VM_MEM_SIZE || !vm->prot[at / PAGE_SIZE])
 			return page_fault(c, at, acc, false);
-		if (!(vm->prot[a / PAGE_SIZE] & need))
+		if (!(vm->prot[at / PAGE_SIZE] & need))
 			return page_fault(c, at, acc, true);
+		if ((at & PAGE_MASK) == (last & PAGE_MASK))
+			return X86EMUL_CONTINUE;
+		at = last & PAGE_MASK;
 	}
-	return X86EMUL_CONTINUE;
 }
 
 static uint8_t *host(struct vm *vm, uint64_t la)
@@ -161,7 +161,8 @@ static int op_pio_out(struct x86_emulate_ctxt *c, uint16_t port, unsigned size,
 	if (vm->io_max && *count > vm->io_max)
 		*count = vm->io_max;
 	vm->io_count += *count;
-	n = MIN(*count * size, sizeof(vm->io_log) - vm->io_bytes);
+	n = sizeof(vm->io_log) - MIN(vm->io_bytes, sizeof(vm->io_log));
+	n = MIN(*count * size, n);
 	memcpy(vm->io_log + vm->io_bytes, val, n);
 	vm->io_bytes += n;
 	return X86EMUL_CONTINUE;
