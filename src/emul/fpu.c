@@ -35,12 +35,30 @@ static uint64_t wrap_la(const struct x86_emulate_ctxt *c, uint64_t la)
 	return emul_is_64bit(c) ? la : (uint32_t)la;
 }
 
+/* 16 bytes straight from, or to, memory that the translation cache has. */
+static bool read16_cached(struct x86_emulate_ctxt *c, uint64_t la, uint64_t *q)
+{
+	const uint64_t *p = emul_tlb(c, la, 16, X86_TLB_READ);
+
+	return p && !host_read_64(p, q) && !host_read_64(p + 1, q + 1);
+}
+
+static bool write16_cached(struct x86_emulate_ctxt *c, uint64_t la,
+			   const uint64_t *q)
+{
+	uint64_t *p = emul_tlb(c, la, 16, X86_TLB_WRITE);
+
+	return p && !host_write_64(p, q[0]) && !host_write_64(p + 1, q[1]);
+}
+
 int fpu_read_la(struct x86_emulate_ctxt *c, uint64_t la, void *buf,
 		unsigned bytes)
 {
 	unsigned n, done;
 	int rc;
 
+	if (bytes == 16 && read16_cached(c, la, buf))
+		return X86EMUL_CONTINUE;
 	for (done = 0; done < bytes; done += n) {
 		n = MIN(bytes - done, 64u);
 		rc = emul_read_bytes_la(c, wrap_la(c, la + done),
@@ -57,6 +75,8 @@ int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
 	unsigned n, done;
 	int rc;
 
+	if (bytes == 16 && write16_cached(c, la, buf))
+		return X86EMUL_CONTINUE;
 	for (done = 0; done < bytes; done += n) {
 		n = MIN(bytes - done, 64u);
 		rc = emul_write_bytes_la(c, wrap_la(c, la + done),
@@ -66,6 +86,23 @@ int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
 			return rc;
 	}
 	return X86EMUL_CONTINUE;
+}
+
+/* @bytes of an operand: those that are one access are one, the rest as above. */
+int fpu_load(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
+	     unsigned bytes)
+{
+	if (bytes > 8)
+		return fpu_read_la(c, la, buf->b, bytes);
+	return emul_read_la(c, la, (uint64_t *)buf->b, bytes, 0);
+}
+
+int fpu_store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf, uint64_t la,
+	      unsigned bytes)
+{
+	if (bytes > 8)
+		return fpu_write_la(c, la, buf->b, bytes);
+	return emul_write_la(c, la, *(const uint64_t *)buf->b, bytes, ACC_WRITE);
 }
 
 int fpu_image_la(struct x86_emulate_ctxt *c, unsigned bytes, unsigned align,
@@ -155,14 +192,6 @@ static int execute(struct x86_emulate_ctxt *c, struct host_regs *r, uint64_t ea,
 	return rc ? emul_fault(c, rc) : X86EMUL_CONTINUE;
 }
 
-static int store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf, uint64_t la,
-		 unsigned n)
-{
-	if (n > 8)
-		return emul_write_bytes_la(c, la, buf->b, n, ACC_WRITE);
-	return emul_write_la(c, la, *(const uint64_t *)buf->b, n, ACC_WRITE);
-}
-
 /* Runs it, and stores @n bytes if it writes memory. */
 static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 		   unsigned n)
@@ -170,7 +199,8 @@ static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 	struct x86_fxsave undo __attribute__((aligned(16)));
 	struct x86_fpu_pointers ptr = c->fpu_ptr;
 	const struct opcode *row = c->insn->row;
-	struct host_regs r = { .rflags = c->eflags, .mem = buf };
+	struct host_regs r = { .flags = row->flags_read | row->flags_written,
+			       .rflags = c->eflags, .mem = buf };
 	bool sure = !n || emul_tlb(c, la, n, X86_TLB_WRITE);
 	int rc = execute(c, &r, emul_ea(c), sure ? NULL : &undo);
 
@@ -179,7 +209,7 @@ static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 	if (row->flags_written)
 		emul_set_flags(c, row->flags_written, r.rflags);
 	if (n)
-		rc = store(c, buf, la, n);
+		rc = fpu_store(c, buf, la, n);
 	if (rc && !sure) {
 		fpu_get(c);
 		host_fxrstor(&undo);
@@ -216,7 +246,7 @@ int em_x87(struct x86_emulate_ctxt *c)
 		n = x86_opnd_bytes(i, 0);
 		rc = emul_linearize_operand(c, n, store ? ACC_WRITE : 0, &la);
 		if (!rc && !store)
-			rc = fpu_read_la(c, la, buf.b, n);
+			rc = fpu_load(c, &buf, la, n);
 	}
 	return rc ? rc : run_x87(c, &buf, la, store ? n : 0);
 }

@@ -87,6 +87,12 @@ int fpu_read_la(struct x86_emulate_ctxt *c, uint64_t la, void *buf,
 int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
 		 unsigned bytes);
 
+/* An operand of 1 to 64 bytes; 1, 2, 4 and 8 are a single access. */
+int fpu_load(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
+	     unsigned bytes);
+int fpu_store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf, uint64_t la,
+	      unsigned bytes);
+
 /* The image operand: linearized for @bytes, #GP(0) unless aligned to @align. */
 int fpu_image_la(struct x86_emulate_ctxt *c, unsigned bytes, unsigned align,
 		 unsigned acc, uint64_t *la);

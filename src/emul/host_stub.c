@@ -28,6 +28,7 @@
 
 #include "base/access.h"
 #include "emul/host_stub.h"
+#include "x86/regs.h"
 
 #define STUB_BYTES	32
 #define NR_STUBS	2048
@@ -182,13 +183,25 @@ static const void *write_stub(size_t offset, const struct host_insn *insn)
 	return area_rx + offset;
 }
 
-/* A call that may return with a vector in r8, see access.h. */
-static int run(const void *code, struct host_regs *r)
+/* Calls that may return with a vector in r8, see access.h. */
+static int run_plain(const void *code, struct host_regs *r)
 {
 	register uint64_t vector __asm__("r8") = 0;
-	uint64_t flags = (r->rflags & 0x8d5) | 2;	/* status flags */
 
 	__asm__ volatile("lea -128(%%rsp), %%rsp\n\t"	/* the red zone */
+			 "call *%[code]\n\t"
+			 "lea 128(%%rsp), %%rsp"
+			 : "+a"(r->rax), "+c"(r->rcx), "+d"(r->rdx), "+r"(vector)
+			 : [code] "r"(code), "D"(r->mem) : "memory", "cc");
+	return vector;
+}
+
+static int run_with_flags(const void *code, struct host_regs *r)
+{
+	register uint64_t vector __asm__("r8") = 0;
+	uint64_t flags = (r->rflags & X86_EFLAGS_STATUS) | X86_EFLAGS_FIXED;
+
+	__asm__ volatile("lea -128(%%rsp), %%rsp\n\t"
 			 "pushq %[flags]\n\tpopfq\n\t"
 			 "call *%[code]\n\t"
 			 "pushfq\n\tpopq %[flags]\n\t"
@@ -198,6 +211,11 @@ static int run(const void *code, struct host_regs *r)
 			 : [code] "r"(code), "D"(r->mem) : "memory", "cc");
 	r->rflags = flags;
 	return vector;
+}
+
+static int run(const void *code, struct host_regs *r)
+{
+	return r->flags ? run_with_flags(code, r) : run_plain(code, r);
 }
 
 /* The area is full. CPUID: the same addresses held another instruction before, and

@@ -18,7 +18,8 @@ struct host_insn {
 
 struct host_regs {
 	uint64_t rax, rcx, rdx;		/* [IN/OUT] */
-	uint64_t rflags;		/* [IN] status flags, [OUT] all */
+	bool flags;			/* [IN] it reads or writes status flags */
+	uint64_t rflags;		/* [IN] status flags, [OUT] all; if @flags */
 	void *mem;			/* [IN] rdi: 64 bytes, 64-byte aligned */
 };
 

@@ -163,21 +163,13 @@ static void registers_out(struct x86_emulate_ctxt *c, int gpr,
 			     r->rax, x86_opnd_bytes(i, gpr));
 }
 
-static int store(struct x86_emulate_ctxt *c, uint64_t la, const struct fpu_buf *buf,
-		 unsigned n)
-{
-	if (n <= 8)
-		return emul_write_la(c, la, *(const uint64_t *)buf->b, n,
-				     ACC_WRITE);
-	return emul_write_bytes_la(c, la, buf->b, n, ACC_WRITE);
-}
-
 int em_simd(struct x86_emulate_ctxt *c)
 {
 	const struct x86_insn *i = c->insn;
 	int gpr = gpr_operand(i), mem = mem_operand(i);
 	struct fpu_buf buf = { { 0 } };
-	struct host_regs r = { .rflags = c->eflags, .mem = &buf };
+	struct host_regs r = { .flags = i->row->flags_written,
+			       .rflags = c->eflags, .mem = &buf };
 	unsigned n = mem < 0 ? 0 : x86_opnd_bytes(i, mem);
 	bool stores = mem >= 0 && (i->row->opnd[mem].access & OPA_W);
 	uint64_t la = 0;
@@ -187,13 +179,13 @@ int em_simd(struct x86_emulate_ctxt *c)
 		rc = fpu_image_la(c, n, i->row->attr & I_ALIGN ? n : 1,
 				  stores ? ACC_WRITE : 0, &la);
 	if (!rc && n && !stores)
-		rc = fpu_read_la(c, la, buf.b, n);
+		rc = fpu_load(c, &buf, la, n);
 	if (rc)
 		return rc;
 	registers_in(c, gpr, &r);
 	rc = run(c, gpr, &r);
 	if (!rc && stores)
-		rc = store(c, la, &buf, n);
+		rc = fpu_store(c, &buf, la, n);
 	if (!rc)
 		registers_out(c, gpr, &r);
 	return rc;
