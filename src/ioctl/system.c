@@ -7,6 +7,7 @@
 
 #include "base/access.h"
 #include "ioctl/ioctl.h"
+#include "x86/msr.h"
 
 int kvm_dev_open(int flags)
 {
@@ -66,9 +67,50 @@ int sys_get_msr_index_list(struct kvm_file *f, unsigned long arg)
 	return put_index_list(arg, kvm_msrs_to_save, kvm_nr_msrs_to_save);
 }
 
+/* MSRs that describe the processor: read on /dev/kvm, offered to guests. */
+static const struct { uint32_t index; uint64_t value; } feature_msrs[] = {
+	{ MSR_AMD64_DE_CFG, BIT(1) },			/* LFENCE serializes */
+	{ MSR_IA32_UCODE_REV, 0x100000000ull },
+};
+
 int sys_get_msr_feature_index_list(struct kvm_file *f, unsigned long arg)
 {
-	return put_index_list(arg, NULL, 0);
+	uint32_t list[ARRAY_SIZE(feature_msrs)];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(list); i++)
+		list[i] = feature_msrs[i].index;
+	return put_index_list(arg, list, ARRAY_SIZE(list));
+}
+
+static bool get_feature_msr(struct kvm_msr_entry *e)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(feature_msrs); i++) {
+		if (feature_msrs[i].index == e->index) {
+			e->data = feature_msrs[i].value;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Values of feature MSRs; the result is how many entries were filled. */
+int sys_get_msrs(struct kvm_file *f, unsigned long arg)
+{
+	struct kvm_msrs *user = (void *)arg;
+	struct kvm_msr_entry e[ARRAY_SIZE(feature_msrs)];
+	uint32_t n, done;
+
+	if (host_read_32(&user->nmsrs, &n))
+		return -EFAULT;
+	if (n > ARRAY_SIZE(e))
+		return -E2BIG;
+	if (host_copy_in(e, user->entries, n * sizeof(*e)))
+		return -EFAULT;
+	for (done = 0; done < n && get_feature_msr(&e[done]); done++)
+		;
+	if (host_copy_out(user->entries, e, n * sizeof(*e)))
+		return -EFAULT;
+	return done;
 }
 
 int sys_get_supported_cpuid(struct kvm_file *f, unsigned long arg)

@@ -81,6 +81,17 @@ int vcpu_set_lapic(struct kvm_file *f, void *data)
 	return ret;
 }
 
+/*
+ * KVM_CAP_VAPIC is 0: the TPR page of patched 32-bit guests is not there. Clients
+ * that have an in-kernel APIC still say at reset that they use none.
+ */
+int vcpu_set_vapic_addr(struct kvm_file *f, void *data)
+{
+	const struct kvm_vapic_addr *va = data;
+
+	return f->vcpu->arch.apic && !va->vapic_addr ? 0 : -EINVAL;
+}
+
 /* --- lists: MSRs and CPUID -------------------------------------------------------------- */
 
 /* Reads or writes entries until one fails; the result is how many went well. */

@@ -267,6 +267,24 @@ int vm_set_boot_cpu_id(struct kvm_file *f, unsigned long arg)
 	return ret;
 }
 
+/* Local APICs here, the rest in the client; @pins of its I/O APICs. */
+static int enable_split_irqchip(struct kvm *kvm, uint64_t pins)
+{
+	int ret;
+
+	if (pins > KVM_MAX_IRQ_ROUTES)
+		return -EINVAL;
+	pthread_mutex_lock(&kvm->lock);
+	if (irqchip_in_kernel(&kvm->irqchip))
+		ret = -EEXIST;
+	else if (kvm->nr_vcpus)
+		ret = -EINVAL;
+	else
+		ret = kvm_irqchip_create_split(&kvm->irqchip, pins);
+	pthread_mutex_unlock(&kvm->lock);
+	return ret;
+}
+
 int vm_enable_cap(struct kvm_file *f, void *data)
 {
 	const struct kvm_enable_cap *c = data;
@@ -276,6 +294,8 @@ int vm_enable_cap(struct kvm_file *f, void *data)
 	switch (c->cap) {
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return kvm_enable_manual_dirty_log_protect(&f->kvm->mem, c->args[0]);
+	case KVM_CAP_SPLIT_IRQCHIP:
+		return enable_split_irqchip(f->kvm, c->args[0]);
 	default:
 		return -EINVAL;
 	}

@@ -157,8 +157,9 @@ static void open_windows(struct kvm_vcpu *vcpu)
 
 	if (vcpu->arch.nmi_pending)
 		ops->enable_nmi_window(vcpu);
-	if (vcpu->arch.apic ? kvm_cpu_has_interrupt(vcpu->arch.apic)
-			    : vcpu->run->request_interrupt_window)
+	if ((vcpu->arch.apic && kvm_cpu_has_interrupt(vcpu->arch.apic)) ||
+	    (!irqchip_kernel(&vcpu->kvm->irqchip) &&
+	     vcpu->run->request_interrupt_window))
 		ops->enable_irq_window(vcpu);
 }
 

@@ -89,6 +89,13 @@ static uint64_t on_tsc_to_ns(struct kvm_vcpu *vcpu, uint64_t tsc)
 	return ns >> 63 ? ~0ull : (uint64_t)ns;
 }
 
+/* Split irqchip: the I/O APIC is the client's, which must hear of this EOI. */
+static void on_ioapic_eoi(struct kvm_vcpu *vcpu, uint8_t vector)
+{
+	vcpu->arch.pending_ioapic_eoi = vector;
+	kvm_make_request(vcpu, KVM_REQ_IOAPIC_EOI_EXIT);
+}
+
 static const struct kvm_irqchip_ops irqchip_upcalls = {
 	.kick = on_kick,
 	.nmi = on_nmi,
@@ -97,6 +104,7 @@ static const struct kvm_irqchip_ops irqchip_upcalls = {
 	.smi = on_smi,
 	.guest_tsc = on_guest_tsc,
 	.tsc_to_ns = on_tsc_to_ns,
+	.ioapic_eoi = on_ioapic_eoi,
 };
 
 /* --- life ------------------------------------------------------------------------------- */

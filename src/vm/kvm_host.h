@@ -37,6 +37,7 @@
 #define KVM_MAX_MMIO_FRAGMENTS	16
 #define KVM_MAX_VCPU_ID		4096
 #define KVM_PIO_PAGE		4096
+#define KVM_MAX_MCE_BANKS	32
 
 /* Pages of a vCPU fd: kvm_run, port I/O data, coalesced ring. */
 #define KVM_RUN_PAGE		0
@@ -152,6 +153,7 @@ struct kvm_vcpu_arch {
 	uint64_t apic_base;		/* when apic is NULL */
 	unsigned mp_state;		/* KVM_MP_STATE_* */
 	uint8_t sipi_vector;
+	uint8_t pending_ioapic_eoi;	/* vector, with KVM_REQ_IOAPIC_EOI_EXIT */
 	uint32_t pending_events;	/* atomic: BIT(KVM_APIC_INIT/SIPI) */
 
 	struct kvm_queued_exception exception;
@@ -183,6 +185,7 @@ struct kvm_vcpu_arch {
 
 	/* MSRs without a place in the processor. */
 	struct kvm_mtrr_state mtrr;
+	uint64_t mce_banks[4 * KVM_MAX_MCE_BANKS];
 	uint64_t pat, misc_enable, mcg_status, mcg_ctl, smi_count, microcode;
 	uint64_t feature_control, debugctl, poll_control;
 };

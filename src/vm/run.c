@@ -32,6 +32,11 @@ static enum kvm_exit_result serve_requests(struct kvm_vcpu *vcpu)
 		vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
 		return KVM_TO_USER;
 	}
+	if (kvm_check_request(vcpu, KVM_REQ_IOAPIC_EOI_EXIT)) {
+		vcpu->run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+		vcpu->run->eoi.vector = vcpu->arch.pending_ioapic_eoi;
+		return KVM_TO_USER;
+	}
 	if (kvm_check_request(vcpu, KVM_REQ_CLOCK_UPDATE) &&
 	    kvm_guest_time_update(vcpu))
 		return KVM_ERROR_FAULT;
@@ -46,10 +51,11 @@ static enum kvm_exit_result serve_requests(struct kvm_vcpu *vcpu)
 	return KVM_HANDLED;
 }
 
-/* Under no in-kernel irqchip the client says when it wants to inject. */
+/* Where the 8259 is the client's it says when it wants to inject. */
 static bool window_requested(struct kvm_vcpu *vcpu)
 {
-	return !vcpu->arch.apic && vcpu->run->request_interrupt_window;
+	return !irqchip_kernel(&vcpu->kvm->irqchip) &&
+	       vcpu->run->request_interrupt_window;
 }
 
 static bool ready_for_injection(struct kvm_vcpu *vcpu)
@@ -214,7 +220,7 @@ static void post_kvm_run_save(struct kvm_vcpu *vcpu)
 	run->apic_base = vcpu->arch.apic ? vcpu->arch.apic->base
 					 : vcpu->arch.apic_base;
 	run->ready_for_interrupt_injection =
-		vcpu->arch.apic ? 1 : ready_for_injection(vcpu);
+		irqchip_kernel(&vcpu->kvm->irqchip) || ready_for_injection(vcpu);
 }
 
 static int result_to_errno(enum kvm_exit_result r)
