@@ -117,6 +117,12 @@ int task_enter(struct x86_emulate_ctxt *c, uint16_t sel, int reason,
 	return rc;
 }
 
+static void save_field(struct task_switch *t, unsigned off, uint64_t val,
+		       unsigned width)
+{
+	__builtin_memcpy(&t->save[off - t->old->eip], &val, width);
+}
+
 /* The current task's state goes over what its TSS holds: reserved halves of the
  * selectors' fields stay. */
 static int prepare_old(struct x86_emulate_ctxt *c, struct task_switch *t)
@@ -135,14 +141,12 @@ static int prepare_old(struct x86_emulate_ctxt *c, struct task_switch *t)
 		return rc;
 	if (t->reason == TASK_SWITCH_IRET)
 		eflags &= ~(uint64_t)X86_EFLAGS_NT;
-	__builtin_memcpy(t->save, &c->next_rip, l->width);
-	__builtin_memcpy(t->save + l->eflags - l->eip, &eflags, l->width);
+	save_field(t, l->eip, c->next_rip, l->width);
+	save_field(t, l->eflags, eflags, l->width);
 	for (i = 0; i < 8; i++)
-		__builtin_memcpy(t->save + l->gpr - l->eip + i * l->width,
-				 &c->gpr[i], l->width);
+		save_field(t, l->gpr + i * l->width, c->gpr[i], l->width);
 	for (i = 0; i < l->nr_segs; i++)
-		__builtin_memcpy(t->save + l->seg - l->eip + i * l->width,
-				 &c->seg[i].selector, 2);
+		save_field(t, l->seg + i * l->width, c->seg[i].selector, 2);
 	return X86EMUL_CONTINUE;
 }
 
