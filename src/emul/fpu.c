@@ -171,7 +171,7 @@ static void track(struct x86_emulate_ctxt *c, uint64_t ea)
 
 /* The state is made live for the stub alone: memory belongs to the owner, whose code
  * may use vector registers. @undo: gets the state before, or NULL. */
-static int execute(struct x86_emulate_ctxt *c, struct host_regs *r, uint64_t ea,
+static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r, uint64_t ea,
 		   struct x86_fxsave *undo)
 {
 	struct host_insn h;
@@ -199,7 +199,7 @@ static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 	struct x86_fxsave undo __attribute__((aligned(16)));
 	struct x86_fpu_pointers ptr = c->fpu_ptr;
 	const struct opcode *row = c->insn->row;
-	struct host_regs r = { .flags = row->flags_read | row->flags_written,
+	struct stub_regs r = { .flags = row->flags_read | row->flags_written,
 			       .rflags = c->eflags, .mem = buf };
 	bool sure = !n || emul_tlb(c, la, n, X86_TLB_WRITE);
 	int rc = execute(c, &r, emul_ea(c), sure ? NULL : &undo);

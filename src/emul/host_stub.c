@@ -184,7 +184,7 @@ static const void *write_stub(size_t offset, const struct host_insn *insn)
 }
 
 /* Calls that may return with a vector in r8, see access.h. */
-static int run_plain(const void *code, struct host_regs *r)
+static int run_plain(const void *code, struct stub_regs *r)
 {
 	register uint64_t vector __asm__("r8") = 0;
 
@@ -196,7 +196,7 @@ static int run_plain(const void *code, struct host_regs *r)
 	return vector;
 }
 
-static int run_with_flags(const void *code, struct host_regs *r)
+static int run_with_flags(const void *code, struct stub_regs *r)
 {
 	register uint64_t vector __asm__("r8") = 0;
 	uint64_t flags = (r->rflags & X86_EFLAGS_STATUS) | X86_EFLAGS_FIXED;
@@ -213,14 +213,14 @@ static int run_with_flags(const void *code, struct host_regs *r)
 	return vector;
 }
 
-static int run(const void *code, struct host_regs *r)
+static int run(const void *code, struct stub_regs *r)
 {
 	return r->flags ? run_with_flags(code, r) : run_plain(code, r);
 }
 
 /* The area is full. CPUID: the same addresses held another instruction before, and
  * were written through another mapping. */
-static int run_spare(const struct host_insn *insn, struct host_regs *r)
+static int run_spare(const struct host_insn *insn, struct stub_regs *r)
 {
 	uint32_t a = 0, b, c = 0, d;
 	const void *code = write_stub(SPARE, insn);
@@ -231,7 +231,7 @@ static int run_spare(const struct host_insn *insn, struct host_regs *r)
 
 /* @insn has no stub yet. */
 static int __noinline run_new(const struct host_insn *insn,
-			      const uint64_t key[2], struct host_regs *r)
+			      const uint64_t key[2], struct stub_regs *r)
 {
 	struct process_state *p = process_page();
 	struct slot *s;
@@ -264,7 +264,7 @@ static int __noinline run_new(const struct host_insn *insn,
 	return run(s->code, r);
 }
 
-int host_insn_run(const struct host_insn *insn, struct host_regs *regs)
+int host_insn_run(const struct host_insn *insn, struct stub_regs *regs)
 {
 	uint64_t key[2];
 	struct slot *s;

@@ -16,7 +16,7 @@ struct host_insn {
 	uint8_t len;
 };
 
-struct host_regs {
+struct stub_regs {
 	uint64_t rax, rcx, rdx;		/* [IN/OUT] */
 	bool flags;			/* [IN] it reads or writes status flags */
 	uint64_t rflags;		/* [IN] status flags, [OUT] all; if @flags */
@@ -30,6 +30,6 @@ struct host_regs {
  * then registers are as the processor leaves them; or -ENOMEM when there is no
  * executable memory. Any thread; no vector register but @insn's is touched.
  */
-int host_insn_run(const struct host_insn *insn, struct host_regs *regs);
+int host_insn_run(const struct host_insn *insn, struct stub_regs *regs);
 
 #endif

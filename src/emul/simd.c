@@ -118,7 +118,7 @@ static bool is_pcmpstr(const struct x86_insn *i)
 	return i->map == X86_MAP_0F3A && (i->opcode & 0xfc) == 0x60;
 }
 
-static int run(struct x86_emulate_ctxt *c, int gpr, struct host_regs *r)
+static int run(struct x86_emulate_ctxt *c, int gpr, struct stub_regs *r)
 {
 	const struct x86_insn *i = c->insn;
 	struct host_insn h;
@@ -135,7 +135,7 @@ static int run(struct x86_emulate_ctxt *c, int gpr, struct host_regs *r)
 }
 
 static void registers_in(const struct x86_emulate_ctxt *c, int gpr,
-			 struct host_regs *r)
+			 struct stub_regs *r)
 {
 	const struct x86_insn *i = c->insn;
 
@@ -149,7 +149,7 @@ static void registers_in(const struct x86_emulate_ctxt *c, int gpr,
 }
 
 static void registers_out(struct x86_emulate_ctxt *c, int gpr,
-			  const struct host_regs *r)
+			  const struct stub_regs *r)
 {
 	const struct x86_insn *i = c->insn;
 	const struct opcode *row = i->row;
@@ -168,7 +168,7 @@ int em_simd(struct x86_emulate_ctxt *c)
 	const struct x86_insn *i = c->insn;
 	int gpr = gpr_operand(i), mem = mem_operand(i);
 	struct fpu_buf buf = { { 0 } };
-	struct host_regs r = { .flags = i->row->flags_written,
+	struct stub_regs r = { .flags = i->row->flags_written,
 			       .rflags = c->eflags, .mem = &buf };
 	unsigned n = mem < 0 ? 0 : x86_opnd_bytes(i, mem);
 	bool stores = mem >= 0 && (i->row->opnd[mem].access & OPA_W);
@@ -202,7 +202,7 @@ int em_maskmov(struct x86_emulate_ctxt *c)
 	const struct x86_insn *i = c->insn;
 	unsigned n = i->row->attr & I_SSE ? 16 : 8, from, to;
 	struct fpu_buf zeros = { { 0 } }, ones;
-	struct host_regs r = { .mem = &zeros };
+	struct stub_regs r = { .mem = &zeros };
 	uint64_t la;
 	int rc = check(c, i->row->attr);
 

@@ -8,8 +8,12 @@
  * The host's run is FXRSTOR, the instruction, FXSAVE in one piece of code, so that
  * no compiled code sees the state.
  */
+#include <pthread.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "emul/host_stub.h"
 #include "fpu_owner.h"
 #include "host_run.h"
 
@@ -359,6 +363,78 @@ static void more_encodings_than_stubs(void **state)
 	vm_free(vm);
 }
 
+/* --- processes and threads ------------------------------------------------------ */
+
+/* 256 encodings of PSHUFHW that @dst picks, each twice; whether all were right. */
+static bool shuffles_are_right(struct vm *vm, unsigned dst)
+{
+	unsigned imm, again;
+
+	for (again = 0; again < 2; again++)
+		for (imm = 0; imm < 256; imm++) {
+			fpu_reset(vm);
+			memset(fpu_guest.fx.xmm[dst].b, 0, 16);
+			fpu_guest.fx.xmm[1].b[8 + 2 * (imm & 3)] = 0xa5;
+			if (VM_RUN(vm, 0xf3, 0x0f, 0x70, 0xc1 | dst << 3, imm) ||
+			    fpu_guest.fx.xmm[dst].b[8] != 0xa5)
+				return false;
+		}
+	return true;
+}
+
+/* After fork() both processes make new stubs and have the old ones. */
+static void fork_has_its_own_stubs(void **state)
+{
+	struct vm *vm = fpu_vm(X86_MODE_PROT64);
+	int status;
+	pid_t pid;
+
+	assert_true(shuffles_are_right(vm, 2));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(!(shuffles_are_right(vm, 3) && shuffles_are_right(vm, 2)));
+	assert_true(shuffles_are_right(vm, 4));
+	assert_true(shuffles_are_right(vm, 2));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_true(shuffles_are_right(vm, 3));
+	vm_free(vm);
+}
+
+static void *run_stubs(void *arg)
+{
+	struct host_insn h = { .len = 4 };
+	struct stub_regs *r = arg;
+	uintptr_t bad = 0;
+	unsigned k;
+
+	/* lea eax, [rcx + k]: an instruction that needs no FPU. */
+	for (k = 0; k < 128; k++) {
+		memcpy(h.bytes, (uint8_t[]){ 0x67, 0x8d, 0x41, k }, 4);
+		r->rcx = 1000;
+		if (host_insn_run(&h, r) || r->rax != 1000 + k)
+			bad++;
+	}
+	return (void *)bad;
+}
+
+static void threads_share_stubs(void **state)
+{
+	struct stub_regs regs[4] = { 0 };
+	pthread_t t[4];
+	void *bad;
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(t); i++)
+		assert_int_equal(pthread_create(&t[i], NULL, run_stubs,
+						&regs[i]), 0);
+	for (i = 0; i < ARRAY_SIZE(t); i++) {
+		assert_int_equal(pthread_join(t[i], &bad), 0);
+		assert_null(bad);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +445,8 @@ int main(void)
 		cmocka_unit_test(unmasked_simd_exception),
 		cmocka_unit_test(mxcsr),
 		cmocka_unit_test(maskmov),
+		cmocka_unit_test(fork_has_its_own_stubs),
+		cmocka_unit_test(threads_share_stubs),
 		cmocka_unit_test(more_encodings_than_stubs),
 	};
 
