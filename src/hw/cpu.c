@@ -61,6 +61,8 @@ struct hw_cpu *hw_cpu_create(const struct hw_config *cfg)
 	icache = mmap(NULL, ICACHE_BYTES, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	cpu->icache = icache == MAP_FAILED ? NULL : icache;
+	if (cpu->icache)	/* where the run loop's first guess begins */
+		cpu->icache->next = cpu->icache;
 	reset(cpu);
 	if (!cpu->icache || hw_tlb_create(cpu) || host_access_init()) {
 		hw_cpu_destroy(cpu);

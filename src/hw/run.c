@@ -10,6 +10,11 @@
  * stand for page, rights and CS limit. Near the end of a page, and after every
  * change of context, fetch_careful() does it step by step.
  *
+ * Each entry remembers which one ran after it. The guess is checked against rip
+ * like any entry, but it makes the next entry's address known without waiting for
+ * rip and the hash of it: what bounds the loop is then the guest's own chain of
+ * dependencies.
+ *
  * The fast loop looks at nothing but the result of the instruction and
  * cpu->request; all that could happen between two instructions sets a bit there
  * (events.c). Instructions that may change who runs, or open an interrupt
@@ -112,6 +117,7 @@ static void icache_set(struct hw_icache_entry *e, uint64_t tag)
 	e->bytes &= e->mask;
 	e->bytes_hi &= e->mask_hi;
 	e->exec = resolve(&e->insn);
+	e->next = e;
 	e->tag = tag;
 }
 
@@ -285,26 +291,48 @@ static __noinline void not_continue(struct hw_cpu *cpu, int rc)
 	}
 }
 
+/*
+ * The entry for rip, which ran after @prev: the guess, the cache, or decoded.
+ * enum x86emul.
+ */
+static __force_inline int fetch(struct hw_cpu *cpu, struct hw_icache_entry *prev,
+				struct hw_icache_entry **out)
+{
+	uint64_t off = cpu->c.rip - cpu->win_start;
+	uintptr_t host = cpu->win_host + off;
+	struct hw_icache_entry *e = prev->next;
+	int rc;
+
+	if (unlikely(off >= cpu->win_len))
+		goto careful;
+	if (unlikely(e->tag != (host ^ cpu->win_mode))) {
+		e = icache_slot(cpu, host);
+		if (unlikely(e->tag != (host ^ cpu->win_mode)))
+			goto careful;
+		prev->next = e;
+	}
+	*out = e;
+	if (likely(bytes_same(e, (const void *)host)))
+		return X86EMUL_CONTINUE;
+careful:
+	rc = fetch_careful(cpu, out);
+	if (rc == X86EMUL_CONTINUE)
+		prev->next = *out;
+	return rc;
+}
+
 /* Runs until something needs attention. */
 static void run_fast(struct hw_cpu *cpu)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
+	struct hw_icache_entry *e = cpu->icache;
 	unsigned left = RUN_BUDGET;
-	struct hw_icache_entry *e;
 	int rc;
 
 	do {
-		uint64_t off = c->rip - cpu->win_start;
-		uintptr_t host = cpu->win_host + off;
-
-		e = icache_slot(cpu, host);
-		if (unlikely(off >= cpu->win_len) ||
-		    unlikely(e->tag != (host ^ cpu->win_mode)) ||
-		    unlikely(!bytes_same(e, (const void *)host))) {
-			rc = fetch_careful(cpu, &e);
-			if (rc != X86EMUL_CONTINUE)
-				goto out;
-		}
+		rc = fetch(cpu, e, &e);
+		if (unlikely(rc != X86EMUL_CONTINUE))
+			goto out;
 		c->insn = &e->insn;
 		rc = e->exec(c);
 		if (unlikely(rc != X86EMUL_CONTINUE))

@@ -136,7 +136,8 @@ struct hw_icache_entry {
 	x86_exec_fn exec;
 	uint64_t bytes, mask;
 	uint64_t bytes_hi, mask_hi;
-	uint64_t pad[2];
+	struct hw_icache_entry *next;	/* that ran after this one last; a guess */
+	uint64_t pad;
 	struct x86_insn insn;
 } __attribute__((aligned(64)));
 
