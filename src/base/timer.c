@@ -13,30 +13,44 @@
  * touched after the callback unless it is still the running one. A callback
  * may therefore free its own timer after cancelling it.
  *
- * The thread blocks all signals that a client may have handlers for, and asks
- * for the smallest timer slack: the default of 50 us would be the guest's
- * timer jitter.
+ * The thread sleeps in a read of a timerfd, so that arming an earlier deadline
+ * (what a guest does at every tick) is one system call on the arming thread
+ * and wakes nobody. While the thread is awake (dispatching) not even that: it
+ * sets the timerfd itself before it sleeps. A deadline that was cancelled
+ * stays set; the thread wakes for nothing then, at most once.
+ *
+ * The thread blocks all signals that a client may have handlers for.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "base/timer.h"
 
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t wake;		/* an earlier first deadline */
 	pthread_cond_t idle;		/* a callback returned */
+	int fd;				/* timerfd */
+	uint64_t set_to;		/* what it is set to */
+	bool dispatching;		/* the thread is awake */
 	struct hrtimer **heap;
 	int count, cap;
 	struct hrtimer *running;
 	unsigned waiters;		/* cancels that wait for it */
 	bool started, prepared;
 	pthread_t thread;
-} svc = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} svc = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.idle = PTHREAD_COND_INITIALIZER,
+	.fd = -1,
+};
 
 uint64_t ktime_get_ns(void)
 {
@@ -49,7 +63,7 @@ uint64_t ktime_get_ns(void)
 static void heap_put(struct hrtimer *t, int slot)
 {
 	svc.heap[slot] = t;
-	WRITE_ONCE(t->slot, slot);
+	__atomic_store_n(&t->slot, slot, __ATOMIC_RELAXED);
 }
 
 /* Moves @t from @slot towards the root, then towards the leaves. */
@@ -77,7 +91,7 @@ static bool heap_del(struct hrtimer *t)
 
 	if (slot < 0)
 		return false;
-	WRITE_ONCE(t->slot, -1);
+	__atomic_store_n(&t->slot, -1, __ATOMIC_RELAXED);
 	svc.count--;
 	if (slot != svc.count)
 		heap_settle(svc.heap[svc.count], slot);
@@ -105,51 +119,63 @@ static void run_first(void)
 
 	heap_del(t);
 	svc.running = t;
-	t->running = true;
+	__atomic_store_n(&t->running, true, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&svc.lock);
 	t->fn(t);
 	pthread_mutex_lock(&svc.lock);
 	if (svc.running == t)
-		t->running = false;
+		__atomic_store_n(&t->running, false, __ATOMIC_RELAXED);
 	svc.running = NULL;
 	if (svc.waiters)
 		pthread_cond_broadcast(&svc.idle);
 }
 
-static void *timer_thread(void *arg)
+/* Sets the timerfd to the first deadline. */
+static int program(void)
 {
-	struct timespec ts;
-	uint64_t ns;
+	uint64_t ns = svc.heap[0]->deadline;
+	struct itimerspec its = { 0 };
 
-	prctl(PR_SET_NAME, "anykvm-timer");
-	prctl(PR_SET_TIMERSLACK, 1ul);
-	pthread_mutex_lock(&svc.lock);
-	for (;;) {
-		if (!svc.count) {
-			pthread_cond_wait(&svc.wake, &svc.lock);
-			continue;
-		}
-		ns = svc.heap[0]->deadline;
-		if (ns <= ktime_get_ns()) {
-			run_first();
-			continue;
-		}
-		ts.tv_sec = MIN(ns / 1000000000u, (uint64_t)INT32_MAX);
-		ts.tv_nsec = ns % 1000000000u;
-		pthread_cond_timedwait(&svc.wake, &svc.lock, &ts);
-	}
-	return NULL;
+	if (ns == svc.set_to)
+		return 0;
+	its.it_value.tv_sec = MIN(ns / 1000000000u, (uint64_t)INT32_MAX);
+	its.it_value.tv_nsec = MAX(ns % 1000000000u, 1u);
+	if (timerfd_settime(svc.fd, TFD_TIMER_ABSTIME, &its, NULL))
+		return -errno;
+	svc.set_to = ns;
+	return 0;
 }
 
-static void init_conds(void)
+static void dispatch(void)
 {
-	pthread_condattr_t attr;
+	pthread_mutex_lock(&svc.lock);
+	svc.dispatching = true;
+	svc.set_to = ~0ull;
+	while (svc.count && svc.heap[0]->deadline <= ktime_get_ns())
+		run_first();
+	if (svc.count && program())
+		log_error("timers: the timerfd is gone");
+	svc.dispatching = false;
+	pthread_mutex_unlock(&svc.lock);
+}
 
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&svc.wake, &attr);
-	pthread_cond_init(&svc.idle, NULL);
-	pthread_condattr_destroy(&attr);
+static void *timer_thread(void *arg)
+{
+	int fd = (int)(intptr_t)arg;
+	uint64_t expirations;
+
+	prctl(PR_SET_NAME, "anykvm-timer");
+	do {
+		dispatch();
+	} while (read(fd, &expirations, sizeof(expirations)) > 0 ||
+		 errno == EINTR);
+	/* The client closed it. The next arm starts over. */
+	log_error("timers: the timerfd is gone");
+	pthread_mutex_lock(&svc.lock);
+	svc.started = false;
+	svc.fd = -1;
+	pthread_mutex_unlock(&svc.lock);
+	return NULL;
 }
 
 static void fork_prepare(void)
@@ -171,9 +197,29 @@ static void fork_child(void)
 	svc.running = NULL;
 	svc.count = 0;
 	svc.waiters = 0;
-	svc.started = false;
+	svc.started = svc.dispatching = false;
+	if (svc.fd >= 0)
+		close(svc.fd);
+	svc.fd = -1;
 	pthread_mutex_init(&svc.lock, NULL);
-	init_conds();
+	pthread_cond_init(&svc.idle, NULL);
+}
+
+/* Out of the low numbers that clients are careless with. */
+static int open_timerfd(void)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), high;
+
+	if (fd < 0)
+		return -errno;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, 256);
+	if (high >= 0) {
+		close(fd);
+		fd = high;
+	}
+	svc.fd = fd;
+	svc.set_to = ~0ull;
+	return 0;
 }
 
 static int start_thread(void)
@@ -184,11 +230,15 @@ static int start_thread(void)
 	if (svc.started)
 		return 0;
 	if (!svc.prepared) {
-		init_conds();
 		r = pthread_atfork(fork_prepare, fork_parent, fork_child);
 		if (r)
 			return -r;
 		svc.prepared = true;
+	}
+	if (svc.fd < 0) {
+		r = open_timerfd();
+		if (r)
+			return r;
 	}
 	sigfillset(&all);
 	sigdelset(&all, SIGSEGV);
@@ -196,7 +246,8 @@ static int start_thread(void)
 	sigdelset(&all, SIGFPE);
 	sigdelset(&all, SIGILL);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&svc.thread, NULL, timer_thread, NULL);
+	r = pthread_create(&svc.thread, NULL, timer_thread,
+			   (void *)(intptr_t)svc.fd);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r)
 		return -r;
@@ -225,8 +276,10 @@ int hrtimer_start(struct hrtimer *t, uint64_t ns)
 		goto out;
 	t->deadline = ns;
 	heap_settle(t, t->slot < 0 ? svc.count++ : t->slot);
-	if (t->slot == 0)
-		pthread_cond_signal(&svc.wake);
+	if (t->slot == 0 && !svc.dispatching)
+		r = program();
+	if (r)
+		heap_del(t);
 out:
 	pthread_mutex_unlock(&svc.lock);
 	return r;
@@ -250,7 +303,7 @@ bool hrtimer_cancel(struct hrtimer *t)
 	was = heap_del(t);
 	if (svc.running == t && pthread_equal(svc.thread, pthread_self())) {
 		/* The memory may go: forget it. */
-		t->running = false;
+		__atomic_store_n(&t->running, false, __ATOMIC_RELAXED);
 		svc.running = NULL;
 	}
 	while (svc.running == t) {
@@ -266,5 +319,6 @@ bool hrtimer_cancel(struct hrtimer *t)
 
 bool hrtimer_active(const struct hrtimer *t)
 {
-	return READ_ONCE(t->slot) >= 0 || READ_ONCE(t->running);
+	return __atomic_load_n(&t->slot, __ATOMIC_RELAXED) >= 0 ||
+	       __atomic_load_n(&t->running, __ATOMIC_RELAXED);
 }

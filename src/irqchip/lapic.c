@@ -51,7 +51,7 @@ static uint32_t get(const struct kvm_lapic *apic, unsigned reg)
 
 static void set(struct kvm_lapic *apic, unsigned reg, uint32_t val)
 {
-	WRITE_ONCE(apic->regs[reg >> 2], val);
+	__atomic_store_n(&apic->regs[reg >> 2], val, __ATOMIC_RELAXED);
 }
 
 /* ---- 256-bit registers ---- */
@@ -149,7 +149,7 @@ void kvm_lapic_set_tpr(struct kvm_lapic *apic, uint64_t cr8)
 static void send_eoi(struct kvm_lapic *apic, int vec)
 {
 	struct kvm_irqchips *ic = apic->irqchip;
-	bool level = *vector_word(apic, APIC_TMR, vec) & BIT(vec % 32);
+	bool level = get(apic, APIC_TMR + vec / 32 * 16) & BIT(vec % 32);
 
 	if (level && (get(apic, APIC_SPIV) & APIC_SPIV_DIRECTED_EOI))
 		return;

@@ -122,7 +122,7 @@ struct kvm_lapic {
 static inline uint32_t kvm_lapic_get_reg(const struct kvm_lapic *apic,
 					 unsigned reg)
 {
-	return READ_ONCE(apic->regs[reg >> 2]);
+	return __atomic_load_n(&apic->regs[reg >> 2], __ATOMIC_RELAXED);
 }
 
 /* Globally enabled (IA32_APIC_BASE); [any]. */

@@ -95,7 +95,7 @@ static void fire_periodic(struct kvm_lapic *apic)
 	kvm_apic_local_deliver(apic, APIC_LVTT);
 	if (now >= target)
 		target += ((now - target) / period + 1) * period;
-	WRITE_ONCE(lt->target, target);
+	__atomic_store_n(&lt->target, target, __ATOMIC_RELAXED);
 	arm(apic, target);
 }
 
@@ -126,8 +126,8 @@ void kvm_lapic_timer_cancel(struct kvm_lapic *apic)
 
 	__atomic_store_n(&lt->tscdeadline, 0, __ATOMIC_SEQ_CST);
 	hrtimer_cancel(&lt->hrtimer);
-	WRITE_ONCE(lt->period, 0);
-	WRITE_ONCE(lt->target, 0);
+	__atomic_store_n(&lt->period, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&lt->target, 0, __ATOMIC_RELAXED);
 }
 
 /* Counts from @left ns down, then (periodic) from TMICT. */
@@ -145,8 +145,8 @@ static void start_counting(struct kvm_lapic *apic, uint64_t left)
 		period = MAX(period, floor);
 		left = MAX(left, MIN(floor, period));
 	}
-	WRITE_ONCE(lt->period, period);
-	WRITE_ONCE(lt->target, ktime_get_ns() + left);
+	__atomic_store_n(&lt->period, period, __ATOMIC_RELAXED);
+	__atomic_store_n(&lt->target, ktime_get_ns() + left, __ATOMIC_RELAXED);
 	arm(apic, lt->target);
 }
 
@@ -181,7 +181,8 @@ void kvm_lapic_timer_mode_changed(struct kvm_lapic *apic, uint32_t old_lvtt)
 		return;
 	if (old == LVTT_TSCDEADLINE || new == LVTT_TSCDEADLINE) {
 		kvm_lapic_timer_cancel(apic);
-		WRITE_ONCE(apic->regs[APIC_TMICT / 4], 0);
+		__atomic_store_n(&apic->regs[APIC_TMICT / 4], 0,
+				 __ATOMIC_RELAXED);
 		return;
 	}
 	left = kvm_lapic_timer_tmcct(apic);
@@ -198,7 +199,8 @@ void kvm_lapic_timer_divide_changed(struct kvm_lapic *apic, uint32_t old_tdcr)
 	    !apic->lapic_timer.period)
 		return;
 	/* What is left to count is counted at the new rate. */
-	target = READ_ONCE(apic->lapic_timer.target);
+	target = __atomic_load_n(&apic->lapic_timer.target,
+				 __ATOMIC_RELAXED);
 	now = ktime_get_ns();
 	if (target > now)
 		left = (target - now) / tick_ns(old_tdcr);
@@ -209,8 +211,8 @@ uint32_t kvm_lapic_timer_tmcct(struct kvm_lapic *apic)
 {
 	struct kvm_lapic_timer *lt = &apic->lapic_timer;
 	uint64_t now = ktime_get_ns(), left = 0;
-	uint64_t target = READ_ONCE(lt->target);
-	uint64_t period = READ_ONCE(lt->period);
+	uint64_t target = __atomic_load_n(&lt->target, __ATOMIC_RELAXED);
+	uint64_t period = __atomic_load_n(&lt->period, __ATOMIC_RELAXED);
 	uint32_t tmict = kvm_lapic_get_reg(apic, APIC_TMICT);
 
 	if (!period || mode(apic) == LVTT_TSCDEADLINE)

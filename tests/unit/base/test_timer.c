@@ -83,6 +83,9 @@ static void test_past_deadline_fires_at_once(void **state)
 	hrtimer_init(&p.t, probe_fn);
 	assert_int_equal(hrtimer_start(&p.t, 0), 0);
 	assert_true(wait_fired(&p, 1));
+	/* The same deadline again, although the timer was set to it already. */
+	assert_int_equal(hrtimer_start(&p.t, 0), 0);
+	assert_true(wait_fired(&p, 2));
 	hrtimer_cancel(&p.t);
 }
 

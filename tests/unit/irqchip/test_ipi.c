@@ -285,7 +285,7 @@ static void *storm(void *arg)
 
 static void *flip(void *arg)
 {
-	while (!READ_ONCE(storm_over)) {
+	while (!__atomic_load_n(&storm_over, __ATOMIC_RELAXED)) {
 		apic_write(storm_vm, 1, APIC_LDR, 0x01000000);
 		apic_write(storm_vm, 1, APIC_LDR, 0x02000000);
 	}
@@ -312,7 +312,7 @@ static void test_concurrent_delivery(void **state)
 	}
 	for (int i = 0; i < 4; i++)
 		pthread_join(t[i], NULL);
-	WRITE_ONCE(storm_over, true);
+	__atomic_store_n(&storm_over, true, __ATOMIC_RELAXED);
 	pthread_join(t[4], NULL);
 	while ((vec = kvm_get_apic_interrupt(vm->vcpu[0].apic)) >= 0) {
 		kvm_apic_eoi(vm->vcpu[0].apic);

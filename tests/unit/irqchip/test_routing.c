@@ -237,7 +237,7 @@ static void *drive(void *arg)
 {
 	struct vm *vm = arg;
 
-	while (!READ_ONCE(over))
+	while (!__atomic_load_n(&over, __ATOMIC_RELAXED))
 		for (unsigned gsi = 0; gsi < 64; gsi++)
 			kvm_set_irq(&vm->ic, 0, gsi, gsi & 1);
 	return NULL;
@@ -256,7 +256,7 @@ static void test_change_under_load(void **state)
 			       pin(i, KVM_IRQCHIP_IOAPIC, i);
 		assert_int_equal(set(vm, n % 65, e), 0);
 	}
-	WRITE_ONCE(over, true);
+	__atomic_store_n(&over, true, __ATOMIC_RELAXED);
 	pthread_join(t, NULL);
 	vm_destroy(vm);
 }
