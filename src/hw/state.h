@@ -163,9 +163,9 @@ struct hw_svm {			/* svm_*.c own it */
 	bool gif;		/* of the host: STGI, CLGI */
 	hpa_t vmcb;		/* last one run */
 	bool compiled;		/* hw_cpu.ctl is SVM's, with these intercepts: */
-	bool intercepts_valid;
 	uint32_t intercepts[6];
 	uint64_t cr4_bits;	/* CR4 bits that exist, 0: not computed yet */
+	uint8_t by_code[96];	/* exit codes 60h-BFh: enum x86_intercept */
 };
 
 struct hw_cpu {

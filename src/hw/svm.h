@@ -15,7 +15,9 @@ void svm_cpuid(uint32_t out[4]);
 /* svm_checks.c: NULL, or the rule that does not hold ("section: rule"). */
 const char *svm_check_vmcb(struct hw_cpu *cpu, const struct vmcb *vmcb);
 
-/* svm_entry.c: a checked VMCB into the core and the control block. False: the
+/* svm_entry.c: fills cpu->svm.by_code. */
+void svm_intercepts_init(struct hw_cpu *cpu);
+/* A checked VMCB into the core and the control block. False: the
  * PDPTEs of a guest without nested paging are invalid. */
 bool svm_load_vmcb(struct hw_cpu *cpu, const struct vmcb *vmcb);
 /* Segment registers in the VMCB's form and the core's. */

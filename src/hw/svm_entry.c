@@ -104,58 +104,99 @@ static void load_registers(struct hw_cpu *cpu, const struct vmcb *vmcb)
 
 /* --- controls ----------------------------------------------------------------------- */
 
-/* The intercept vectors' bit for each intercept of the core that is a single one;
- * -1: none, or a family that struct hw_ctl has fields for. */
+/* Exit codes; those in the third to fifth vector are bits of them. */
 static const int16_t codes[X86_NR_INTERCEPTS] = {
 #define INTERCEPT(name, vmx, svm) [X86_INTERCEPT_##name] = svm,
 #include "isa/intercepts.def"
 #undef INTERCEPT
 };
 
-static bool is_family(unsigned id)
+void svm_intercepts_init(struct hw_cpu *cpu)
 {
-	return codes[id] < SVM_EXIT_INTR || codes[id] >= SVM_NR_INTERCEPTS;
+	unsigned id;
+
+	for (id = 1; id < X86_NR_INTERCEPTS; id++)
+		if (codes[id] >= SVM_EXIT_INTR && codes[id] < SVM_NR_INTERCEPTS)
+			cpu->svm.by_code[codes[id] - SVM_EXIT_INTR] = id;
 }
 
-static void compile_intercepts(struct hw_ctl *ctl, const struct vmcb_control *c)
+static void ctl_assign(struct hw_ctl *ctl, unsigned id, bool on)
 {
-	static const uint8_t fields[] = {
-		X86_INTERCEPT_EXCEPTION, X86_INTERCEPT_CR_READ,
-		X86_INTERCEPT_CR_WRITE, X86_INTERCEPT_CLTS,
-		X86_INTERCEPT_LMSW, X86_INTERCEPT_DR_READ,
-		X86_INTERCEPT_DR_WRITE, X86_INTERCEPT_TDP_FAULT,
-		X86_INTERCEPT_TDP_MISCONFIG, X86_INTERCEPT_TRIPLE_FAULT,
-	};
-	unsigned i;
+	ctl->intercepts[id / 64] &= ~BIT_ULL(id % 64);
+	if (on)
+		hw_ctl_set(ctl, id);
+}
 
-	memset(ctl->intercepts, 0, sizeof(ctl->intercepts));
-	for (i = 1; i < X86_NR_INTERCEPTS; i++)
-		if (!is_family(i) && vmcb_is_intercept(c, codes[i]))
-			hw_ctl_set(ctl, i);
-	for (i = 0; i < ARRAY_SIZE(fields); i++)
-		hw_ctl_set(ctl, fields[i]);
-	/* One code and one bit for RDMSR and WRMSR; MWAIT has two bits. */
-	if (vmcb_is_intercept(c, SVM_EXIT_MWAIT_COND))
-		hw_ctl_set(ctl, X86_INTERCEPT_MWAIT);
+/* Follows the vectors at 00Ch-014h, bit by bit that differs from the last. */
+static void update_vectors(struct hw_cpu *cpu, const struct vmcb_control *c)
+{
+	for (unsigned w = 3; w < ARRAY_SIZE(c->intercepts); w++) {
+		uint32_t diff = cpu->svm.intercepts[w] ^ c->intercepts[w];
+
+		for (; diff; diff &= diff - 1) {
+			unsigned bit = 32 * w + __builtin_ctz(diff);
+			unsigned id = cpu->svm.by_code[bit - SVM_EXIT_INTR];
+
+			if (id)
+				ctl_assign(&cpu->ctl, id,
+					   vmcb_is_intercept(c, bit));
+		}
+	}
+	/* One bit for RDMSR and WRMSR; two for MWAIT. */
+	ctl_assign(&cpu->ctl, X86_INTERCEPT_MSR_READ,
+		   vmcb_is_intercept(c, SVM_EXIT_MSR));
+	ctl_assign(&cpu->ctl, X86_INTERCEPT_MSR_WRITE,
+		   vmcb_is_intercept(c, SVM_EXIT_MSR));
+	ctl_assign(&cpu->ctl, X86_INTERCEPT_MWAIT,
+		   vmcb_is_intercept(c, SVM_EXIT_MWAIT) ||
+		   vmcb_is_intercept(c, SVM_EXIT_MWAIT_COND));
+}
+
+static void update_intercepts(struct hw_cpu *cpu, const struct vmcb_control *c)
+{
+	struct hw_ctl *ctl = &cpu->ctl;
+
+	update_vectors(cpu, c);
 	ctl->cr_read = c->intercepts[0];
 	ctl->cr_write = c->intercepts[0] >> 16;
 	ctl->dr_read = c->intercepts[1];
 	ctl->dr_write = c->intercepts[1] >> 16;
 	ctl->exceptions = c->intercepts[2];
 	ctl->cr0_selective = vmcb_is_intercept(c, SVM_EXIT_CR0_SEL_WRITE);
+	memcpy(cpu->svm.intercepts, c->intercepts, sizeof(c->intercepts));
 }
 
-/* A control block of SVM's: nothing of VMX's in it. */
+static bool intercepts_changed(const struct hw_cpu *cpu,
+			       const struct vmcb_control *c)
+{
+	uint32_t diff = 0;
+
+	for (unsigned w = 0; w < ARRAY_SIZE(c->intercepts); w++)
+		diff |= cpu->svm.intercepts[w] ^ c->intercepts[w];
+	return diff;
+}
+
+/* A control block of SVM's: nothing of VMX's in it, no vector compiled yet. */
 static void ctl_init(struct hw_cpu *cpu)
 {
+	/* The bit says: ask the fields. */
+	static const uint8_t fields[] = {
+		X86_INTERCEPT_EXCEPTION, X86_INTERCEPT_CR_READ,
+		X86_INTERCEPT_CR_WRITE, X86_INTERCEPT_CLTS,
+		X86_INTERCEPT_LMSW, X86_INTERCEPT_DR_READ,
+		X86_INTERCEPT_DR_WRITE, X86_INTERCEPT_TDP_FAULT,
+		X86_INTERCEPT_TDP_MISCONFIG,
+	};
 	struct hw_ctl *ctl = &cpu->ctl;
 
 	*ctl = (struct hw_ctl){ 0 };
+	for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
+		hw_ctl_set(ctl, fields[i]);
 	ctl->cr0_fixed1 = ctl->cr4_fixed1 = ~0ull;
 	ctl->msrpm_format = HW_MSRPM_SVM;
 	ctl->preemption_deadline = UINT64_MAX;
 	ctl->inject.type = 0xff;
-	cpu->svm.intercepts_valid = false;
+	memset(cpu->svm.intercepts, 0, sizeof(cpu->svm.intercepts));
 	cpu->svm.compiled = true;
 }
 
@@ -222,13 +263,8 @@ static void load_controls(struct hw_cpu *cpu, const struct vmcb_control *c)
 
 	if (!cpu->svm.compiled)
 		ctl_init(cpu);
-	if (!cpu->svm.intercepts_valid ||
-	    memcmp(cpu->svm.intercepts, c->intercepts, sizeof(c->intercepts))) {
-		memcpy(cpu->svm.intercepts, c->intercepts,
-		       sizeof(c->intercepts));
-		cpu->svm.intercepts_valid = true;
-		compile_intercepts(ctl, c);
-	}
+	if (unlikely(intercepts_changed(cpu, c)))
+		update_intercepts(cpu, c);
 	ctl->tsc_offset = c->tsc_offset;
 	ctl->pause_count = c->pause_filter_count;
 	load_v_intr(ctl, c);

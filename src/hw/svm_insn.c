@@ -24,12 +24,11 @@ static bool vmcb_address_ok(hpa_t pa)
 	return pa && !(pa & ~PAGE_MASK) && !(pa >> SVM_PHYS_BITS);
 }
 
-/* CR4 bits that the processor has: by features, which never change. */
-static void cr4_init(struct hw_cpu *cpu)
+/* Once: what never changes but costs to compute. */
+static __cold void svm_init(struct hw_cpu *cpu)
 {
-	if (!cpu->svm.cr4_bits)
-		cpu->svm.cr4_bits = vmx_cr4_fixed1(hw_features(cpu)) &
-				    ~X86_CR4_VMXE;
+	cpu->svm.cr4_bits = vmx_cr4_fixed1(hw_features(cpu)) & ~X86_CR4_VMXE;
+	svm_intercepts_init(cpu);
 }
 
 int hw_vmrun(struct hw_cpu *cpu, hpa_t pa)
@@ -39,7 +38,8 @@ int hw_vmrun(struct hw_cpu *cpu, hpa_t pa)
 	if (!(cpu->host_efer & X86_EFER_SVME) || !cpu->msr.hsave_pa ||
 	    !vmcb_address_ok(pa))
 		return -EINVAL;
-	cr4_init(cpu);
+	if (unlikely(!cpu->svm.cr4_bits))
+		svm_init(cpu);
 	vmx_evict(cpu);
 	cpu->svm.vmcb = pa;
 	cpu->svm.gif = true;

@@ -72,7 +72,11 @@
 			 ((enc) >= GUEST_RSP &&				\
 			  (enc) <= GUEST_PENDING_DBG_EXCEPTIONS))
 
-#define DIRTY_CONTROL(enc)	(IS_EVENT(enc) ? 0 : VMCS_DIRTY_CTL)
+/* The exit controls have a say in what host state must hold. */
+#define DIRTY_CONTROL(enc)	(IS_EVENT(enc) ? 0 :			\
+				 (enc) == VM_EXIT_CONTROLS ?		\
+				 VMCS_DIRTY_CTL | VMCS_DIRTY_HOST :	\
+				 VMCS_DIRTY_CTL)
 #define DIRTY_READONLY(enc)	0
 #define DIRTY_HOST(enc)		VMCS_DIRTY_HOST
 #define DIRTY_GUEST(enc)	(IS_MISC(enc) ? 0 :			\

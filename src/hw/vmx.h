@@ -41,7 +41,7 @@ struct vmcs {
 	uint32_t abort;
 	uint32_t launched;
 	uint32_t dirty;			/* VMCS_DIRTY_* */
-	uint32_t v86;			/* RFLAGS.VM when segments were checked */
+	uint32_t mode;			/* vmx_mode() when guest state was checked */
 	uint64_t f[NR_VMCS_SLOTS];
 };
 
@@ -73,6 +73,12 @@ struct vmx_entry {
 	bool ext_intr, nmi;		/* kind of event injected */
 	uint8_t seg;			/* the segment a row is about */
 };
+
+/* All that guest-state checks depend on but the guest state itself. */
+static inline uint32_t vmx_mode(uint32_t entry, bool ept, bool ug, bool v86)
+{
+	return entry << 3 | ept << 2 | ug << 1 | v86;
+}
 
 /*
  * Entry checks (vmx_checks_*.c). Each returns NULL or the text of the rule that

@@ -4,8 +4,8 @@
  *
  * Most controls are "this bit makes these instructions exit": rows of a table.
  * The rest are bitmaps, masks and numbers, copied field by field. Runs when the
- * control fields have been written since the last entry, or the core has last
- * run something else.
+ * control fields have been written since the last entry (an interrupt window
+ * opened, say: it is meant to be quick), or the core has last run something else.
  *
  * What belongs to one entry only (the event injected, the preemption timer's
  * deadline) is vmx_entry.c's.
@@ -62,30 +62,33 @@ static const struct ctl_row ctl_rows[] = {
 
 /* Exit whatever the controls say, or have fields of their own that say. SDM
  * Vol. 3C, "Instructions That Cause VM Exits Unconditionally". */
-static const uint8_t always[] = {
-	X86_INTERCEPT_CPUID, X86_INTERCEPT_GETSEC, X86_INTERCEPT_INVD,
-	X86_INTERCEPT_XSETBV, X86_INTERCEPT_INVEPT, X86_INTERCEPT_INVVPID,
-	X86_INTERCEPT_VMCALL, X86_INTERCEPT_VMCLEAR, X86_INTERCEPT_VMLAUNCH,
-	X86_INTERCEPT_VMPTRLD, X86_INTERCEPT_VMPTRST, X86_INTERCEPT_VMREAD,
-	X86_INTERCEPT_VMRESUME, X86_INTERCEPT_VMWRITE, X86_INTERCEPT_VMXOFF,
-	X86_INTERCEPT_VMXON, X86_INTERCEPT_TRIPLE_FAULT, X86_INTERCEPT_INIT,
-	X86_INTERCEPT_SIPI, X86_INTERCEPT_TASK_SWITCH,
-	X86_INTERCEPT_TDP_FAULT, X86_INTERCEPT_TDP_MISCONFIG,
-	X86_INTERCEPT_EXCEPTION, X86_INTERCEPT_CR_READ,
-	X86_INTERCEPT_CR_WRITE, X86_INTERCEPT_CLTS, X86_INTERCEPT_LMSW,
-	X86_INTERCEPT_MSR_READ, X86_INTERCEPT_MSR_WRITE,
-};
+#define ALWAYS(X)							\
+	X(CPUID) X(GETSEC) X(INVD) X(XSETBV) X(INVEPT) X(INVVPID)	\
+	X(VMCALL) X(VMCLEAR) X(VMLAUNCH) X(VMPTRLD) X(VMPTRST)		\
+	X(VMREAD) X(VMRESUME) X(VMWRITE) X(VMXOFF) X(VMXON)		\
+	X(TRIPLE_FAULT) X(INIT) X(SIPI) X(TASK_SWITCH) X(TDP_FAULT)	\
+	X(TDP_MISCONFIG) X(EXCEPTION) X(CR_READ) X(CR_WRITE) X(CLTS)	\
+	X(LMSW) X(MSR_READ) X(MSR_WRITE)
+#define IN_WORD(w, id) \
+	((id) / 64 == (w) ? BIT_ULL((id) % 64) : 0)
+#define IN_WORD_0(name) | IN_WORD(0, X86_INTERCEPT_##name)
+#define IN_WORD_1(name) | IN_WORD(1, X86_INTERCEPT_##name)
+
+_Static_assert(X86_NR_INTERCEPTS <= 128, "two words of intercepts");
 
 static void compile_intercepts(const struct vmx_entry *x, struct hw_ctl *ctl)
 {
 	const uint32_t words[] = { x->pin, x->proc, x->proc2 };
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(always); i++)
-		hw_ctl_set(ctl, always[i]);
-	for (i = 0; i < ARRAY_SIZE(ctl_rows); i++)
-		if (words[ctl_rows[i].word] & ctl_rows[i].bit)
-			hw_ctl_set(ctl, ctl_rows[i].id);
+	ctl->intercepts[0] = 0 ALWAYS(IN_WORD_0);
+	ctl->intercepts[1] = 0 ALWAYS(IN_WORD_1);
+	for (i = 0; i < ARRAY_SIZE(ctl_rows); i++) {
+		const struct ctl_row *r = &ctl_rows[i];
+		uint64_t on = !!(words[r->word] & r->bit);
+
+		ctl->intercepts[r->id / 64] |= on << (r->id % 64);
+	}
 }
 
 static void compile_registers(const struct vmx_entry *x, struct hw_ctl *ctl)
@@ -93,16 +96,12 @@ static void compile_registers(const struct vmx_entry *x, struct hw_ctl *ctl)
 	ctl->exceptions = F(EXCEPTION_BITMAP);
 	ctl->pf_error_mask = F(PAGE_FAULT_ERROR_CODE_MASK);
 	ctl->pf_error_match = F(PAGE_FAULT_ERROR_CODE_MATCH);
-	if (x->proc & CPU_BASED_CR3_LOAD_EXITING)
-		ctl->cr_write |= BIT(3);
-	if (x->proc & CPU_BASED_CR3_STORE_EXITING)
-		ctl->cr_read |= BIT(3);
-	if (x->proc & CPU_BASED_CR8_LOAD_EXITING)
-		ctl->cr_write |= BIT(8);
-	if (x->proc & CPU_BASED_CR8_STORE_EXITING)
-		ctl->cr_read |= BIT(8);
-	if (x->proc & CPU_BASED_MOV_DR_EXITING)
-		ctl->dr_read = ctl->dr_write = 0xffff;
+	ctl->cr_write = (x->proc & CPU_BASED_CR3_LOAD_EXITING ? BIT(3) : 0) |
+			(x->proc & CPU_BASED_CR8_LOAD_EXITING ? BIT(8) : 0);
+	ctl->cr_read = (x->proc & CPU_BASED_CR3_STORE_EXITING ? BIT(3) : 0) |
+		       (x->proc & CPU_BASED_CR8_STORE_EXITING ? BIT(8) : 0);
+	ctl->dr_read = x->proc & CPU_BASED_MOV_DR_EXITING ? 0xffff : 0;
+	ctl->dr_write = ctl->dr_read;
 	ctl->cr0_mask = F(CR0_GUEST_HOST_MASK);
 	ctl->cr0_shadow = F(CR0_READ_SHADOW);
 	ctl->cr4_mask = F(CR4_GUEST_HOST_MASK);
@@ -124,52 +123,45 @@ static void *hpa_ptr(uint64_t pa)
 
 static void compile_bitmaps(const struct vmx_entry *x, struct hw_ctl *ctl)
 {
-	if (x->proc & CPU_BASED_USE_IO_BITMAPS) {
-		ctl->io_bitmap[0] = hpa_ptr(F(IO_BITMAP_A));
-		ctl->io_bitmap[1] = hpa_ptr(F(IO_BITMAP_B));
-	} else {
-		ctl->io_all = x->proc & CPU_BASED_UNCOND_IO_EXITING;
-	}
-	ctl->msrpm_format = HW_MSRPM_NONE;
-	if (x->proc & CPU_BASED_USE_MSR_BITMAPS) {
-		ctl->msrpm_format = HW_MSRPM_VMX;
-		ctl->msrpm = hpa_ptr(F(MSR_BITMAP));
-	}
+	bool io = x->proc & CPU_BASED_USE_IO_BITMAPS;
+	bool msr = x->proc & CPU_BASED_USE_MSR_BITMAPS;
+
+	ctl->io_bitmap[0] = io ? hpa_ptr(F(IO_BITMAP_A)) : NULL;
+	ctl->io_bitmap[1] = io ? hpa_ptr(F(IO_BITMAP_B)) : NULL;
+	ctl->io_all = !io && (x->proc & CPU_BASED_UNCOND_IO_EXITING);
+	ctl->msrpm_format = msr ? HW_MSRPM_VMX : HW_MSRPM_NONE;
+	ctl->msrpm = msr ? hpa_ptr(F(MSR_BITMAP)) : NULL;
 	ctl->tpr_shadow = x->proc & CPU_BASED_TPR_SHADOW;
-	if (ctl->tpr_shadow) {
-		ctl->vapic_page = hpa_ptr(F(VIRTUAL_APIC_PAGE_ADDR));
-		ctl->tpr_threshold = F(TPR_THRESHOLD) & 0xf;
-	}
+	ctl->vapic_page = ctl->tpr_shadow ?
+		hpa_ptr(F(VIRTUAL_APIC_PAGE_ADDR)) : NULL;
+	ctl->tpr_threshold = ctl->tpr_shadow ? F(TPR_THRESHOLD) & 0xf : 0;
 }
 
 static void compile_memory(const struct vmx_entry *x, struct hw_ctl *ctl)
 {
-	if (x->ept) {
-		ctl->tdp_format = PAGING_EPT4;
-		ctl->tdp_root = F(EPT_POINTER) & PAGE_MASK;
-		ctl->tdp_flags = PAGING_1G;
-		if (F(EPT_POINTER) & VMX_EPTP_AD_ENABLE_BIT)
-			ctl->tdp_flags |= PAGING_EPT_AD;
-	}
-	if (x->proc2 & SECONDARY_EXEC_ENABLE_VPID)
-		ctl->asid = F(VIRTUAL_PROCESSOR_ID);
+	uint64_t eptp = x->ept ? F(EPT_POINTER) : 0;
+
+	ctl->tdp_format = x->ept ? PAGING_EPT4 : PAGING_NONE;
+	ctl->tdp_root = eptp & PAGE_MASK;
+	ctl->tdp_flags = (x->ept ? PAGING_1G : 0) |
+			 (eptp & VMX_EPTP_AD_ENABLE_BIT ? PAGING_EPT_AD : 0);
+	ctl->asid = x->proc2 & SECONDARY_EXEC_ENABLE_VPID ?
+		F(VIRTUAL_PROCESSOR_ID) : 0;
 }
 
 static void compile_rest(const struct vmx_entry *x, struct hw_ctl *ctl)
 {
-	if (x->proc & CPU_BASED_USE_TSC_OFFSETTING) {
-		ctl->tsc_offset = F(TSC_OFFSET);
-		if (x->proc2 & SECONDARY_EXEC_TSC_SCALING) {
-			ctl->tsc_multiplier = F(TSC_MULTIPLIER);
-			ctl->tsc_frac = 48;
-		}
-	}
+	bool offset = x->proc & CPU_BASED_USE_TSC_OFFSETTING;
+	bool scale = offset && (x->proc2 & SECONDARY_EXEC_TSC_SCALING);
+	bool ple = x->proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING;
+
+	ctl->tsc_offset = offset ? F(TSC_OFFSET) : 0;
+	ctl->tsc_multiplier = scale ? F(TSC_MULTIPLIER) : 0;
+	ctl->tsc_frac = 48;
 	ctl->virtual_nmi = x->pin & PIN_BASED_VIRTUAL_NMIS;
 	ctl->mtf = x->proc & CPU_BASED_MONITOR_TRAP_FLAG;
-	if (x->proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {
-		ctl->ple_gap = F(PLE_GAP);
-		ctl->ple_window = F(PLE_WINDOW);
-	}
+	ctl->ple_gap = ple ? F(PLE_GAP) : 0;
+	ctl->ple_window = ple ? F(PLE_WINDOW) : 0;
 	ctl->preemption_deadline = UINT64_MAX;
 }
 
@@ -206,8 +198,11 @@ void vmx_compile_ctl(const struct vmx_entry *x)
 {
 	struct hw_ctl *ctl = &x->cpu->ctl;
 
-	*ctl = (struct hw_ctl){ 0 };
-	x->cpu->svm.compiled = false;
+	/* Every field that VMX uses is written below; the others are 0. */
+	if (x->cpu->vmx.live != x->v) {
+		*ctl = (struct hw_ctl){ 0 };
+		x->cpu->svm.compiled = false;
+	}
 	compile_intercepts(x, ctl);
 	compile_registers(x, ctl);
 	compile_bitmaps(x, ctl);

@@ -63,31 +63,29 @@ static enum hw_vmx_result check_ctls_host(struct vmx_entry *x)
 		cpu->entry_failure = vmx_check_event(x);
 	if (unlikely(cpu->entry_failure))
 		return vmx_fail(cpu, VMXERR_ENTRY_INVALID_CONTROL_FIELD);
-	/* Host state depends on the exit controls, too. */
-	if (x->v->dirty & (VMCS_DIRTY_HOST | VMCS_DIRTY_CTL))
+	if (x->v->dirty & VMCS_DIRTY_HOST)
 		cpu->entry_failure = vmx_check_host(x);
 	if (unlikely(cpu->entry_failure))
 		return vmx_fail(cpu, VMXERR_ENTRY_INVALID_HOST_STATE_FIELD);
 	return HW_VMX_SUCCEED;
 }
 
-/* Dirtiness and mode have their say on the groups: all depend on the controls,
- * segments also on CR0 and RFLAGS.VM. */
+/* Segments depend on CR0 and on RFLAGS.VM, too. */
 static const char *check_guest(struct vmx_entry *x, uint64_t *qual)
 {
-	const uint32_t dirty = x->v->dirty;
+	uint32_t dirty = x->v->dirty;
 	const char *bad = NULL;
 
 	*qual = ENTRY_FAIL_DEFAULT;
-	if (dirty & (VMCS_DIRTY_CTL | VMCS_DIRTY_CR))
+	if (x->v->mode != vmx_mode(x->entry, x->ept, x->ug, x->v86))
+		dirty = VMCS_DIRTY_ALL;
+	if (dirty & VMCS_DIRTY_CR)
 		bad = vmx_check_guest_cr(x);
-	if (!bad && ((dirty & (VMCS_DIRTY_CTL | VMCS_DIRTY_CR |
-			       VMCS_DIRTY_SEG)) ||
-		     x->v86 != x->v->v86))
+	if (!bad && (dirty & (VMCS_DIRTY_CR | VMCS_DIRTY_SEG)))
 		bad = vmx_check_guest_seg(x);
 	if (!bad)
 		bad = vmx_check_guest_misc(x, qual);
-	if (bad || !(dirty & (VMCS_DIRTY_CTL | VMCS_DIRTY_CR)))
+	if (bad || !(dirty & VMCS_DIRTY_CR))
 		return bad;
 	bad = vmx_check_link_pointer(x);
 	if (bad) {
@@ -210,7 +208,7 @@ static void load_guest(const struct vmx_entry *x)
 	load_timer(x);
 	vmx_set_features(x);
 	x->v->dirty = 0;
-	x->v->v86 = x->v86;
+	x->v->mode = vmx_mode(x->entry, x->ept, x->ug, x->v86);
 	cpu->vmx.live = x->v;
 }
 

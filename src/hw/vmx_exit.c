@@ -84,7 +84,8 @@ static void store_misc(struct vmx_entry *x)
 	F(GUEST_RIP) = cpu->c.rip;
 	F(GUEST_RSP) = cpu->c.gpr[X86_RSP];
 	F(GUEST_RFLAGS) = cpu->c.eflags;
-	x->v->v86 = !!(cpu->c.eflags & X86_EFLAGS_VM);
+	x->v->mode = vmx_mode(F(VM_ENTRY_CONTROLS), x->ept, x->ug,
+			      cpu->c.eflags & X86_EFLAGS_VM);
 	F(GUEST_INTERRUPTIBILITY_INFO) =
 		cpu->shadow | (cpu->nmi_blocked ? GUEST_INTR_STATE_NMI : 0);
 	F(GUEST_ACTIVITY_STATE) = cpu->activity;
