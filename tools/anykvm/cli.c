@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The options that several subcommands have. A parameter is set in this
+ * process's copy of the library when it is parsed: the library alone knows which
+ * there are and what values they take, and "exec" gets its check that way too.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "anykvm/anykvm.h"
+#include "cli.h"
+
+#ifndef HAVE_LIBANYKVM
+#pragma weak anykvm_param_set
+#endif
+
+const char lib_options_help[] =
+	"  --vendor intel|amd      the processor that guests see, and the backend\n"
+	"  --engine interp         how guest code is executed\n"
+	"  --param NAME=VALUE      a module parameter (anykvm params lists them)\n"
+	"  --trace FILE            write tracepoints to FILE\n"
+	"  --trace-events A,B      only these tracepoints\n"
+	"  --stats                 print statistics to standard error at the end\n";
+
+int usage_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("anykvm: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return EXIT_USAGE;
+}
+
+static int set_param(const char *name, const char *value)
+{
+#ifndef HAVE_LIBANYKVM
+	if (!anykvm_param_set)
+		return -ENOSYS;
+#endif
+	return anykvm_param_set(name, value);
+}
+
+static int take_param(struct lib_options *o, const char *name,
+		      const char *value)
+{
+	size_t used = strlen(o->params), room = sizeof(o->params) - used;
+	int err = set_param(name, value);
+
+	if (err) {
+		usage_error(err == -ENOENT ? "%s: no such parameter (%s)"
+			    : err == -ENOSYS ? "%s=%s: this build has no engine"
+			    : "%s: bad value \"%s\"", name, value);
+		return -1;
+	}
+	if (strpbrk(value, ",") ||
+	    snprintf(o->params + used, room, "%s%s=%s", used ? "," : "", name,
+		     value) >= (int)room) {
+		usage_error("%s: bad value \"%s\"", name, value);
+		return -1;
+	}
+	return 0;
+}
+
+static int take_name_value(struct lib_options *o, const char *arg)
+{
+	const char *eq = strchr(arg, '=');
+	char name[64];
+
+	if (!eq || eq == arg || (size_t)(eq - arg) >= sizeof(name)) {
+		usage_error("--param wants NAME=VALUE, not \"%s\"", arg);
+		return -1;
+	}
+	memcpy(name, arg, eq - arg);
+	name[eq - arg] = 0;
+	return take_param(o, name, eq + 1);
+}
+
+int lib_option(struct lib_options *o, int opt, const char *arg)
+{
+	if (opt < OPT_VENDOR || opt > OPT_STATS)
+		return 1;
+	o->any = true;
+	switch (opt) {
+	case OPT_VENDOR:
+		return take_param(o, "vendor", arg);
+	case OPT_ENGINE:
+		return take_param(o, "engine", arg);
+	case OPT_PARAM:
+		return take_name_value(o, arg);
+	case OPT_TRACE:
+		o->trace = arg;
+		return 0;
+	case OPT_EVENTS:
+		o->events = arg;
+		return 0;
+	default:
+		o->stats = true;
+		return 0;
+	}
+}
