@@ -30,7 +30,10 @@ static void free_svm(struct vcpu_svm *svm)
 
 static int start_svm(struct kvm_vcpu *vcpu)
 {
-	if (hw_wrmsr(vcpu->hw, MSR_EFER, X86_EFER_SVME) ||
+	uint64_t efer;
+
+	if (hw_rdmsr(vcpu->hw, MSR_EFER, &efer) ||
+	    hw_wrmsr(vcpu->hw, MSR_EFER, efer | X86_EFER_SVME) ||
 	    hw_wrmsr(vcpu->hw, MSR_VM_HSAVE_PA, (uintptr_t)to_svm(vcpu)->hsave))
 		return -EIO;
 	svm_setup_controls(vcpu);
