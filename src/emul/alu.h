@@ -94,9 +94,23 @@ static __force_inline uint##bits##_t alu_##op##bits(			\
 	return d;							\
 }
 
-/* Shifts and rotates by CL. Flags go in whole, because which of them a count
- * leaves alone is the instruction's matter. @n is not 0 modulo 32 (64). */
-#define ALU_SHIFT(op, bits, m)						\
+/* Shifts and rotates by CL that do not read the carry; @mask: the flags that they
+ * write. @n is not 0 modulo 32 (64). */
+#define ALU_SHIFT(op, bits, m, mask)					\
+static __force_inline uint##bits##_t alu_##op##bits(			\
+	uint##bits##_t d, uint8_t n, uint64_t *eflags)			\
+{									\
+	uint16_t ax;							\
+									\
+	__asm__(#op " %%cl, %" m "[d]\n\t" FLAGS_TO_AX			\
+		: [d] "+q"(d), "=a"(ax) : "c"(n) : "cc");		\
+	alu_set_some(eflags, ax, mask);					\
+	return d;							\
+}
+
+/* RCL, RCR. Flags go in whole, because which of them a count leaves alone is the
+ * instruction's matter. */
+#define ALU_ROTATE_CARRY(op, bits, m)					\
 static __force_inline uint##bits##_t alu_##op##bits(			\
 	uint##bits##_t d, uint8_t n, uint64_t *eflags)			\
 {									\
@@ -130,10 +144,12 @@ static __force_inline uint##bits##_t alu_##op##bits(			\
 	ALU_UNARY(inc, bits, m, X86_EFLAGS_CF)				\
 	ALU_UNARY(dec, bits, m, X86_EFLAGS_CF)				\
 	ALU_UNARY(neg, bits, m, 0)					\
-	ALU_SHIFT(shl, bits, m) ALU_SHIFT(shr, bits, m)			\
-	ALU_SHIFT(sar, bits, m)						\
-	ALU_SHIFT(rol, bits, m) ALU_SHIFT(ror, bits, m)			\
-	ALU_SHIFT(rcl, bits, m) ALU_SHIFT(rcr, bits, m)
+	ALU_SHIFT(shl, bits, m, X86_EFLAGS_STATUS)			\
+	ALU_SHIFT(shr, bits, m, X86_EFLAGS_STATUS)			\
+	ALU_SHIFT(sar, bits, m, X86_EFLAGS_STATUS)			\
+	ALU_SHIFT(rol, bits, m, X86_EFLAGS_CF | X86_EFLAGS_OF)		\
+	ALU_SHIFT(ror, bits, m, X86_EFLAGS_CF | X86_EFLAGS_OF)		\
+	ALU_ROTATE_CARRY(rcl, bits, m) ALU_ROTATE_CARRY(rcr, bits, m)
 
 /* Instructions that have no byte form; d = d op s with all flags in and out. */
 #define ALU_INOUT(name, op, bits, m)					\

@@ -14,11 +14,13 @@
 
 struct sample {
 	const char *text;
+	unsigned rcx;		/* iterations of a REP */
 	uint8_t n, code[10];
 };
 
 /* clang-format off */
-#define S(text, ...) { text, sizeof((uint8_t[]){ __VA_ARGS__ }), { __VA_ARGS__ } }
+#define S(text, ...) R(text, 0, __VA_ARGS__)
+#define R(text, rcx, ...) { text, rcx, sizeof((uint8_t[]){ __VA_ARGS__ }), { __VA_ARGS__ } }
 static const struct sample samples[] = {
 	S("add rax, rbx",	0x48, 0x01, 0xd8),
 	S("add ax, bx",		0x66, 0x01, 0xd8),
@@ -46,6 +48,9 @@ static const struct sample samples[] = {
 	S("lock add [rsi], rax", 0xf0, 0x48, 0x01, 0x06),
 	S("mul rbx",		0x48, 0xf7, 0xe3),
 	S("movsb",		0xa4),
+	R("rep movsb, 16",	16, 0xf3, 0xa4),
+	R("rep movsb, 256",	256, 0xf3, 0xa4),
+	R("rep stosq, 512",	512, 0xf3, 0x48, 0xab),
 };
 /* clang-format on */
 
@@ -57,22 +62,27 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-static double measure(struct vm *vm, x86_exec_fn fn)
+static double measure(struct vm *vm, x86_exec_fn fn, unsigned rcx)
 {
+	unsigned i, loops = rcx ? LOOPS / 50 : LOOPS;
 	double t = now();
-	unsigned i;
 
-	for (i = 0; i < LOOPS; i++) {
+	for (i = 0; i < loops; i++) {
 		vm->c.insn = &vm->insn;
+		if (rcx) {
+			vm->c.gpr[X86_RCX] = rcx;
+			vm->c.gpr[X86_RSI] = VM_DATA;
+			vm->c.gpr[X86_RDI] = 2 * VM_DATA;
+		}
 		if (fn(&vm->c))
 			return -1;
-		if (!(i & 0xff)) {
+		if (!rcx && !(i & 0xff)) {
 			vm->c.gpr[X86_RSI] = VM_DATA;
 			vm->c.gpr[X86_RDI] = 16;
 			vm->c.rip = VM_CODE;
 		}
 	}
-	return (now() - t) / LOOPS * 1e9;
+	return (now() - t) / loops * 1e9;
 }
 
 int main(void)
@@ -86,10 +96,12 @@ int main(void)
 		double fast, generic;
 
 		vm->c.gpr[X86_RSI] = VM_DATA;
-		vm->c.gpr[X86_RDI] = 16;
+		vm->c.gpr[X86_RDI] = s->rcx ? 2 * VM_DATA : 16;
+		vm->c.gpr[X86_RCX] = s->rcx;
 		vm_run(vm, s->code, s->n);
-		fast = measure(vm, x86_emulate_resolve(&vm->insn));
-		generic = measure(vm, x86_emulate_insn);
+		fast = measure(vm, x86_emulate_resolve(&vm->insn),
+			       s->rcx);
+		generic = measure(vm, x86_emulate_insn, s->rcx);
 		printf("%-28s %8.2f %8.2f%s\n", s->text, fast, generic,
 		       x86_emulate_resolve(&vm->insn) == x86_emulate_insn ?
 			       "  (no fast form)" : "");

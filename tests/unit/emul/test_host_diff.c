@@ -52,12 +52,12 @@ struct template {
 	T(name, MODRM | IMM8 | BYTE | lock, (opc) >> 3, 0, 0x80), \
 	T(name, MODRM | IMMZ | lock, (opc) >> 3, 0, 0x81), \
 	T(name, MODRM | IMM8 | lock, (opc) >> 3, 0, 0x83)
-#define SHIFT(name, g) \
-	T(name, MODRM | IMM8 | BYTE | COUNTED, g, 0, 0xc0), \
-	T(name, MODRM | IMM8 | COUNTED, g, 0, 0xc1), \
-	T(name, MODRM | BYTE, g, 0, 0xd0), T(name, MODRM, g, 0, 0xd1), \
-	T(name, MODRM | BYTE | COUNTED, g, 0, 0xd2), \
-	T(name, MODRM | COUNTED, g, 0, 0xd3)
+#define SHIFT(name, g, undef) \
+	T(name, MODRM | IMM8 | BYTE | COUNTED, g, undef, 0xc0), \
+	T(name, MODRM | IMM8 | COUNTED, g, undef, 0xc1), \
+	T(name, MODRM | BYTE, g, undef, 0xd0), T(name, MODRM, g, undef, 0xd1), \
+	T(name, MODRM | BYTE | COUNTED, g, undef, 0xd2), \
+	T(name, MODRM | COUNTED, g, undef, 0xd3)
 #define G3(name, g, fl, undef) \
 	T(name, MODRM | BYTE | fl, g, undef, 0xf6), T(name, MODRM | fl, g, undef, 0xf7)
 #define CC4(name, fl, a, b) \
@@ -79,8 +79,9 @@ static const struct template templates[] = {
 	G3("not", 2, LOCKABLE, 0), G3("neg", 3, LOCKABLE, 0),
 	G3("mul", 4, 0, 0), G3("imul", 5, 0, 0),
 	G3("div", 6, DIVIDE, STATUS), G3("idiv", 7, DIVIDE, STATUS),
-	SHIFT("rol", 0), SHIFT("ror", 1), SHIFT("rcl", 2), SHIFT("rcr", 3),
-	SHIFT("shl", 4), SHIFT("shr", 5), SHIFT("sal", 6), SHIFT("sar", 7),
+	SHIFT("rol", 0, 0), SHIFT("ror", 1, 0), SHIFT("rcl", 2, 0), SHIFT("rcr", 3, 0),
+	SHIFT("shl", 4, X86_EFLAGS_AF), SHIFT("shr", 5, X86_EFLAGS_AF),
+	SHIFT("sal", 6, X86_EFLAGS_AF), SHIFT("sar", 7, X86_EFLAGS_AF),
 	T("shld", MODRM | IMM8, -1, 0, 0x0f, 0xa4), T("shld", MODRM, -1, 0, 0x0f, 0xa5),
 	T("shrd", MODRM | IMM8, -1, 0, 0x0f, 0xac), T("shrd", MODRM, -1, 0, 0x0f, 0xad),
 	T("imul2", MODRM, -1, 0, 0x0f, 0xaf), T("imul3", MODRM | IMMZ, -1, 0, 0x69),
