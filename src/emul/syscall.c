@@ -142,6 +142,9 @@ int em_sysret(struct x86_emulate_ctxt *c)
 	uint16_t sel;
 	int rc;
 
+	/* Real-address mode is no #UD on AMD for this one. */
+	if (c->vendor_amd && (c->efer & X86_EFER_SCE) && !is_protected(c))
+		return emul_gp(c, 0);
 	if (syscall_undefined(c))
 		return emul_ud(c);
 	if (c->cpl)

@@ -177,8 +177,11 @@ static int prepare_new(struct x86_emulate_ctxt *c, struct task_switch *t)
 static int probe_descs(struct x86_emulate_ctxt *c, struct task_switch *t)
 {
 	uint8_t byte;
-	int rc = desc_read(c, c->seg[X86_TR].selector, X86_TS, 0, &t->old_desc);
+	int rc = X86EMUL_CONTINUE;
 
+	if (!nests(t))
+		rc = desc_read(c, c->seg[X86_TR].selector, X86_TS, 0,
+			       &t->old_desc);
 	if (!rc && !nests(t))
 		rc = probe(c, t->old_desc.la + 5, &byte, 1);
 	if (!rc && t->reason != TASK_SWITCH_IRET)

@@ -230,6 +230,7 @@ static const struct sys_row faults[] = {
 	{ "SYSRET at CPL 3",                ENV_LONG,   3, false, { 0x48, 0x0f, 0x07 }, 3, nothing, X86_GP },
 	{ "SYSRET without SCE",             ENV_LONG,   0, false, { 0x0f, 0x07 }, 2, no_sce, X86_UD },
 	{ "SYSRET compat, Intel",           ENV_COMPAT, 0, false, { 0x0f, 0x07 }, 2, nothing, X86_UD },
+	{ "SYSRET real mode, AMD",          ENV_REAL,   0, true,  { 0x0f, 0x07 }, 2, nothing, X86_GP },
 	{ "SYSENTER real mode",             ENV_REAL,   0, false, { 0x0f, 0x34 }, 2, nothing, X86_GP },
 	{ "SYSENTER null CS",               ENV_PROT,   3, false, { 0x0f, 0x34 }, 2, no_sysenter_cs, X86_GP },
 	{ "SYSENTER long, AMD",             ENV_LONG,   3, true,  { 0x0f, 0x34 }, 2, nothing, X86_UD },
