@@ -14,49 +14,70 @@
 
 #define F(name) VMCS(x->v, name)
 
-struct ctl_row {
-	uint8_t word;		/* enum vmx_ctl_word */
-	uint8_t id;		/* enum x86_intercept */
-	uint32_t bit;
+/* What a control adds to hw_ctl.intercepts. */
+struct ctl_set {
+	uint64_t set[2];
 };
 
-#define PIN(b, i)   { VMX_CTL_PIN, X86_INTERCEPT_##i, b }
-#define PROC(b, i)  { VMX_CTL_PROC, X86_INTERCEPT_##i, b }
-#define PROC2(b, i) { VMX_CTL_PROC2, X86_INTERCEPT_##i, b }
+_Static_assert(X86_NR_INTERCEPTS <= 128, "two words of intercepts");
+
+#define IN_WORD(w, id)	((id) / 64 == (w) ? BIT_ULL((id) % 64) : 0)
+#define IN_WORD_0(name) | IN_WORD(0, X86_INTERCEPT_##name)
+#define IN_WORD_1(name) | IN_WORD(1, X86_INTERCEPT_##name)
+#define EXITS(bit, list)						\
+	[__builtin_ctz(bit)] = { { 0 list(IN_WORD_0), 0 list(IN_WORD_1) } }
+
+#define EXTINT_(X)	X(EXTINT)
+#define NMI_(X)		X(NMI)
+#define TIMER_(X)	X(PREEMPTION_TIMER)
+#define INTR_WINDOW_(X)	X(INTR_WINDOW)
+#define NMI_WINDOW_(X)	X(NMI_WINDOW)
+#define HLT_(X)		X(HLT)
+#define INVLPG_(X)	X(INVLPG) X(INVPCID)
+#define MWAIT_(X)	X(MWAIT)
+#define MONITOR_(X)	X(MONITOR)
+#define RDPMC_(X)	X(RDPMC)
+#define RDTSC_(X)	X(RDTSC) X(RDTSCP)
+#define DR_(X)		X(DR_READ) X(DR_WRITE)
+#define IO_(X)		X(IO)
+#define MTF_(X)		X(MTF)
+#define PAUSE_(X)	X(PAUSE)
+#define TPR_(X)		X(TPR_THRESHOLD)
+#define DESC_(X)	X(SGDT) X(SIDT) X(LGDT) X(LIDT) X(SLDT) X(STR) \
+			X(LLDT) X(LTR)
+#define WBINVD_(X)	X(WBINVD)
+#define RDRAND_(X)	X(RDRAND)
+#define RDSEED_(X)	X(RDSEED)
 
 /* clang-format off */
-static const struct ctl_row ctl_rows[] = {
-	PIN(PIN_BASED_EXT_INTR_MASK,		EXTINT),
-	PIN(PIN_BASED_NMI_EXITING,		NMI),
-	PIN(PIN_BASED_VMX_PREEMPTION_TIMER,	PREEMPTION_TIMER),
-	PROC(CPU_BASED_INTR_WINDOW_EXITING,	INTR_WINDOW),
-	PROC(CPU_BASED_NMI_WINDOW_EXITING,	NMI_WINDOW),
-	PROC(CPU_BASED_HLT_EXITING,		HLT),
-	PROC(CPU_BASED_INVLPG_EXITING,		INVLPG),
-	PROC(CPU_BASED_INVLPG_EXITING,		INVPCID),
-	PROC(CPU_BASED_MWAIT_EXITING,		MWAIT),
-	PROC(CPU_BASED_MONITOR_EXITING,		MONITOR),
-	PROC(CPU_BASED_RDPMC_EXITING,		RDPMC),
-	PROC(CPU_BASED_RDTSC_EXITING,		RDTSC),
-	PROC(CPU_BASED_RDTSC_EXITING,		RDTSCP),
-	PROC(CPU_BASED_MOV_DR_EXITING,		DR_READ),
-	PROC(CPU_BASED_MOV_DR_EXITING,		DR_WRITE),
-	PROC(CPU_BASED_UNCOND_IO_EXITING,	IO),
-	PROC(CPU_BASED_USE_IO_BITMAPS,		IO),
-	PROC(CPU_BASED_MONITOR_TRAP_FLAG,	MTF),
-	PROC(CPU_BASED_PAUSE_EXITING,		PAUSE),
-	PROC(CPU_BASED_TPR_SHADOW,		TPR_THRESHOLD),
-	PROC2(SECONDARY_EXEC_DESC,		SGDT),
-	PROC2(SECONDARY_EXEC_DESC,		SIDT),
-	PROC2(SECONDARY_EXEC_DESC,		LGDT),
-	PROC2(SECONDARY_EXEC_DESC,		LIDT),
-	PROC2(SECONDARY_EXEC_DESC,		SLDT),
-	PROC2(SECONDARY_EXEC_DESC,		STR),
-	PROC2(SECONDARY_EXEC_DESC,		LLDT),
-	PROC2(SECONDARY_EXEC_DESC,		LTR),
-	PROC2(SECONDARY_EXEC_WBINVD_EXITING,	WBINVD),
-	PROC2(SECONDARY_EXEC_RDRAND_EXITING,	RDRAND),
-	PROC2(SECONDARY_EXEC_RDSEED_EXITING,	RDSEED),
+static const struct ctl_set pin_sets[32] = {
+	EXITS(PIN_BASED_EXT_INTR_MASK,		EXTINT_),
+	EXITS(PIN_BASED_NMI_EXITING,		NMI_),
+	EXITS(PIN_BASED_VMX_PREEMPTION_TIMER,	TIMER_),
+};
+
+static const struct ctl_set proc_sets[32] = {
+	EXITS(CPU_BASED_INTR_WINDOW_EXITING,	INTR_WINDOW_),
+	EXITS(CPU_BASED_NMI_WINDOW_EXITING,	NMI_WINDOW_),
+	EXITS(CPU_BASED_HLT_EXITING,		HLT_),
+	EXITS(CPU_BASED_INVLPG_EXITING,		INVLPG_),
+	EXITS(CPU_BASED_MWAIT_EXITING,		MWAIT_),
+	EXITS(CPU_BASED_MONITOR_EXITING,	MONITOR_),
+	EXITS(CPU_BASED_RDPMC_EXITING,		RDPMC_),
+	EXITS(CPU_BASED_RDTSC_EXITING,		RDTSC_),
+	EXITS(CPU_BASED_MOV_DR_EXITING,		DR_),
+	EXITS(CPU_BASED_UNCOND_IO_EXITING,	IO_),
+	EXITS(CPU_BASED_USE_IO_BITMAPS,		IO_),
+	EXITS(CPU_BASED_MONITOR_TRAP_FLAG,	MTF_),
+	EXITS(CPU_BASED_PAUSE_EXITING,		PAUSE_),
+	EXITS(CPU_BASED_TPR_SHADOW,		TPR_),
+};
+
+static const struct ctl_set proc2_sets[32] = {
+	EXITS(SECONDARY_EXEC_DESC,		DESC_),
+	EXITS(SECONDARY_EXEC_WBINVD_EXITING,	WBINVD_),
+	EXITS(SECONDARY_EXEC_RDRAND_EXITING,	RDRAND_),
+	EXITS(SECONDARY_EXEC_RDSEED_EXITING,	RDSEED_),
 };
 /* clang-format on */
 
@@ -69,26 +90,27 @@ static const struct ctl_row ctl_rows[] = {
 	X(TRIPLE_FAULT) X(INIT) X(SIPI) X(TASK_SWITCH) X(TDP_FAULT)	\
 	X(TDP_MISCONFIG) X(EXCEPTION) X(CR_READ) X(CR_WRITE) X(CLTS)	\
 	X(LMSW) X(MSR_READ) X(MSR_WRITE)
-#define IN_WORD(w, id) \
-	((id) / 64 == (w) ? BIT_ULL((id) % 64) : 0)
-#define IN_WORD_0(name) | IN_WORD(0, X86_INTERCEPT_##name)
-#define IN_WORD_1(name) | IN_WORD(1, X86_INTERCEPT_##name)
 
-_Static_assert(X86_NR_INTERCEPTS <= 128, "two words of intercepts");
+static void add_sets(struct ctl_set *out, const struct ctl_set *sets,
+		     uint32_t word)
+{
+	for (; word; word &= word - 1) {
+		const struct ctl_set *s = &sets[__builtin_ctz(word)];
+
+		out->set[0] |= s->set[0];
+		out->set[1] |= s->set[1];
+	}
+}
 
 static void compile_intercepts(const struct vmx_entry *x, struct hw_ctl *ctl)
 {
-	const uint32_t words[] = { x->pin, x->proc, x->proc2 };
-	size_t i;
+	struct ctl_set all = { { 0 ALWAYS(IN_WORD_0), 0 ALWAYS(IN_WORD_1) } };
 
-	ctl->intercepts[0] = 0 ALWAYS(IN_WORD_0);
-	ctl->intercepts[1] = 0 ALWAYS(IN_WORD_1);
-	for (i = 0; i < ARRAY_SIZE(ctl_rows); i++) {
-		const struct ctl_row *r = &ctl_rows[i];
-		uint64_t on = !!(words[r->word] & r->bit);
-
-		ctl->intercepts[r->id / 64] |= on << (r->id % 64);
-	}
+	add_sets(&all, pin_sets, x->pin & ~PIN_BASED_ALWAYSON);
+	add_sets(&all, proc_sets, x->proc & ~CPU_BASED_TRUE_ALWAYSON);
+	add_sets(&all, proc2_sets, x->proc2);
+	ctl->intercepts[0] = all.set[0];
+	ctl->intercepts[1] = all.set[1];
 }
 
 static void compile_registers(const struct vmx_entry *x, struct hw_ctl *ctl)
