@@ -77,6 +77,20 @@ static uint64_t pending_debug(const struct hw_cpu *cpu)
 	return db;
 }
 
+/*
+ * A fault-like exit saves RF as 1, so that the instruction's own breakpoint does
+ * not hit again when it is resumed. Without an instruction breakpoint nobody can
+ * tell, and RF costs the next instruction the fast path: it stays as it is.
+ */
+static bool sets_rf(const struct hw_cpu *cpu)
+{
+	const struct hw_exit *e = &cpu->exit;
+
+	return cpu->db_exec && !e->vectoring &&
+	       (e->id == X86_INTERCEPT_TDP_FAULT ||
+		e->id == X86_INTERCEPT_TDP_MISCONFIG);
+}
+
 static void store_misc(struct vmx_entry *x)
 {
 	const struct hw_cpu *cpu = x->cpu;
@@ -84,6 +98,8 @@ static void store_misc(struct vmx_entry *x)
 	F(GUEST_RIP) = cpu->c.rip;
 	F(GUEST_RSP) = cpu->c.gpr[X86_RSP];
 	F(GUEST_RFLAGS) = cpu->c.eflags;
+	if (unlikely(sets_rf(cpu)))
+		F(GUEST_RFLAGS) |= X86_EFLAGS_RF;
 	x->v->mode = vmx_mode(F(VM_ENTRY_CONTROLS), x->ept, x->ug,
 			      cpu->c.eflags & X86_EFLAGS_VM);
 	F(GUEST_INTERRUPTIBILITY_INFO) =
