@@ -25,6 +25,7 @@ struct segment {
 
 struct elf_info {
 	bool is64;
+	uint16_t type;
 	uint64_t entry, phoff;
 	unsigned phnum, phentsize;
 };
@@ -69,16 +70,18 @@ static bool elf_parse(const struct image *k, struct elf_info *info)
 	if (!h32 || !is_elf(k) || h32->e_ident[EI_DATA] != ELFDATA2LSB)
 		return false;
 	if (h32->e_ident[EI_CLASS] == ELFCLASS32 && h32->e_machine == EM_386) {
-		*info = (struct elf_info){ false, h32->e_entry, h32->e_phoff,
-					   h32->e_phnum, h32->e_phentsize };
+		*info = (struct elf_info){ false, h32->e_type, h32->e_entry,
+					   h32->e_phoff, h32->e_phnum,
+					   h32->e_phentsize };
 		return info->phentsize >= sizeof(Elf32_Phdr) &&
 		       info->phnum && info->phnum <= PHNUM_MAX;
 	}
 	if (!h64 || h64->e_ident[EI_CLASS] != ELFCLASS64 ||
 	    h64->e_machine != EM_X86_64)
 		return false;
-	*info = (struct elf_info){ true, h64->e_entry, h64->e_phoff,
-				   h64->e_phnum, h64->e_phentsize };
+	*info = (struct elf_info){ true, h64->e_type, h64->e_entry,
+				   h64->e_phoff, h64->e_phnum,
+				   h64->e_phentsize };
 	return info->phentsize >= sizeof(Elf64_Phdr) && info->phnum &&
 	       info->phnum <= PHNUM_MAX;
 }
@@ -139,6 +142,10 @@ bool load_elf_segments(const struct image *k, const struct guest_ram *ram,
 	if (!elf_parse(k, &info))
 		return vmm_fail(e, "%s: damaged, or not an x86 ELF executable",
 				k->name);
+	/* A kernel is linked to its place; a program that asks for ld.so is none. */
+	if (info.type != ET_EXEC)
+		return vmm_fail(e, "%s: an ELF file, but not a kernel (type %u)",
+				k->name, info.type);
 	*top = 0;
 	for (unsigned i = 0; i < info.phnum; i++) {
 		if (!elf_segment(k, &info, i, &s))
