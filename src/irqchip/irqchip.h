@@ -100,7 +100,8 @@ int kvm_irqchip_init(struct kvm_irqchips *ic, struct kvm *kvm,
 void kvm_irqchip_quiesce(struct kvm_irqchips *ic);
 void kvm_irqchip_fini(struct kvm_irqchips *ic);
 
-/* KVM_CREATE_IRQCHIP. 0, -EEXIST, -EINVAL (vCPUs are there), -ENOMEM. */
+/* KVM_CREATE_IRQCHIP. 0, -EEXIST, -EINVAL (local APICs are there; vCPUs without
+ * one are for the caller to refuse), -ENOMEM. */
 int kvm_irqchip_create(struct kvm_irqchips *ic);
 /* KVM_CAP_SPLIT_IRQCHIP. As above; -EINVAL also for more than 4096 pins. */
 int kvm_irqchip_create_split(struct kvm_irqchips *ic, unsigned pins);

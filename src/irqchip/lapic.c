@@ -381,15 +381,21 @@ static int classify_mmio(struct kvm_lapic *apic, gpa_t gpa)
 	return apic->irqchip->lapic_mmio_hole ? 1 : -EOPNOTSUPP;
 }
 
-/* What @offset is in xAPIC mode; NULL, and an error registered: nothing. */
+/*
+ * What @offset is in xAPIC mode, if it lets itself be accessed so. Only a hole
+ * is an error; writing a read-only register does nothing.
+ */
 static const struct apic_reg *find_mmio_reg(struct kvm_lapic *apic,
 					    unsigned offset, uint8_t access)
 {
-	if (offset < KVM_APIC_REG_SIZE &&
-	    (apic_reg[offset / 16].access & access))
-		return &apic_reg[offset / 16];
-	kvm_apic_error(apic, APIC_ESR_ILL_REG);
-	return NULL;
+	const struct apic_reg *reg;
+
+	reg = offset < KVM_APIC_REG_SIZE ? &apic_reg[offset / 16] : NULL;
+	if (!reg || !(reg->access & (XR | XW))) {
+		kvm_apic_error(apic, APIC_ESR_ILL_REG);
+		return NULL;
+	}
+	return reg->access & access ? reg : NULL;
 }
 
 int kvm_lapic_mmio_read(struct kvm_lapic *apic, gpa_t gpa, int len, void *val)

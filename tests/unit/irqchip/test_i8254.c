@@ -182,7 +182,7 @@ static void test_mode1_is_triggered_by_the_gate(void **state)
 	struct vm *vm = pit_vm();
 
 	outb(vm, 0x61, 0);
-	program(vm, 2, 1, TICKS(20));
+	program(vm, 2, 1, TICKS(50));
 	outb(vm, 0x61, 1);
 	assert_false(out2(vm));
 	assert_true(eventually(out2(vm)));

@@ -154,6 +154,11 @@ static void test_illegal_vector_sets_esr(void **state)
 			 APIC_ESR_SEND_ILL | APIC_ESR_RECV_ILL);
 	/* A hole in the register page. */
 	apic_write(vm, 0, APIC_LVTERR, APIC_LVT_MASKED);
+	apic_write(vm, 0, APIC_LVR, 0);
+	apic_write(vm, 0, APIC_IRR, 0xff);
+	apic_read(vm, 0, APIC_EOI);
+	apic_write(vm, 0, APIC_ESR, 0);
+	assert_int_equal(apic_read(vm, 0, APIC_ESR), 0);
 	apic_read(vm, 0, 0x3f0);
 	apic_write(vm, 0, APIC_ESR, 0);
 	assert_int_equal(apic_read(vm, 0, APIC_ESR), APIC_ESR_ILL_REG);
