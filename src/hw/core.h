@@ -75,6 +75,10 @@ void hw_inject(struct hw_cpu *cpu);
 /* Sleeps until there may be a reason to wake. */
 void hw_wait(struct hw_cpu *cpu);
 
+/* sysops.c: EFLAGS' system bits may differ from what was: derived state follows,
+ * and events that they let in are looked at. */
+void hw_flags_changed(struct x86_emulate_ctxt *c);
+
 /* --- intercept.c ------------------------------------------------------------------ */
 
 int hw_intercept(struct x86_emulate_ctxt *c, enum x86_intercept id,

@@ -142,7 +142,7 @@ static int lmsw(struct hw_cpu *cpu, enum x86_intercept id, uint64_t arg,
 		uint64_t val)
 {
 	const struct hw_ctl *ctl = &cpu->ctl;
-	uint64_t src = val ? val : arg, differ;
+	uint64_t src = val, differ;
 
 	differ = (src ^ ctl->cr0_shadow) & ctl->cr0_mask & 0xf;
 	if (!(src & X86_CR0_PE))

@@ -25,6 +25,7 @@
  * When TF, RF, an interrupt shadow, instruction breakpoints or the monitor trap
  * flag are in force, step() runs one instruction with their rules.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "base/access.h"
@@ -41,11 +42,8 @@ static int exec_system(struct x86_emulate_ctxt *c)
 {
 	int rc = x86_emulate_insn(c);
 
-	if (rc == X86EMUL_CONTINUE) {
-		hw_tlb_context(hw_of(c));
-		if (c->eflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))
-			hw_set_request(hw_of(c), HW_REQ_EVENT);
-	}
+	if (rc == X86EMUL_CONTINUE)
+		hw_flags_changed(c);
 	return rc;
 }
 
@@ -55,6 +53,8 @@ static int exec_shadow(struct x86_emulate_ctxt *c)
 
 	c->shadow = 0;
 	rc = x86_emulate_insn(c);
+	if (rc == X86EMUL_CONTINUE)
+		hw_flags_changed(c);
 	if (rc == X86EMUL_CONTINUE && c->shadow) {
 		hw_of(c)->shadow = c->shadow;
 		hw_set_request(hw_of(c), HW_REQ_EVENT);
@@ -168,6 +168,26 @@ static int decode_error(struct x86_emulate_ctxt *c, enum x86_decode_result r)
 		hw_gp(c) : hw_ud(c);
 }
 
+/* A full fetch is two overlapping quadwords, a short one byte by byte. */
+static int copy_code(uint8_t *buf, const void *host, unsigned n)
+{
+	const uint8_t *p = host;
+	uint64_t a, b;
+	unsigned i;
+
+	if (likely(n == X86_MAX_INSN_LEN)) {
+		if (host_read_64(p, &a) || host_read_64(p + 7, &b))
+			return -EFAULT;
+		__builtin_memcpy(buf, &a, 8);
+		__builtin_memcpy(buf + 7, &b, 8);
+		return 0;
+	}
+	for (i = 0; i < n; i++)
+		if (host_read_8(p + i, &buf[i]))
+			return -EFAULT;
+	return 0;
+}
+
 /*
  * Up to 15 bytes at @la into @buf: those in the first page, and when @both those
  * in the next one too. enum x86emul.
@@ -184,7 +204,7 @@ static int fetch_bytes(struct hw_cpu *cpu, uint64_t la, uint8_t *buf,
 	rc = hw_tlb_access(cpu, la, X86_TLB_FETCH, 0, first);
 	if (rc != X86EMUL_CONTINUE)
 		return rc;
-	if (host_copy_in(buf, *first, n))
+	if (copy_code(buf, *first, n))
 		return hw_host_fault(cpu, *first);
 	if (!both || want <= n)
 		return X86EMUL_CONTINUE;
@@ -193,7 +213,7 @@ static int fetch_bytes(struct hw_cpu *cpu, uint64_t la, uint8_t *buf,
 	rc = hw_tlb_access(cpu, next, X86_TLB_FETCH, 0, &p);
 	if (rc != X86EMUL_CONTINUE)
 		return rc;
-	if (host_copy_in(buf + n, p, want - n))
+	if (copy_code(buf + n, p, want - n))
 		return hw_host_fault(cpu, p);
 	return X86EMUL_CONTINUE;
 }
@@ -222,6 +242,8 @@ static __noinline int fetch_careful(struct hw_cpu *cpu,
 	void *host;
 	int rc;
 
+	/* Until there is one, no instruction is at work. */
+	c->insn = NULL;
 	rc = fetch_address(c, &la, &limit);
 	if (rc != X86EMUL_CONTINUE)
 		return rc;

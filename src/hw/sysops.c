@@ -109,7 +109,7 @@ static int op_get_pmc(struct x86_emulate_ctxt *c, uint32_t nr, uint64_t *val)
 }
 
 /* VM and the nesting of modes are in EFLAGS too, so this is a context switch. */
-static void op_eflags_changed(struct x86_emulate_ctxt *c)
+void hw_flags_changed(struct x86_emulate_ctxt *c)
 {
 	struct hw_cpu *cpu = hw_of(c);
 	bool vm = c->eflags & X86_EFLAGS_VM;
@@ -275,7 +275,7 @@ const struct x86_emulate_ops hw_emulate_ops = {
 	.set_xcr = op_set_xcr,
 	.get_tsc = op_get_tsc,
 	.get_pmc = op_get_pmc,
-	.eflags_changed = op_eflags_changed,
+	.eflags_changed = hw_flags_changed,
 	.cpuid = op_cpuid,
 	.hlt = op_hlt,
 	.pause = op_nop,

@@ -34,12 +34,10 @@ uint64_t hw_guest_tsc(const struct hw_cpu *cpu)
 
 void hw_kick(struct hw_cpu *cpu)
 {
-	uint32_t old = __atomic_fetch_or(&cpu->request, HW_REQ_KICK,
-					 __ATOMIC_SEQ_CST);
-
-	/* Only a processor that sleeps needs the system call, and it sleeps
-	 * only while no bit is set. */
-	if (!old && __atomic_load_n(&cpu->waiting, __ATOMIC_SEQ_CST))
+	hw_set_request(cpu, HW_REQ_KICK);
+	/* Only a processor that sleeps needs the system call. One that is about
+	 * to sleep finds the bit set and does not. */
+	if (__atomic_load_n(&cpu->waiting, __ATOMIC_SEQ_CST))
 		syscall(SYS_futex, &cpu->request, FUTEX_WAKE_PRIVATE, INT_MAX,
 			NULL, NULL, 0);
 }

@@ -215,7 +215,7 @@ static int guest_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 		.ops = &guest_table_ops,
 		.opaque = cpu,
 	};
-	struct x86_exception e = { 0 };
+	struct x86_exception e;
 	enum paging_fault f;
 
 	if (w.format == PAGING_NONE) {
@@ -230,6 +230,8 @@ static int guest_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 		return X86EMUL_CONTINUE;
 	if (cpu->host_error)
 		return X86EMUL_HOST_ERROR;
+	if (f != PAGING_ABORT)
+		e.nested = false;
 	e.address = la;
 	c->exception = e;
 	return X86EMUL_PROPAGATE_FAULT;
@@ -239,8 +241,8 @@ int hw_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 	    struct hw_walk *w)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
-	struct x86_exception e = { 0 };
-	struct paging_result r = { 0 };
+	struct x86_exception e;
+	struct paging_result r;		/* not cleared: this is a hot path */
 	struct hw_tdp t;
 	int rc;
 

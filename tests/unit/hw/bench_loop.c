@@ -19,6 +19,19 @@ GUEST_CODE(memory, 64,
 	   "push %rax; pop %rdx; call 2f; dec %ecx; jnz 1b; hlt\n"
 	   "2: ret");
 
+/* Two fills and a flush a turn. */
+GUEST_CODE(fills, 64,
+	   "mov $1000000, %ecx; mov %cr3, %rax; mov $0x30000, %ebx\n"
+	   "1: mov %rax, %cr3; add (%rbx), %rdx; add 0x1000(%rbx), %rdx\n"
+	   "add 0x5000(%rbx), %rdx; dec %ecx; jnz 1b; hlt");
+/* A way into the kernel and back. */
+GUEST_CODE(soft_int, 64,
+	   "mov $1000000, %ecx; 1: int $0x80; dec %ecx; jnz 1b; hlt");
+GUEST_CODE(iretq, 64, "iretq");
+GUEST_CODE(fpmul, 64,
+	   "mov $1000000, %ecx; 1: mulsd %xmm1, %xmm0; addsd %xmm1, %xmm2\n"
+	   "movapd %xmm0, 0x30000; dec %ecx; jnz 1b; hlt");
+
 static double seconds(void)
 {
 	struct timespec ts;
@@ -35,6 +48,7 @@ static void bench(const char *name, const char *from, const char *to)
 
 	guest_long(g);
 	guest_put(g, G_CODE, from, to);
+	guest_put(g, G_STUBS + 16 * 0x80, iretq, iretq_end);
 	t0 = seconds();
 	guest_run(g);
 	t = seconds() - t0;
@@ -49,5 +63,8 @@ int main(void)
 	bench("decjnz", decjnz, decjnz_end);
 	bench("alu16", alu16, alu16_end);
 	bench("memory", memory, memory_end);
+	bench("fills", fills, fills_end);
+	bench("int-iret", soft_int, soft_int_end);
+	bench("sse", fpmul, fpmul_end);
 	return 0;
 }
