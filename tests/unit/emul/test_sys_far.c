@@ -459,6 +459,11 @@ static void test_call_gate_31_params(void **state)
 	env.prot[7] = PG_ABSENT;
 	assert_fault(run_jmp_call(true, SEL_GATE | 3, 0), X86_PF, X86_PFERR_W);
 	env_assert_unchanged();
+	env.prot[7] = 0;		/* the piece that is written last */
+	env.prot[8] = PG_RO;
+	assert_fault(run_jmp_call(true, SEL_GATE | 3, 0), X86_PF,
+		     X86_PFERR_W | X86_PFERR_P);
+	env_assert_unchanged();
 	env_init(ENV_PROT, 3);
 	env_gate(SEL_GATE, SEL_CODE0, TARGET, G32, 3, 31);
 	for (i = 0; i < 31; i++)
