@@ -145,24 +145,27 @@ static void build(const struct x86_insn *i, struct host_insn *h)
 	};
 }
 
-/* The registers hold the guest's pointers for the last time: the stub replaces them. */
-static void adopt_pointers(struct x86_emulate_ctxt *c)
-{
-	struct x86_fxsave fx __attribute__((aligned(16)));
-
-	host_fxsave(&fx);
-	c->fpu_ptr = (struct x86_fpu_pointers){ true, fx.fop, fx.fip, fx.fdp };
-}
-
-static void track(struct x86_emulate_ctxt *c, uint64_t ea)
+/*
+ * The state is live: volatile reads, lest a compiler that has vector registers (a
+ * build with sanitizers) copies with them. @before: the state in which the instruction found the registers, whose pointers
+ * were the guest's for the last time: the stub replaces them.
+ */
+static void track(struct x86_emulate_ctxt *c, const struct x86_fxsave *before,
+		  uint64_t ea, uint16_t fsw)
 {
 	struct x86_fpu_pointers *p = &c->fpu_ptr;
 	const struct x86_insn *i = c->insn;
 
+	if (!p->valid) {
+		p->valid = true;
+		p->fop = READ_ONCE(before->fop);
+		p->fip = READ_ONCE(before->fip);
+		p->fdp = READ_ONCE(before->fdp);
+	}
 	if (is_control(i))
 		return;
 	p->fip = c->rip;
-	if (!fpu_is_pending())
+	if (!(fsw & FSW_ES))
 		return;
 	p->fop = (i->opcode & 7) << 8 | i->modrm;
 	if (i->mod != 3)
@@ -170,25 +173,26 @@ static void track(struct x86_emulate_ctxt *c, uint64_t ea)
 }
 
 /* The state is made live for the stub alone: memory belongs to the owner, whose code
- * may use vector registers. @undo: gets the state before, or NULL. */
-static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r, uint64_t ea,
-		   struct x86_fxsave *undo)
+ * may use vector registers. @before: gets the state before, if it is @wanted. */
+static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r,
+		   struct x86_fxsave *before, bool wanted)
 {
+	uint64_t ea = emul_ea(c);
+	struct host_stub stub;
 	struct host_insn h;
 	int rc;
 
 	build(c->insn, &h);
-	fpu_get(c);
-	if (!c->fpu_ptr.valid)
-		adopt_pointers(c);
-	if (undo)
-		host_fxsave(undo);
-	rc = host_insn_run(&h, r);
-	if (!rc)
-		track(c, ea);
-	fpu_put(c);
-	if (rc < 0)
+	if (host_stub_get(&h, &stub))
 		return X86EMUL_UNHANDLEABLE;
+	fpu_get(c);
+	if (wanted || !c->fpu_ptr.valid)
+		host_fxsave(before);
+	rc = host_stub_run(&stub, r);
+	if (!rc)
+		track(c, before, ea, host_fnstsw());
+	fpu_put(c);
+	host_stub_put(&stub);
 	return rc ? emul_fault(c, rc) : X86EMUL_CONTINUE;
 }
 
@@ -196,13 +200,13 @@ static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r, uint64_t ea,
 static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 		   unsigned n)
 {
-	struct x86_fxsave undo __attribute__((aligned(16)));
+	struct x86_fxsave before __attribute__((aligned(16)));
 	struct x86_fpu_pointers ptr = c->fpu_ptr;
 	const struct opcode *row = c->insn->row;
 	struct stub_regs r = { .flags = row->flags_read | row->flags_written,
 			       .rflags = c->eflags, .mem = buf };
 	bool sure = !n || emul_tlb(c, la, n, X86_TLB_WRITE);
-	int rc = execute(c, &r, emul_ea(c), sure ? NULL : &undo);
+	int rc = execute(c, &r, &before, !sure);
 
 	if (rc)
 		return rc;
@@ -212,7 +216,7 @@ static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 		rc = fpu_store(c, buf, la, n);
 	if (rc && !sure) {
 		fpu_get(c);
-		host_fxrstor(&undo);
+		host_fxrstor(&before);
 		c->fpu_ptr = ptr;
 		fpu_put(c);
 	}

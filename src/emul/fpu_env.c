@@ -35,17 +35,20 @@ static unsigned env_bytes(const struct x86_emulate_ctxt *c)
 	return is_16bit(c) ? ENV_BYTES16 : ENV_BYTES32;
 }
 
-/* @e with the guest's own pointers, in the guest's format. */
-static void env_to_guest(struct x86_emulate_ctxt *c, struct env32 *e, void *out)
+/* @host with the guest's own pointers @ptr, in the guest's format. */
+static void env_to_guest(const struct x86_emulate_ctxt *c,
+			 const struct x86_fpu_pointers *ptr,
+			 const struct env32 *host, void *out)
 {
+	struct env32 copy = *host, *e = &copy;
 	bool real = emul_is_real_like(c);
 	uint16_t *w = out;
 	uint32_t *d = out, fop, f[7], k;
 
-	if (c->fpu_ptr.valid) {
-		e->fip = c->fpu_ptr.fip;
-		e->fdp = c->fpu_ptr.fdp;
-		e->fcs_fop = (uint32_t)c->fpu_ptr.fop << 16;
+	if (ptr->valid) {
+		e->fip = ptr->fip;
+		e->fdp = ptr->fdp;
+		e->fcs_fop = (uint32_t)ptr->fop << 16;
 		e->fds = 0xffff0000;
 	}
 	fop = e->fcs_fop >> 16 & 0x7ff;
@@ -102,7 +105,8 @@ static int open_image(struct x86_emulate_ctxt *c, unsigned bytes, unsigned acc,
 int em_fnstenv(struct x86_emulate_ctxt *c)
 {
 	uint8_t out[ENV_BYTES32] __attribute__((aligned(4)));
-	struct env32 env, guest;
+	struct x86_fpu_pointers ptr = c->fpu_ptr;
+	struct env32 env;
 	uint64_t la;
 	int rc = open_image(c, env_bytes(c), ACC_WRITE, &la);
 
@@ -110,14 +114,14 @@ int em_fnstenv(struct x86_emulate_ctxt *c)
 		return rc;
 	fpu_get(c);
 	__asm__ volatile("fnstenv %0" : "=m"(env));
-	guest = env;
-	env_to_guest(c, &guest, out);
 	fpu_put(c);
+	env_to_guest(c, &ptr, &env, out);
 	rc = fpu_write_la(c, la, out, env_bytes(c));
 	if (!rc)
 		return rc;
 	fpu_get(c);
 	__asm__ volatile("fldenv %0" : : "m"(env));
+	c->fpu_ptr = ptr;
 	fpu_put(c);
 	return rc;
 }
@@ -159,8 +163,8 @@ int em_fnsave(struct x86_emulate_ctxt *c)
 {
 	unsigned head = env_bytes(c), k;
 	uint8_t out[sizeof(struct state32)] __attribute__((aligned(4)));
+	struct x86_fpu_pointers ptr = c->fpu_ptr;
 	struct state32 state;
-	struct env32 guest;
 	uint64_t la;
 	int rc = open_image(c, head + 80, ACC_WRITE, &la);
 
@@ -168,11 +172,10 @@ int em_fnsave(struct x86_emulate_ctxt *c)
 		return rc;
 	fpu_get(c);
 	__asm__ volatile("fnsave %0" : "=m"(state));
-	guest = state.env;
-	env_to_guest(c, &guest, out);
+	fpu_put(c);
+	env_to_guest(c, &ptr, &state.env, out);
 	for (k = 0; k < sizeof(state.st); k++)
 		out[head + k] = state.st[k];
-	fpu_put(c);
 	rc = fpu_write_la(c, la, out, head + 80);
 	if (!rc) {
 		c->fpu_ptr.valid = false;
@@ -180,6 +183,7 @@ int em_fnsave(struct x86_emulate_ctxt *c)
 	}
 	fpu_get(c);
 	__asm__ volatile("frstor %0" : : "m"(state));
+	c->fpu_ptr = ptr;
 	fpu_put(c);
 	return rc;
 }

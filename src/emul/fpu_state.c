@@ -31,6 +31,7 @@ static int check(struct x86_emulate_ctxt *c, unsigned acc, uint64_t *la)
 int em_fxsave(struct x86_emulate_ctxt *c)
 {
 	struct x86_fxsave fx __attribute__((aligned(16)));
+	struct x86_fpu_pointers ptr = c->fpu_ptr;
 	uint64_t la;
 	int rc = check(c, ACC_WRITE, &la);
 
@@ -38,16 +39,16 @@ int em_fxsave(struct x86_emulate_ctxt *c)
 		return rc;
 	fpu_get(c);
 	host_fxsave(&fx);
-	if (c->fpu_ptr.valid) {
-		fx.fip = c->fpu_ptr.fip;
-		fx.fdp = c->fpu_ptr.fdp;
-		fx.fop = c->fpu_ptr.fop;
+	fpu_put(c);
+	if (ptr.valid) {
+		fx.fip = ptr.fip;
+		fx.fdp = ptr.fdp;
+		fx.fop = ptr.fop;
 	}
 	if (!has_64bit_pointers(c)) {
 		fx.fip = (uint32_t)fx.fip;
 		fx.fdp = (uint32_t)fx.fdp;
 	}
-	fpu_put(c);
 	return fpu_write_la(c, la, &fx, image_bytes(c));
 }
 
@@ -70,8 +71,10 @@ int em_fxrstor(struct x86_emulate_ctxt *c)
 	}
 	fpu_get(c);
 	host_fxsave(&fx);	/* for what the image does not have */
+	fpu_put(c);
 	for (k = 0; k < n; k++)
 		((uint8_t *)&fx)[k] = ((uint8_t *)&in)[k];
+	fpu_get(c);
 	host_fxrstor(&fx);
 	c->fpu_ptr.valid = false;
 	fpu_put(c);

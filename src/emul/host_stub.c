@@ -213,29 +213,42 @@ static int run_with_flags(const void *code, struct stub_regs *r)
 	return vector;
 }
 
-static int run(const void *code, struct stub_regs *r)
+int host_stub_run(const struct host_stub *stub, struct stub_regs *regs)
 {
-	return r->flags ? run_with_flags(code, r) : run_plain(code, r);
+	return regs->flags ? run_with_flags(stub->code, regs) :
+			     run_plain(stub->code, regs);
 }
 
 /* The area is full. CPUID: the same addresses held another instruction before, and
  * were written through another mapping. */
-static int run_spare(const struct host_insn *insn, struct stub_regs *r)
+static void use_spare(const struct host_insn *insn, struct host_stub *stub)
 {
 	uint32_t a = 0, b, c = 0, d;
-	const void *code = write_stub(SPARE, insn);
 
+	stub->code = write_stub(SPARE, insn);
+	stub->spare = true;
 	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d) : : "memory");
-	return run(code, r);
+}
+
+/* @s is free and @insn's. Lock held. */
+static void add(struct slot *s, const struct host_insn *insn,
+		const uint64_t key[2])
+{
+	/* Counted first: a fork() meanwhile must copy it. */
+	size_t offset = STUB_BYTES *
+		(size_t)__atomic_fetch_add(&nr_stubs, 1, __ATOMIC_RELEASE);
+
+	s->key[0] = key[0];
+	s->key[1] = key[1];
+	__atomic_store_n(&s->code, write_stub(offset, insn), __ATOMIC_RELEASE);
 }
 
 /* @insn has no stub yet. */
-static int __noinline run_new(const struct host_insn *insn,
-			      const uint64_t key[2], struct stub_regs *r)
+static int __noinline get_new(const struct host_insn *insn,
+			      const uint64_t key[2], struct host_stub *stub)
 {
 	struct process_state *p = process_page();
 	struct slot *s;
-	int ret;
 
 	if (!p)
 		return -ENOMEM;
@@ -246,32 +259,28 @@ static int __noinline run_new(const struct host_insn *insn,
 	}
 	s = find(key);
 	if (!s->code && nr_stubs == NR_STUBS) {
-		ret = run_spare(insn, r);
-		unlock(p);
-		return ret;
+		use_spare(insn, stub);
+		return 0;	/* host_stub_put() unlocks */
 	}
-	if (!s->code) {
-		/* Counted first: a fork() meanwhile must copy it. */
-		size_t offset = STUB_BYTES *
-			(size_t)__atomic_fetch_add(&nr_stubs, 1, __ATOMIC_RELEASE);
-
-		s->key[0] = key[0];
-		s->key[1] = key[1];
-		__atomic_store_n(&s->code, write_stub(offset, insn),
-				 __ATOMIC_RELEASE);
-	}
+	if (!s->code)
+		add(s, insn, key);
 	unlock(p);
-	return run(s->code, r);
+	stub->code = s->code;
+	return 0;
 }
 
-int host_insn_run(const struct host_insn *insn, struct stub_regs *regs)
+int host_stub_get(const struct host_insn *insn, struct host_stub *stub)
 {
 	uint64_t key[2];
-	struct slot *s;
-	const void *code;
 
 	__builtin_memcpy(key, insn, sizeof(key));
-	s = find(key);
-	code = __atomic_load_n(&s->code, __ATOMIC_ACQUIRE);
-	return likely(code) ? run(code, regs) : run_new(insn, key, regs);
+	stub->spare = false;
+	stub->code = __atomic_load_n(&find(key)->code, __ATOMIC_ACQUIRE);
+	return likely(stub->code) ? 0 : get_new(insn, key, stub);
+}
+
+void host_stub_put(const struct host_stub *stub)
+{
+	if (unlikely(stub->spare))
+		unlock(process);
 }

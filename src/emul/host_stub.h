@@ -23,13 +23,28 @@ struct stub_regs {
 	void *mem;			/* [IN] rdi: 64 bytes, 64-byte aligned */
 };
 
+/* A stub made ready by host_stub_get(). */
+struct host_stub {
+	const void *code;
+	bool spare;		/* the area is full: the lock is held */
+};
+
 /*
- * Runs @insn once. The guest's FPU state is in the host's registers.
- *
- * 0; the vector of the fault that the host raised on it (X86_XM, X86_MF, X86_UD),
- * then registers are as the processor leaves them; or -ENOMEM when there is no
- * executable memory. Any thread; no vector register but @insn's is touched.
+ * Makes @insn ready to be run. 0, or -ENOMEM when there is no executable memory.
+ * Any thread; between get and put the caller does nothing but host_stub_run() and
+ * what moves the FPU state.
  */
-int host_insn_run(const struct host_insn *insn, struct stub_regs *regs);
+int host_stub_get(const struct host_insn *insn, struct host_stub *stub);
+
+/*
+ * Runs it once. The guest's FPU state is in the host's registers; nothing but the
+ * instruction touches them.
+ *
+ * 0, or the vector of the fault that the host raised on it (X86_XM, X86_MF, X86_UD);
+ * then registers are as the processor leaves them.
+ */
+int host_stub_run(const struct host_stub *stub, struct stub_regs *regs);
+
+void host_stub_put(const struct host_stub *stub);
 
 #endif

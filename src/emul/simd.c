@@ -23,8 +23,6 @@ static int check(struct x86_emulate_ctxt *c, uint32_t attr)
 
 static int simd_fault(struct x86_emulate_ctxt *c, int vector)
 {
-	if (vector < 0)
-		return X86EMUL_UNHANDLEABLE;
 	if (vector == X86_XM && !(c->cr4 & X86_CR4_OSXMMEXCPT))
 		return emul_ud(c);
 	return emul_fault(c, vector);
@@ -121,16 +119,20 @@ static bool is_pcmpstr(const struct x86_insn *i)
 static int run(struct x86_emulate_ctxt *c, int gpr, struct stub_regs *r)
 {
 	const struct x86_insn *i = c->insn;
+	struct host_stub stub;
 	struct host_insn h;
 	int vector;
 
 	build(i, gpr, &h);
+	if (host_stub_get(&h, &stub))
+		return X86EMUL_UNHANDLEABLE;
 	fpu_get(c);
 	if ((i->row->attr & I_FPU) && fpu_is_pending())
 		vector = X86_MF;
 	else
-		vector = host_insn_run(&h, r);
+		vector = host_stub_run(&stub, r);
 	fpu_put(c);
+	host_stub_put(&stub);
 	return vector ? simd_fault(c, vector) : X86EMUL_CONTINUE;
 }
 

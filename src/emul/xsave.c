@@ -136,17 +136,21 @@ static int open_area(struct x86_emulate_ctxt *c, unsigned acc, uint64_t *la)
 
 /* --- saving -------------------------------------------------------------------------- */
 
-/* The live state's @mask into @a; which of it is not in its initial state. */
+/* The state's @mask into @a; which of it is not in its initial state. */
 static uint64_t host_xsave(struct x86_emulate_ctxt *c, union xarea *a,
 			   uint64_t mask)
 {
+	struct x86_fpu_pointers ptr = c->fpu_ptr;
+
 	a->head = (struct xheader){ 0 };
+	fpu_get(c);
 	__asm__ volatile("xsave64 %0" : "+m"(*a)
 			 : "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)));
-	if (c->fpu_ptr.valid && mask & X86_XCR0_X87) {
-		a->fx.fip = c->fpu_ptr.fip;
-		a->fx.fdp = c->fpu_ptr.fdp;
-		a->fx.fop = c->fpu_ptr.fop;
+	fpu_put(c);
+	if (ptr.valid && mask & X86_XCR0_X87) {
+		a->fx.fip = ptr.fip;
+		a->fx.fdp = ptr.fdp;
+		a->fx.fop = ptr.fop;
 	}
 	if (!(emul_is_64bit(c) && (c->insn->prefix & PFX_REX_W))) {
 		a->fx.fip = (uint32_t)a->fx.fip;
@@ -198,9 +202,7 @@ static int save_standard(struct x86_emulate_ctxt *c, bool optimize)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	fpu_get(c);
 	used = host_xsave(c, &a, rfbm);
-	fpu_put(c);
 	parts = optimize ? rfbm & used : rfbm;
 	rc = put_legacy(c, la, &a, parts, rfbm & F_SSE_AVX);
 	if (!rc)
@@ -218,9 +220,7 @@ static int save_compacted(struct x86_emulate_ctxt *c)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	fpu_get(c);
 	used = host_xsave(c, &a, rfbm) & rfbm;
-	fpu_put(c);
 	if ((rfbm & X86_XCR0_SSE) && a.fx.mxcsr != X86_MXCSR_INIT)
 		used |= X86_XCR0_SSE;
 	head[0] = used;
@@ -315,7 +315,7 @@ static void zero(void *p, size_t n)
 
 /*
  * Registers that do not exist outside 64-bit mode keep their values: @a gets them
- * from the live state @now, and the components count as present.
+ * from the present state @now, and the components count as present.
  */
 static void keep_upper_registers(const struct x86_emulate_ctxt *c, union xarea *a,
 				 const union xarea *now, uint64_t rfbm)
@@ -341,11 +341,11 @@ static void load(struct x86_emulate_ctxt *c, union xarea *a, uint64_t rfbm,
 {
 	union xarea now;
 
-	fpu_get(c);
 	if (!emul_is_64bit(c)) {
 		host_xsave(c, &now, rfbm);
 		keep_upper_registers(c, a, &now, rfbm);
 	}
+	fpu_get(c);
 	if (compact && !(rfbm & X86_XCR0_SSE))
 		__asm__ volatile("stmxcsr %0" : "=m"(a->fx.mxcsr));
 	__asm__ volatile("xrstor64 %0" : : "m"(*a), "a"((uint32_t)rfbm),

@@ -406,6 +406,7 @@ static void *run_stubs(void *arg)
 {
 	struct host_insn h = { .len = 4 };
 	struct stub_regs *r = arg;
+	struct host_stub stub;
 	uintptr_t bad = 0;
 	unsigned k;
 
@@ -413,8 +414,11 @@ static void *run_stubs(void *arg)
 	for (k = 0; k < 128; k++) {
 		memcpy(h.bytes, (uint8_t[]){ 0x67, 0x8d, 0x41, k }, 4);
 		r->rcx = 1000;
-		if (host_insn_run(&h, r) || r->rax != 1000 + k)
+		if (host_stub_get(&h, &stub))
+			return (void *)1;
+		if (host_stub_run(&stub, r) || r->rax != 1000 + k)
 			bad++;
+		host_stub_put(&stub);
 	}
 	return (void *)bad;
 }
