@@ -107,7 +107,7 @@ static void pic_update(struct kvm_pic *pic)
 	out = pic_get_irq(pic, MASTER) >= 0;
 	if (out && !pic->output)
 		pic->wakeup = true;
-	WRITE_ONCE(pic->output, out);
+	__atomic_store_n(&pic->output, out, __ATOMIC_SEQ_CST);
 }
 
 /* ---- inputs ---- */

@@ -44,7 +44,7 @@ int kvm_pic_read_irq(struct kvm_pic *pic);
 
 static inline bool kvm_pic_output(const struct kvm_pic *pic)
 {
-	return READ_ONCE(pic->output);
+	return __atomic_load_n(&pic->output, __ATOMIC_RELAXED);
 }
 
 #endif

@@ -137,7 +137,8 @@ static void update_handled(struct kvm_ioapic *ioapic)
 		v[vec / 64] |= BIT_ULL(vec % 64);
 	}
 	for (int i = 0; i < 4; i++)
-		WRITE_ONCE(ioapic->handled_vectors[i], v[i]);
+		__atomic_store_n(&ioapic->handled_vectors[i], v[i],
+				 __ATOMIC_SEQ_CST);
 }
 
 static void eoi_pin(struct kvm_ioapic *ioapic, int pin, bool level)
@@ -158,8 +159,11 @@ static void eoi_pin(struct kvm_ioapic *ioapic, int pin, bool level)
 void kvm_ioapic_update_eoi(struct kvm_ioapic *ioapic, uint8_t vector,
 			   bool level)
 {
-	if (!(READ_ONCE(ioapic->handled_vectors[vector / 64]) &
-	      BIT_ULL(vector % 64)))
+	uint64_t handled =
+		__atomic_load_n(&ioapic->handled_vectors[vector / 64],
+				__ATOMIC_SEQ_CST);
+
+	if (!(handled & BIT_ULL(vector % 64)))
 		return;
 	pthread_mutex_lock(&ioapic->lock);
 	for (int pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++)

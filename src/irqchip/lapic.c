@@ -372,7 +372,7 @@ static uint32_t read_reg(struct kvm_lapic *apic, unsigned reg)
 /* 0: an access for the APIC; 1: to a hole; -EOPNOTSUPP: somebody else's. */
 static int classify_mmio(struct kvm_lapic *apic, gpa_t gpa)
 {
-	gpa_t page = READ_ONCE(apic->base) & PAGE_MASK;
+	gpa_t page = apic->base & PAGE_MASK;
 
 	if (gpa < page || gpa - page >= PAGE_SIZE)
 		return -EOPNOTSUPP;
@@ -562,7 +562,7 @@ bool kvm_set_apic_base(struct kvm_lapic *apic, uint64_t value, bool host)
 		return false;
 	if (!host && !is_valid_transition(old, value))
 		return false;
-	WRITE_ONCE(apic->base, value);
+	__atomic_store_n(&apic->base, value, __ATOMIC_SEQ_CST);
 	if (!((old ^ value) & modes))
 		return true;
 	/* A disabled APIC forgets everything. */
@@ -586,14 +586,20 @@ void kvm_lapic_set_cpuid(struct kvm_lapic *apic, bool x2apic,
 
 /* ---- life ---- */
 
+static void power_up_base(struct kvm_lapic *apic)
+{
+	uint64_t base = APIC_DEFAULT_PHYS_BASE | MSR_IA32_APICBASE_ENABLE;
+
+	if (apic->bsp)
+		base |= MSR_IA32_APICBASE_BSP;
+	__atomic_store_n(&apic->base, base, __ATOMIC_SEQ_CST);
+	set(apic, APIC_ID, apic->id << 24);
+}
+
 void kvm_lapic_reset(struct kvm_lapic *apic, bool init)
 {
-	if (!init) {
-		WRITE_ONCE(apic->base, APIC_DEFAULT_PHYS_BASE |
-			   MSR_IA32_APICBASE_ENABLE |
-			   (apic->bsp ? MSR_IA32_APICBASE_BSP : 0));
-		set(apic, APIC_ID, apic->id << 24);
-	}
+	if (!init)
+		power_up_base(apic);
 	reset_regs(apic);
 	kvm_recalculate_apic_map(&apic->irqchip->map);
 }
@@ -613,10 +619,7 @@ int kvm_create_lapic(struct kvm_irqchips *ic, struct kvm_vcpu *vcpu,
 	apic->bsp = bsp;
 	apic->maxphyaddr = 36;
 	kvm_lapic_timer_init(apic);
-	WRITE_ONCE(apic->base, APIC_DEFAULT_PHYS_BASE |
-		   MSR_IA32_APICBASE_ENABLE |
-		   (bsp ? MSR_IA32_APICBASE_BSP : 0));
-	set(apic, APIC_ID, id << 24);
+	power_up_base(apic);
 	reset_regs(apic);
 	r = kvm_apic_map_add(&ic->map, apic);
 	if (r) {

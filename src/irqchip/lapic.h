@@ -128,7 +128,8 @@ static inline uint32_t kvm_lapic_get_reg(const struct kvm_lapic *apic,
 /* Globally enabled (IA32_APIC_BASE); [any]. */
 static inline bool kvm_apic_hw_enabled(const struct kvm_lapic *apic)
 {
-	return READ_ONCE(apic->base) & MSR_IA32_APICBASE_ENABLE;
+	return __atomic_load_n(&apic->base, __ATOMIC_RELAXED) &
+	       MSR_IA32_APICBASE_ENABLE;
 }
 
 /* Software-enabled (SVR); [any]. */
@@ -144,7 +145,7 @@ static inline bool kvm_apic_enabled(const struct kvm_lapic *apic)
 
 static inline bool apic_x2apic_mode(const struct kvm_lapic *apic)
 {
-	return READ_ONCE(apic->base) & X2APIC_ENABLE;
+	return __atomic_load_n(&apic->base, __ATOMIC_RELAXED) & X2APIC_ENABLE;
 }
 
 /*
