@@ -64,7 +64,7 @@ static bool wait_fired(struct probe *p, unsigned n)
 static void test_fires_not_early(void **state)
 {
 	struct probe p = { 0 };
-	uint64_t at = ktime_get_ns() + 5 * MS;
+	uint64_t at = ktime_get_ns() + 100 * MS;
 
 	hrtimer_init(&p.t, probe_fn);
 	assert_false(hrtimer_active(&p.t));
@@ -94,12 +94,12 @@ static void test_cancelled_does_not_fire(void **state)
 	struct probe p = { 0 };
 
 	hrtimer_init(&p.t, probe_fn);
-	hrtimer_start(&p.t, ktime_get_ns() + 20 * MS);
+	hrtimer_start(&p.t, ktime_get_ns() + 100 * MS);
 	assert_true(hrtimer_cancel(&p.t));
 	assert_false(hrtimer_cancel(&p.t));
-	hrtimer_start(&p.t, ktime_get_ns() + 20 * MS);
+	hrtimer_start(&p.t, ktime_get_ns() + 100 * MS);
 	assert_true(hrtimer_try_to_cancel(&p.t));
-	sleep_ns(40 * MS);
+	sleep_ns(130 * MS);
 	assert_int_equal(fired(&p), 0);
 }
 
@@ -172,7 +172,7 @@ static void test_cancel_waits_for_running_callback(void **state)
 
 static void test_try_to_cancel_does_not_wait(void **state)
 {
-	struct probe p = { .linger = 100 * MS };
+	struct probe p = { .linger = 300 * MS };
 
 	hrtimer_init(&p.t, probe_fn);
 	hrtimer_start(&p.t, ktime_get_ns());
@@ -224,7 +224,7 @@ static int in_child(void)
 	int status;
 
 	hrtimer_init(&inherited.t, probe_fn);
-	hrtimer_start(&inherited.t, ktime_get_ns() + 100 * MS);
+	hrtimer_start(&inherited.t, ktime_get_ns() + 200 * MS);
 	pid = fork();
 	if (!pid) {
 		if (hrtimer_active(&inherited.t))
@@ -234,7 +234,7 @@ static int in_child(void)
 			_exit(2);
 		if (!wait_fired(&fresh, 1))
 			_exit(3);
-		sleep_ns(150 * MS);
+		sleep_ns(250 * MS);
 		_exit(fired(&inherited) ? 4 : 0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
