@@ -4,6 +4,7 @@
  * instruction (followed by RET) in a writable and executable page, and stores what
  * has become of them. One thread at a time.
  */
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,4 +64,25 @@ void host_run(struct host_regs *r, const uint8_t *code, size_t n)
 	page[n] = 0xc3;
 	__builtin___clear_cache((char *)page, (char *)page + n + 1);
 	host_run_asm(r);
+}
+
+enum { A, B, C, D };
+
+static const struct { uint32_t leaf, subleaf; uint8_t reg, bit; } features[] = {
+	{ 0, 0, 0, 0 },
+#define FEATURE(name, leaf, subleaf, reg, bit) { leaf, subleaf, reg, bit },
+#include "x86/features.def"
+#undef FEATURE
+};
+
+bool host_has(enum x86_feature f)
+{
+	uint32_t r[4];
+
+	if (f == X86_FEATURE_NONE)
+		return true;
+	if (!__get_cpuid_count(features[f].leaf, features[f].subleaf, &r[A],
+			       &r[B], &r[C], &r[D]))
+		return false;
+	return r[features[f].reg] >> features[f].bit & 1;
 }

@@ -376,6 +376,12 @@ static void run_template(const struct template *t, struct vm *vm,
 
 	for (k = 0; k < RUNS; k++) {
 		n = make(t, code);
+		assert_int_equal(x86_decode(&vm->insn, code, n, vm->c.mode),
+				 X86_DECODE_OK);
+		if (!host_has(vm->insn.row->feature)) {
+			print_message("%s: not on this host\n", t->name);
+			return;
+		}
 		randomize(t, &in);
 		vm->fast = false;
 		compare(t, vm, "generic", code, n, &in);

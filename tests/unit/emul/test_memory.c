@@ -11,6 +11,7 @@
 
 #include "base/access.h"
 #include "harness.h"
+#include "host_run.h"
 
 #define GONE 0x40000u		/* a page that is unmapped from the host */
 
@@ -194,7 +195,7 @@ static void test_rdrand(void **state)
 {
 	struct vm *vm = vm_new(X86_MODE_PROT64);
 
-	if (!__builtin_cpu_supports("rdrnd"))
+	if (!host_has(X86_FEATURE_RDRAND))
 		skip();
 	vm->c.gpr[X86_RAX] = ~0ull;
 	vm->c.eflags |= X86_EFLAGS_STATUS;
