@@ -75,7 +75,7 @@ static const struct { uint32_t leaf, subleaf; uint8_t reg, bit; } features[] = {
 #undef FEATURE
 };
 
-bool host_has(enum x86_feature f)
+bool host_has_feature(enum x86_feature f)
 {
 	uint32_t r[4];
 

@@ -18,6 +18,6 @@ struct host_regs {
 void host_run(struct host_regs *r, const uint8_t *code, size_t n);
 
 /* Does the host have @f (CPUID)? X86_FEATURE_NONE: true. */
-bool host_has(enum x86_feature f);
+bool host_has_feature(enum x86_feature f);
 
 #endif

@@ -378,7 +378,7 @@ static void run_template(const struct template *t, struct vm *vm,
 		n = make(t, code);
 		assert_int_equal(x86_decode(&vm->insn, code, n, vm->c.mode),
 				 X86_DECODE_OK);
-		if (!host_has(vm->insn.row->feature)) {
+		if (!host_has_feature(vm->insn.row->feature)) {
 			print_message("%s: not on this host\n", t->name);
 			return;
 		}

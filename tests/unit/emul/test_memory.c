@@ -195,7 +195,7 @@ static void test_rdrand(void **state)
 {
 	struct vm *vm = vm_new(X86_MODE_PROT64);
 
-	if (!host_has(X86_FEATURE_RDRAND))
+	if (!host_has_feature(X86_FEATURE_RDRAND))
 		skip();
 	vm->c.gpr[X86_RAX] = ~0ull;
 	vm->c.eflags |= X86_EFLAGS_STATUS;
