@@ -359,10 +359,13 @@ static int deliver_task_gate(struct x86_emulate_ctxt *c, struct delivery *d)
 
 int emul_deliver_event(struct x86_emulate_ctxt *c, const struct x86_event *ev)
 {
-	struct delivery d = { .ev = ev, .ext = !is_software(ev) };
+	struct delivery d;	/* large, and on the way of every event */
 	bool redirected;
 	int rc;
 
+	d.ev = ev;
+	d.ext = !is_software(ev);
+	d.n = 0;
 	if (c->mode == X86_MODE_REAL)
 		return deliver_real(c, &d);
 	if (c->mode == X86_MODE_VM86 && ev->type == X86_EVENT_SOFT_INT) {

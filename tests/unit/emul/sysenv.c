@@ -364,7 +364,9 @@ static void init_tables(void)
 	c->gdt = (struct x86_dtable){ ENV_GDT, SEL_BEYOND - 1 };
 	c->idt = (struct x86_dtable){ ENV_IDT, 0x7ff };
 	env_load(X86_TR, SEL_TSS);
-	c->seg[X86_LDTR].ar = X86_AR_UNUSABLE;
+	/* Unusable whatever the other fields say. */
+	c->seg[X86_LDTR] = (struct x86_segment){ .base = ENV_LDT,
+		.limit = 0xffff, .ar = X86_AR_UNUSABLE };
 	env.prot[ENV_GDT >> 12] = PG_SUPERVISOR;
 	env.prot[ENV_IDT >> 12] = PG_SUPERVISOR;
 	env.prot[ENV_TSS >> 12] = PG_SUPERVISOR;
