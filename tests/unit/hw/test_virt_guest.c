@@ -802,6 +802,272 @@ static void test_enable_rdtscp(void **state)
 	virt_free(v);
 }
 
+/* --- more exits ------------------------------------------------------------------------ */
+
+GUEST_CODE(vmcall_code, 64, "vmcall; hlt");
+GUEST_CODE(vmmcall_code, 64, "vmmcall; hlt");
+
+static void test_hypercall(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		if (is_amd(v)) {
+			GUEST_LOAD(v->g, vmmcall_code);
+			vmcb_set_intercept(&v->vmcb->control, SVM_EXIT_VMMCALL);
+		} else {
+			GUEST_LOAD(v->g, vmcall_code);
+		}
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_VMCALL,
+					      SVM_EXIT_VMMCALL));
+		skip_insn(v);
+		assert_int_equal(get_rip(v), G_CODE + 3);
+	}
+}
+
+/* No IDT at all. */
+static void test_triple_fault(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		GUEST_LOAD(v->g, ud_code);
+		if (is_amd(v)) {
+			v->vmcb->save.idtr.limit = 0;
+			vmcb_set_intercept(&v->vmcb->control, SVM_EXIT_SHUTDOWN);
+		} else {
+			vmcs_write(&v->e, GUEST_IDTR_LIMIT, 0);
+		}
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_TRIPLE_FAULT,
+					      SVM_EXIT_SHUTDOWN));
+	}
+}
+
+GUEST_CODE(rdtsc_code, 64, "rdtsc; shl $32, %rdx; or %rdx, %rax; hlt");
+
+static void test_tsc_offset(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		uint64_t tsc;
+
+		GUEST_LOAD(v->g, rdtsc_code);
+		assert_int_equal(hw_rdmsr(v->g->cpu, MSR_IA32_TSC, &tsc), 0);
+		if (is_amd(v)) {
+			v->vmcb->control.tsc_offset = -tsc;
+		} else {
+			vmcs_write(&v->e, CPU_BASED_VM_EXEC_CONTROL,
+				   ENV_PROC | CPU_BASED_USE_TSC_OFFSETTING);
+			vmcs_write(&v->e, TSC_OFFSET, -tsc);
+		}
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_HLT, SVM_EXIT_HLT));
+		/* Little time has passed since; without the offset: days. */
+		assert_in_range(get_rax(v), 1, 1ull << 36);
+	}
+}
+
+/* The guest's page table itself is not there. */
+static void test_tdp_fault_in_walk(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		GUEST_LOAD(v->g, store_code);
+		guest_tdp(v->g, G_PT, 0);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_EPT_VIOLATION,
+					      SVM_EXIT_NPF));
+		if (is_amd(v)) {
+			assert_true(v->vmcb->control.exit_info_1 &
+				    SVM_NPF_GUEST_PAGE);
+			assert_int_equal(v->vmcb->control.exit_info_2 & ~0xfffull,
+					 G_PT);
+		} else {
+			uint64_t q = vmcs_read(&v->e, EXIT_QUALIFICATION);
+
+			assert_true(q & EPT_VIOLATION_GVA_IS_VALID);
+			assert_false(q & EPT_VIOLATION_GVA_TRANSLATED);
+			assert_int_equal(vmcs_read(&v->e, GUEST_PHYSICAL_ADDRESS) &
+					 ~0xfffull, G_PT);
+		}
+	}
+}
+
+static void flush(struct virt *v)
+{
+	if (is_amd(v))
+		v->vmcb->control.tlb_ctl = TLB_CONTROL_FLUSH_ASID;
+	else
+		assert_int_equal(hw_invept(v->g->cpu, VMX_EPT_EXTENT_GLOBAL, 0),
+				 HW_VMX_SUCCEED);
+}
+
+/* A right taken away counts after the flush. */
+static void test_flush(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		GUEST_LOAD(v->g, store_code);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_HLT, SVM_EXIT_HLT));
+		guest_tdp(v->g, 0x31000, 5);
+		flush(v);
+		set_rip(v, G_CODE);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_EPT_VIOLATION,
+					      SVM_EXIT_NPF));
+	}
+}
+
+static void test_ept_misconfiguration(void **state)
+{
+	struct virt *v = virt_new(false, guest_long);
+
+	GUEST_LOAD(v->g, store_code);
+	v->g->tdp[3 * 512 + 0x31] = VMX_EPT_WRITABLE_MASK |
+				    VMX_EPT_EXECUTABLE_MASK;
+	assert_int_equal(run(v), EXIT_REASON_EPT_MISCONFIG);
+	assert_int_equal(vmcs_read(&v->e, GUEST_PHYSICAL_ADDRESS), 0x31000);
+	virt_free(v);
+}
+
+GUEST_CODE(dr_code, 64, "mov %dr7, %rcx; mov %rcx, %dr0; hlt");
+
+static void test_dr_access(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		GUEST_LOAD(v->g, dr_code);
+		if (is_amd(v)) {
+			vmcb_set_intercept(&v->vmcb->control, SVM_EXIT_READ_DR7);
+			vmcb_set_intercept(&v->vmcb->control, SVM_EXIT_WRITE_DR0);
+		} else {
+			vmcs_write(&v->e, CPU_BASED_VM_EXEC_CONTROL,
+				   ENV_PROC | CPU_BASED_MOV_DR_EXITING);
+		}
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_DR_ACCESS,
+					      SVM_EXIT_READ_DR7));
+		if (is_amd(v))
+			assert_int_equal(v->vmcb->control.exit_info_1, X86_RCX);
+		else
+			assert_int_equal(vmcs_read(&v->e, EXIT_QUALIFICATION),
+					 X86_RCX << 8 | 0x17);
+		skip_insn(v);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_DR_ACCESS,
+					      SVM_EXIT_WRITE_DR0));
+	}
+}
+
+GUEST_CODE(cr8_code, 64, "mov $7, %eax; mov %rax, %cr8; mov %cr8, %rbx;"
+	   "mov $2, %eax; mov %rax, %cr8; hlt");
+
+/* CR8 is the virtual APIC's TPR; falling under the threshold leaves, after the
+ * instruction. */
+static void test_tpr_shadow(void **state)
+{
+	struct virt *v = virt_new(false, guest_long);
+
+	GUEST_LOAD(v->g, cr8_code);
+	page(v, P_VAPIC)[0x80] = 0x50;
+	vmcs_write(&v->e, CPU_BASED_VM_EXEC_CONTROL,
+		   ENV_PROC | CPU_BASED_TPR_SHADOW);
+	vmcs_write(&v->e, VIRTUAL_APIC_PAGE_ADDR, (uintptr_t)page(v, P_VAPIC));
+	vmcs_write(&v->e, TPR_THRESHOLD, 4);
+	assert_int_equal(run(v), EXIT_REASON_TPR_BELOW_THRESHOLD);
+	assert_int_equal(page(v, P_VAPIC)[0x80], 0x20);
+	assert_int_equal(hw_gprs(v->g->cpu)[X86_RBX], 7);
+	assert_int_equal(get_rip(v), G_CODE + cr8_code_end - cr8_code - 1);
+	virt_free(v);
+}
+
+GUEST_CODE(cr3_code, 64, "mov %cr3, %rax; mov %rax, %cr3; add $0x1000, %rax;"
+	   "mov %rax, %cr3");
+
+static void test_cr3_target(void **state)
+{
+	struct virt *v = virt_new(false, guest_long);
+
+	GUEST_LOAD(v->g, cr3_code);
+	vmcs_write(&v->e, CPU_BASED_VM_EXEC_CONTROL,
+		   ENV_PROC | CPU_BASED_CR3_LOAD_EXITING);
+	vmcs_write(&v->e, CR3_TARGET_COUNT, 1);
+	vmcs_write(&v->e, CR3_TARGET_VALUE0, v->g->c->cr3);
+	assert_int_equal(run(v), EXIT_REASON_CR_ACCESS);
+	assert_int_equal(vmcs_read(&v->e, EXIT_QUALIFICATION), 3);
+	assert_int_equal(get_rip(v), G_CODE + 12);
+	virt_free(v);
+}
+
+/* TF at entry: #DB after one instruction, caught or delivered. */
+static void test_single_step(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		GUEST_LOAD(v->g, nops_code);
+		catch(v, X86_DB);
+		set_rflags(v, 0x102);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_EXCEPTION_NMI,
+					      SVM_EXIT_EXCP_DB));
+		assert_int_equal(get_rip(v), G_CODE + 1);
+		if (is_amd(v))
+			assert_true(v->vmcb->save.dr6 & X86_DR6_BS);
+		else
+			assert_int_equal(vmcs_read(&v->e, EXIT_QUALIFICATION),
+					 X86_DR6_BS);
+	}
+}
+
+/* CPL 3: the exit says so, and HLT is the guest's own #GP. */
+static void test_user_mode(void **state)
+{
+	FOR_BOTH(v, guest_user) {
+		GUEST_LOAD(v->g, cpuid_code);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_CPUID, SVM_EXIT_CPUID));
+		if (is_amd(v))
+			assert_int_equal(v->vmcb->save.cpl, 3);
+		else
+			assert_int_equal(vmcs_read(&v->e, GUEST_SS_AR_BYTES) >> 5 &
+					 3, 3);
+		skip_insn(v);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_HLT, SVM_EXIT_HLT));
+		assert_int_equal(get_rip(v), G_STUBS + 16 * X86_GP);
+	}
+}
+
+/* Halted guests wake by an injected interrupt; the activity state follows. */
+static void test_halted_guest(void **state)
+{
+	struct virt *v = virt_new(false, guest_long);
+
+	GUEST_LOAD(v->g, nops_code);
+	vmcs_write(&v->e, GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_HLT);
+	set_rflags(v, 0x202);
+	inject(v, 0x40, 0);
+	assert_int_equal(run(v), EXIT_REASON_HLT);
+	assert_int_equal(get_rip(v), G_STUBS + 16 * 0x40);
+	assert_int_equal(vmcs_read(&v->e, GUEST_ACTIVITY_STATE), 0);
+	/* Nothing injected: stays halted until the host wants it back. */
+	vmcs_write(&v->e, GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_HLT);
+	set_rip(v, G_CODE);
+	hw_kick(v->g->cpu);
+	assert_int_equal(run(v), EXIT_REASON_EXTERNAL_INTERRUPT);
+	assert_int_equal(vmcs_read(&v->e, GUEST_ACTIVITY_STATE),
+			 GUEST_ACTIVITY_HLT);
+	assert_int_equal(get_rip(v), G_CODE);
+	virt_free(v);
+}
+
+/* VPID 0 or another VMCS in between: each guest sees its own memory. */
+static void test_two_guests(void **state)
+{
+	struct virt *a = virt_new(false, guest_long);
+	hpa_t other = (uintptr_t)page(a, P_VMCS2);
+
+	GUEST_LOAD(a->g, long_code);
+	assert_int_equal(run(a), EXIT_REASON_HLT);
+	memcpy(page(a, P_VMCS2), page(a, P_VMCS), PAGE_SIZE);
+	assert_int_equal(hw_vmclear(a->g->cpu, other), HW_VMX_SUCCEED);
+	assert_int_equal(hw_vmptrld(a->g->cpu, other), HW_VMX_SUCCEED);
+	vmcs_write(&a->e, GUEST_RIP, G_STUBS);
+	vmcs_write(&a->e, VIRTUAL_PROCESSOR_ID, 2);
+	a->launched = false;
+	assert_int_equal(run(a), EXIT_REASON_HLT);
+	assert_int_equal(get_rip(a), G_STUBS);
+	assert_int_equal(hw_vmptrld(a->g->cpu, a->e.vmcs), HW_VMX_SUCCEED);
+	set_rip(a, G_CODE);
+	hw_gprs(a->g->cpu)[X86_RAX] = 0;
+	assert_int_equal(run(a), EXIT_REASON_HLT);
+	assert_int_equal(get_rax(a), 0x123456789abcdef0);
+	virt_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -830,6 +1096,19 @@ int main(void)
 		cmocka_unit_test(test_monitor_trap_flag),
 		cmocka_unit_test(test_long_mode_switch),
 		cmocka_unit_test(test_enable_rdtscp),
+		cmocka_unit_test(test_hypercall),
+		cmocka_unit_test(test_triple_fault),
+		cmocka_unit_test(test_tsc_offset),
+		cmocka_unit_test(test_tdp_fault_in_walk),
+		cmocka_unit_test(test_flush),
+		cmocka_unit_test(test_ept_misconfiguration),
+		cmocka_unit_test(test_dr_access),
+		cmocka_unit_test(test_tpr_shadow),
+		cmocka_unit_test(test_cr3_target),
+		cmocka_unit_test(test_single_step),
+		cmocka_unit_test(test_user_mode),
+		cmocka_unit_test(test_halted_guest),
+		cmocka_unit_test(test_two_guests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
