@@ -337,8 +337,11 @@ enum kvm_exit_result kvm_task_switch(struct kvm_vcpu *vcpu, uint16_t selector,
 	init_emulate_ctxt(vcpu);
 	vcpu->arch.emul.mmio_needed = false;
 	vcpu->arch.emul.read_end = vcpu->arch.emul.read_pos = 0;
+	c->next_rip = c->rip;	/* the backend has skipped the instruction */
 	r = emulator_task_switch(c, selector, reason, has_error, code);
 	if (r == X86EMUL_PROPAGATE_FAULT) {
+		/* Faults of loading the new task belong to it: it is there. */
+		writeback_registers(vcpu);
 		kvm_inject_fault(vcpu, &c->exception);
 		return KVM_HANDLED;
 	}

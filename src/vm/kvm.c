@@ -170,6 +170,7 @@ void kvm_put_kvm(struct kvm *kvm)
 	if (__atomic_sub_fetch(&kvm->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	/* Sources of interrupts go first: none may find a vCPU that is gone. */
+	kvm_irqchip_quiesce(&kvm->irqchip);
 	kvm_coalesced_destroy(&kvm->coalesced);
 	for (unsigned i = 0; i < kvm->nr_vcpus; i++)
 		kvm_vcpu_destroy(kvm->vcpus[i]);
