@@ -55,12 +55,16 @@ static bool set_cpuid(struct vcpu *c, struct vmm_error *e)
 static bool set_msr(struct vcpu *c, uint32_t index, uint64_t value,
 		    struct vmm_error *e)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} m = { .head.nmsrs = 1, .entry = { .index = index, .data = value } };
-	int err = vmm_ioctl(c->vmm, c->fd, KVM_SET_MSRS, &m);
+	union {
+		struct kvm_msrs list;
+		uint8_t room[sizeof(struct kvm_msrs) +
+			     sizeof(struct kvm_msr_entry)];
+	} m = { .list.nmsrs = 1 };
+	int err;
 
+	m.list.entries[0] = (struct kvm_msr_entry){ .index = index,
+						    .data = value };
+	err = vmm_ioctl(c->vmm, c->fd, KVM_SET_MSRS, &m);
 	return err >= 0 ||
 	       vmm_fail(e, "cannot set MSR %#x: %s", index, strerror(-err));
 }

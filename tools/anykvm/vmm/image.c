@@ -82,14 +82,21 @@ const void *image_at(const struct image *img, uint64_t off, uint64_t n)
 	return img->data + off;
 }
 
+bool image_copy(const struct image *img, uint64_t off, void *dst, size_t n)
+{
+	const void *p = image_at(img, off, n);
+
+	if (p)
+		memcpy(dst, p, n);
+	return p;
+}
+
 #define IMAGE_READ(bits)						\
 uint##bits##_t image_u##bits(const struct image *img, uint64_t off)	\
 {									\
 	uint##bits##_t v = 0;						\
-	const void *p = image_at(img, off, sizeof(v));			\
 									\
-	if (p)								\
-		memcpy(&v, p, sizeof(v));				\
+	image_copy(img, off, &v, sizeof(v));				\
 	return v;							\
 }
 

@@ -21,6 +21,9 @@ void image_free(struct image *img);
 /* [@off, @off + @n), or NULL when any of it lies outside. */
 const void *image_at(const struct image *img, uint64_t off, uint64_t n);
 
+/* Copies them to @dst (a file's structures have any alignment); false: outside. */
+bool image_copy(const struct image *img, uint64_t off, void *dst, size_t n);
+
 /* Little-endian reads; 0 outside the file. */
 uint16_t image_u16(const struct image *img, uint64_t off);
 uint32_t image_u32(const struct image *img, uint64_t off);

@@ -64,24 +64,24 @@ bool is_elf(const struct image *k)
 
 static bool elf_parse(const struct image *k, struct elf_info *info)
 {
-	const Elf64_Ehdr *h64 = image_at(k, 0, sizeof(*h64));
-	const Elf32_Ehdr *h32 = image_at(k, 0, sizeof(*h32));
+	Elf64_Ehdr h64;
+	Elf32_Ehdr h32;
 
-	if (!h32 || !is_elf(k) || h32->e_ident[EI_DATA] != ELFDATA2LSB)
+	if (!image_copy(k, 0, &h32, sizeof(h32)) || !is_elf(k) ||
+	    h32.e_ident[EI_DATA] != ELFDATA2LSB)
 		return false;
-	if (h32->e_ident[EI_CLASS] == ELFCLASS32 && h32->e_machine == EM_386) {
-		*info = (struct elf_info){ false, h32->e_type, h32->e_entry,
-					   h32->e_phoff, h32->e_phnum,
-					   h32->e_phentsize };
+	if (h32.e_ident[EI_CLASS] == ELFCLASS32 && h32.e_machine == EM_386) {
+		*info = (struct elf_info){ false, h32.e_type, h32.e_entry,
+					   h32.e_phoff, h32.e_phnum,
+					   h32.e_phentsize };
 		return info->phentsize >= sizeof(Elf32_Phdr) &&
 		       info->phnum && info->phnum <= PHNUM_MAX;
 	}
-	if (!h64 || h64->e_ident[EI_CLASS] != ELFCLASS64 ||
-	    h64->e_machine != EM_X86_64)
+	if (!image_copy(k, 0, &h64, sizeof(h64)) ||
+	    h64.e_ident[EI_CLASS] != ELFCLASS64 || h64.e_machine != EM_X86_64)
 		return false;
-	*info = (struct elf_info){ true, h64->e_type, h64->e_entry,
-				   h64->e_phoff, h64->e_phnum,
-				   h64->e_phentsize };
+	*info = (struct elf_info){ true, h64.e_type, h64.e_entry, h64.e_phoff,
+				   h64.e_phnum, h64.e_phentsize };
 	return info->phentsize >= sizeof(Elf64_Phdr) && info->phnum &&
 	       info->phnum <= PHNUM_MAX;
 }
@@ -90,24 +90,22 @@ static bool elf_segment(const struct image *k, const struct elf_info *info,
 			unsigned i, struct segment *s)
 {
 	uint64_t off = info->phoff + (uint64_t)i * info->phentsize;
-	const Elf64_Phdr *p64;
-	const Elf32_Phdr *p32;
+	Elf64_Phdr p64;
+	Elf32_Phdr p32;
 
 	if (off < info->phoff)
 		return false;
 	if (info->is64) {
-		p64 = image_at(k, off, sizeof(*p64));
-		if (!p64)
+		if (!image_copy(k, off, &p64, sizeof(p64)))
 			return false;
-		*s = (struct segment){ p64->p_type, p64->p_offset, p64->p_paddr,
-				       p64->p_filesz, p64->p_memsz };
+		*s = (struct segment){ p64.p_type, p64.p_offset, p64.p_paddr,
+				       p64.p_filesz, p64.p_memsz };
 		return true;
 	}
-	p32 = image_at(k, off, sizeof(*p32));
-	if (!p32)
+	if (!image_copy(k, off, &p32, sizeof(p32)))
 		return false;
-	*s = (struct segment){ p32->p_type, p32->p_offset, p32->p_paddr,
-			       p32->p_filesz, p32->p_memsz };
+	*s = (struct segment){ p32.p_type, p32.p_offset, p32.p_paddr,
+			       p32.p_filesz, p32.p_memsz };
 	return true;
 }
 

@@ -24,26 +24,29 @@ static bool check(struct vmm_error *e, int err, const char *what)
  */
 static bool route_irqs(struct vmm *v, struct vmm_error *e)
 {
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entry[NR_PIC_PINS + NR_IOAPIC_PINS];
-	} r = { 0 };
+	union {
+		struct kvm_irq_routing table;
+		uint8_t room[sizeof(struct kvm_irq_routing) +
+			     (NR_PIC_PINS + NR_IOAPIC_PINS) *
+				     sizeof(struct kvm_irq_routing_entry)];
+	} r = { .room = { 0 } };
+	struct kvm_irq_routing_entry *entry = r.table.entries;
 	unsigned n = 0;
 
 	for (unsigned gsi = 0; gsi < NR_IOAPIC_PINS; gsi++) {
 		if (gsi == 2)
 			continue;
 		if (gsi < NR_PIC_PINS)
-			r.entry[n++] = (struct kvm_irq_routing_entry){
+			entry[n++] = (struct kvm_irq_routing_entry){
 				.gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP,
 				.u.irqchip = { gsi < 8 ? KVM_IRQCHIP_PIC_MASTER
 						       : KVM_IRQCHIP_PIC_SLAVE,
 					       gsi % 8 } };
-		r.entry[n++] = (struct kvm_irq_routing_entry){
+		entry[n++] = (struct kvm_irq_routing_entry){
 			.gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP,
 			.u.irqchip = { KVM_IRQCHIP_IOAPIC, gsi ? gsi : 2 } };
 	}
-	r.head.nr = n;
+	r.table.nr = n;
 	return check(e, vmm_ioctl(v, v->vm, KVM_SET_GSI_ROUTING, &r),
 		     "KVM_SET_GSI_ROUTING");
 }
