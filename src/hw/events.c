@@ -230,6 +230,7 @@ bool hw_deliver(struct hw_cpu *cpu, const struct x86_event *first,
 		 * are in DR6. */
 		if (!injected)
 			before_delivery(cpu, &ev, address);
+		ev.injected = injected;
 		rc = emul_deliver_event(&cpu->c, &ev);
 		if (rc == X86EMUL_CONTINUE) {
 			delivered(cpu, &ev);
