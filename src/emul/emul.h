@@ -210,6 +210,13 @@ void emul_store_reg(struct x86_emulate_ctxt *c, const struct x86_operand *op);
 int emul_io_permitted(struct x86_emulate_ctxt *c, uint16_t port,
 		      unsigned bytes);
 
+/* MUL, IMUL, DIV, IDIV of rAX, or rDX:rAX, by @v (zero-extended from @bytes):
+ * registers and flags, or #DE (muldiv.c). */
+int emul_mul(struct x86_emulate_ctxt *c, uint64_t v, unsigned bytes);
+int emul_imul(struct x86_emulate_ctxt *c, uint64_t v, unsigned bytes);
+int emul_div(struct x86_emulate_ctxt *c, uint64_t v, unsigned bytes);
+int emul_idiv(struct x86_emulate_ctxt *c, uint64_t v, unsigned bytes);
+
 /* The fast special form for @insn, or NULL (fast.c). */
 x86_exec_fn emul_fast_form(const struct x86_insn *insn);
 

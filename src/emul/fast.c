@@ -59,6 +59,7 @@ x86_exec_fn emul_fast_form(const struct x86_insn *i)
 	static x86_exec_fn (*const lookup[])(const struct x86_insn *i,
 					     enum fast_shape shape) = {
 		emul_fast_alu, emul_fast_mov, emul_fast_flow, emul_fast_shift,
+		emul_fast_misc,
 	};
 	const struct emul_handler *h = &emul_handlers[i->row->op];
 	enum fast_shape shape = emul_fast_shape(i);

@@ -47,6 +47,7 @@ x86_exec_fn emul_fast_alu(const struct x86_insn *i, enum fast_shape shape);
 x86_exec_fn emul_fast_shift(const struct x86_insn *i, enum fast_shape shape);
 x86_exec_fn emul_fast_mov(const struct x86_insn *i, enum fast_shape shape);
 x86_exec_fn emul_fast_flow(const struct x86_insn *i, enum fast_shape shape);
+x86_exec_fn emul_fast_misc(const struct x86_insn *i, enum fast_shape shape);
 /* For locked instructions only. */
 x86_exec_fn emul_fast_lock(const struct x86_insn *i, enum fast_shape shape);
 

@@ -203,7 +203,7 @@ int em_monitor(struct x86_emulate_ctxt *c)
 		return emul_gp(c, 0);
 	rc = probe(c, c->insn->seg, ea, &la);
 	if (!rc)
-		rc = emul_intercept(c, X86_INTERCEPT_MONITOR, la, 0);
+		rc = emul_intercept(c, X86_INTERCEPT_MONITOR, 0, 0);
 	if (rc)
 		return rc;
 	return c->ops->monitor ? c->ops->monitor(c, la) : X86EMUL_UNHANDLEABLE;
@@ -218,7 +218,7 @@ int em_mwait(struct x86_emulate_ctxt *c)
 		return emul_ud(c);
 	if (ecx & ~1u)
 		return emul_gp(c, 0);
-	rc = emul_intercept(c, X86_INTERCEPT_MWAIT, eax, ecx);
+	rc = emul_intercept(c, X86_INTERCEPT_MWAIT, 0, 0);
 	if (rc)
 		return rc;
 	return c->ops->mwait ? c->ops->mwait(c, eax, ecx) : X86EMUL_UNHANDLEABLE;

@@ -70,42 +70,52 @@ MULTIPLY(mul, 32, "k") MULTIPLY(imul, 32, "k")
 MULTIPLY(mul, 64, "q") MULTIPLY(imul, 64, "q")
 /* clang-format on */
 
-int em_mul(struct x86_emulate_ctxt *c)
+int emul_mul(struct x86_emulate_ctxt *c, uint64_t v, unsigned bytes)
 {
-	switch (c->dst.bytes) {
+	switch (bytes) {
 	case 1:
-		mul_8(c, c->dst.val);
+		mul_8(c, v);
 		break;
 	case 2:
-		mul_16(c, c->dst.val);
+		mul_16(c, v);
 		break;
 	case 4:
-		mul_32(c, c->dst.val);
+		mul_32(c, v);
 		break;
 	default:
-		mul_64(c, c->dst.val);
+		mul_64(c, v);
 		break;
 	}
 	return X86EMUL_CONTINUE;
 }
 
-int em_imul1(struct x86_emulate_ctxt *c)
+int emul_imul(struct x86_emulate_ctxt *c, uint64_t v, unsigned bytes)
 {
-	switch (c->dst.bytes) {
+	switch (bytes) {
 	case 1:
-		imul_8(c, c->dst.val);
+		imul_8(c, v);
 		break;
 	case 2:
-		imul_16(c, c->dst.val);
+		imul_16(c, v);
 		break;
 	case 4:
-		imul_32(c, c->dst.val);
+		imul_32(c, v);
 		break;
 	default:
-		imul_64(c, c->dst.val);
+		imul_64(c, v);
 		break;
 	}
 	return X86EMUL_CONTINUE;
+}
+
+int em_mul(struct x86_emulate_ctxt *c)
+{
+	return emul_mul(c, c->dst.val, c->dst.bytes);
+}
+
+int em_imul1(struct x86_emulate_ctxt *c)
+{
+	return emul_imul(c, c->dst.val, c->dst.bytes);
 }
 
 /* dst *= src, or dst = src * src2. */
@@ -141,11 +151,10 @@ static uint64_t divide(u128 n, uint64_t d, uint64_t *rem)
 	return q;
 }
 
-int em_div(struct x86_emulate_ctxt *c)
+int emul_div(struct x86_emulate_ctxt *c, uint64_t d, unsigned bytes)
 {
-	unsigned bytes = c->dst.bytes;
 	u128 n = get_pair(c, bytes);
-	uint64_t d = c->dst.val, q, rem;
+	uint64_t q, rem;
 
 	if ((uint64_t)(n >> (8 * bytes)) >= d)	/* also d = 0 */
 		return emul_de(c);
@@ -154,11 +163,11 @@ int em_div(struct x86_emulate_ctxt *c)
 	return X86EMUL_CONTINUE;
 }
 
-int em_idiv(struct x86_emulate_ctxt *c)
+int emul_idiv(struct x86_emulate_ctxt *c, uint64_t v, unsigned bytes)
 {
-	unsigned bytes = c->dst.bytes, pad = 128 - 16 * bytes;
+	unsigned pad = 128 - 16 * bytes;
 	s128 n = (s128)(get_pair(c, bytes) << pad) >> pad;
-	int64_t d = emul_sext(c->dst.val, bytes);
+	int64_t d = emul_sext(v, bytes);
 	u128 un = n < 0 ? -(u128)n : (u128)n;
 	uint64_t ud = d < 0 ? -(uint64_t)d : (uint64_t)d, q, rem;
 	bool neg = (n < 0) != (d < 0);
@@ -171,4 +180,14 @@ int em_idiv(struct x86_emulate_ctxt *c)
 		return emul_de(c);
 	set_pair(c, neg ? -q : q, n < 0 ? -rem : rem, bytes);
 	return X86EMUL_CONTINUE;
+}
+
+int em_div(struct x86_emulate_ctxt *c)
+{
+	return emul_div(c, c->dst.val, c->dst.bytes);
+}
+
+int em_idiv(struct x86_emulate_ctxt *c)
+{
+	return emul_idiv(c, c->dst.val, c->dst.bytes);
 }
