@@ -127,10 +127,8 @@ static bool parse_vex(struct x86_insn *insn, struct parser *p)
 	p->l = last >> 2 & 1;
 	p->pfx = last & 3;	/* pp counts as KEY_PFX does */
 	insn->vvvv = ~(last >> 3) & 15;
-	if (!p->m64) {
+	if (!p->m64)
 		p->rex = 0;
-		insn->vvvv &= 7;
-	}
 	insn->prefix |= PFX_VEX | (p->w ? PFX_REX_W : 0);
 	insn->veclen = p->l ? 32 : 16;
 	if (bad || map < X86_MAP_0F || map > X86_MAP_0F3A)
@@ -444,6 +442,8 @@ enum x86_decode_result x86_decode(struct x86_insn *insn, const uint8_t *bytes,
 		parse_imm(insn, &p, ri->imm);
 
 	result = outcome(insn, &p, n, check_rules(insn, ri));
+	if (!p.m64)
+		insn->vvvv &= 7;	/* the top bit is ignored, but not by the rules */
 	if (likely(result == X86_DECODE_OK))
 		keep_bytes(insn, &p);
 	return result;
