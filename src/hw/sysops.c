@@ -250,9 +250,13 @@ static void op_iret_done(struct x86_emulate_ctxt *c)
 	}
 }
 
-/* The state stays in host registers until hw_run() returns. */
+/* The state stays in host registers until hw_run() returns; but the sanitizers'
+ * builds are not built with general registers only (novec.h). */
 static void op_put_fpu(struct x86_emulate_ctxt *c)
 {
+#ifdef ANYKVM_SANITIZE
+	hw_fpu_leave(hw_of(c));
+#endif
 }
 
 /* rsm: there is no SMM; the instruction is undefined outside of it. */

@@ -29,6 +29,8 @@ void guest_catch_faults(void)
 
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGBUS, &sa, NULL);
+	sigaction(SIGFPE, &sa, NULL);
+	sigaction(SIGILL, &sa, NULL);
 }
 
 static void *pages(size_t n)
