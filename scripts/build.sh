@@ -11,4 +11,6 @@ if [ ! -f "$dir/build.ninja" ]; then
 	}
 	rm -f "/tmp/meson-setup.$$"
 fi
-exec ninja -C "$dir" --quiet
+ninja -C "$dir" --quiet
+# The libraries at the top of the build folder, where people look for them.
+ln -sf src/ioctl/libanykvm.so src/front/libanykvm-preload.so "$dir/"
