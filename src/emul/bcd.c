@@ -3,7 +3,8 @@
  * Decimal adjustments: DAA DAS AAA AAS AAM AAD. Not in 64-bit mode, so the host
  * cannot do them; written from the Operation sections of SDM Vol. 2A.
  *
- * SF, ZF and PF follow AL; what a manual calls undefined is cleared.
+ * SF, ZF and PF follow AL; what a manual calls undefined is what Intel processors
+ * were seen to make of it, in compatibility mode, for every AX, CF and AF.
  */
 #include "emul/by_size.h"
 
@@ -90,8 +91,8 @@ int em_aad(struct x86_emulate_ctxt *c)
 {
 	uint8_t base = c->insn->imm, al = c->gpr[X86_RAX];
 
-	al += (uint8_t)(c->gpr[X86_RAX] >> 8) * base;
+	/* What is undefined is the addition's, as processors have it. */
+	al = alu_add8(al, (uint8_t)(c->gpr[X86_RAX] >> 8) * base, &c->eflags);
 	emul_set_gpr(c, X86_RAX, al, 2);
-	set_flags(c, al, 0);
 	return X86EMUL_CONTINUE;
 }
