@@ -31,7 +31,7 @@
 #include "base/access.h"
 #include "hw/core.h"
 
-#define RUN_BUDGET	16384	/* instructions between two looks around */
+#define RUN_BUDGET	4096	/* instructions between two looks around */
 #define REP_CHUNK	4096	/* iterations of a REP in one call */
 #define FETCH_ROOM	16	/* bytes that a lookup may read */
 

@@ -108,6 +108,7 @@ static bool space_is(const struct hw_space *s, const struct hw_cpu *cpu)
 
 static struct hw_space *space_find(struct hw_cpu *cpu)
 {
+	const struct x86_emulate_ctxt *c = &cpu->c;
 	struct hw_tlb *t = cpu->tlb_priv;
 	struct hw_space *s;
 
@@ -117,8 +118,11 @@ static struct hw_space *space_find(struct hw_cpu *cpu)
 	s = &t->space[t->victim++ % HW_NR_SPACES];
 	memset(s, 0, sizeof(*s));
 	s->valid = true;
-	s->cr3 = cpu->c.cr3;
-	s->env = space_env(&cpu->c);
+	s->cr3 = c->cr3;
+	s->env = space_env(c);
+	s->format = paging_format(c->cr0, c->cr4, c->efer);
+	s->flags[0] = paging_flags(c->cr0, c->cr4, c->efer, false) | PAGING_1G;
+	s->flags[1] = paging_flags(c->cr0, c->cr4, c->efer, true) | PAGING_1G;
 	s->asid = cpu->ctl.asid;
 	s->tdp_root = cpu->ctl.tdp_root;
 	s->tdp_format = cpu->ctl.tdp_format;

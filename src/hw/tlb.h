@@ -24,6 +24,8 @@ struct hw_space {
 	uint32_t tdp_format;
 	uint16_t asid;
 	bool valid;
+	uint8_t format;			/* enum paging_format of guest tables */
+	uint32_t flags[2];		/* PAGING_*; [1]: SMAP suspended */
 	uint16_t key[HW_TLB_NR_WHO];	/* 0: none yet */
 };
 

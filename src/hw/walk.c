@@ -116,19 +116,20 @@ static int tdp_walk(struct hw_cpu *cpu, uint64_t gpa, unsigned access,
 		    bool in_walk, struct hw_tdp *t, struct x86_exception *e)
 {
 	const struct hw_ctl *ctl = &cpu->ctl;
-	struct paging_walk w = {
-		.format = ctl->tdp_format,
-		.flags = ctl->tdp_flags,
-		.root = ctl->tdp_root,
-		.maxphyaddr = HW_HOST_PHYS_BITS,
-		.ops = &host_table_ops,
-		.opaque = cpu,
-	};
+	struct paging_walk w;
 	struct hw_gpa_entry *s = gpa_slot(cpu, gpa);
 	struct paging_result r;
 	enum paging_fault f;
 
 	cpu->stats.tdp_walks++;
+	w.format = ctl->tdp_format;
+	w.flags = ctl->tdp_flags;
+	w.root = ctl->tdp_root;
+	w.pdptr = NULL;
+	w.maxphyaddr = 52;
+	w.pkru = w.pkrs = 0;
+	w.ops = &host_table_ops;
+	w.opaque = cpu;
 	if (!tdp_is_ept(ctl))
 		access |= PAGING_USER | (in_walk ? PAGING_WRITE : 0);
 	else if (in_walk && (ctl->tdp_flags & PAGING_EPT_AD))
@@ -205,26 +206,28 @@ static int guest_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 		      struct paging_result *r)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
-	struct paging_walk w = {
-		.format = paging_format(c->cr0, c->cr4, c->efer),
-		.flags = paging_flags(c->cr0, c->cr4, c->efer, ac) | PAGING_1G,
-		.root = c->cr3,
-		.pdptr = cpu->ctl.tdp_npt ? NULL : cpu->pdptr,
-		.maxphyaddr = cpu->cfg.maxphyaddr,
-		.pkru = cpu->pkru,
-		.ops = &guest_table_ops,
-		.opaque = cpu,
-	};
+	const struct hw_space *space = cpu->tlb_priv->cur;
+	struct paging_walk w;
 	struct x86_exception e;
 	enum paging_fault f;
 
-	if (w.format == PAGING_NONE) {
+	if (space->format == PAGING_NONE) {
 		r->pa = la;
 		r->prot = PAGING_READ | PAGING_WRITE | PAGING_EXEC | PAGING_USER;
 		r->dirty = true;
 		r->level = 1;
 		return X86EMUL_CONTINUE;
 	}
+	/* Field by field: clearing the structure would cost as much as a level. */
+	w.format = space->format;
+	w.flags = space->flags[ac];
+	w.root = c->cr3;
+	w.pdptr = cpu->ctl.tdp_npt ? NULL : cpu->pdptr;
+	w.maxphyaddr = cpu->cfg.maxphyaddr;
+	w.pkru = cpu->pkru;
+	w.pkrs = 0;
+	w.ops = &guest_table_ops;
+	w.opaque = cpu;
 	f = paging_walk(&w, la, access, r, &e);
 	if (likely(f == PAGING_OK))
 		return X86EMUL_CONTINUE;
@@ -287,6 +290,8 @@ bool hw_load_pdptrs(struct hw_cpu *cpu, uint64_t cr3)
 		uint64_t pa = (cr3 & 0xffffffe0ull) + 8 * i;
 
 		if (guest_table_read(cpu, pa, 8, &pdpte[i], &e)) {
+			/* No linear address goes with it. */
+			e.error_code &= ~(BIT(7) | BIT(8));
 			cpu->c.exception = e;
 			return false;
 		}
