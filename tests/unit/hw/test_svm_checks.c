@@ -316,7 +316,8 @@ static const struct {
 	{ { .id = X86_INTERCEPT_XSETBV }, { .mod = 3 }, 0x8d, 0, 0 },
 	{ { .id = X86_INTERCEPT_EXCEPTION, .exc = { .vector = X86_GP, .has_error_code = true, .error_code = 8 },
 	    .exc_type = X86_EVENT_EXCEPTION }, { .mod = 3 }, 0x4d, 8, 0 },
-	{ { .id = X86_INTERCEPT_EXCEPTION, .exc = { .vector = X86_PF, .has_error_code = true, .error_code = 6, .address = 0x5000 },
+	{ { .id = X86_INTERCEPT_EXCEPTION,
+	    .exc = { .vector = X86_PF, .has_error_code = true, .error_code = 6, .address = 0x5000 },
 	    .exc_type = X86_EVENT_EXCEPTION }, { .mod = 3 }, 0x4e, 6, 0x5000 },
 	{ { .id = X86_INTERCEPT_CR_WRITE, .arg = 4, .gpr = X86_R10 }, { .map = X86_MAP_0F, .opcode = 0x22 },
 	  0x14, BIT_ULL(63) | 10, 0 },
@@ -338,7 +339,8 @@ static const struct {
 	{ { .id = X86_INTERCEPT_TASK_SWITCH, .arg = 0x30 | 1 << 16 }, { .mod = 3 }, 0x7d, 0x30, BIT_ULL(36) },
 	{ { .id = X86_INTERCEPT_TDP_FAULT, .exc = { .error_code = 5, .gpa = 0x9000 } }, { .mod = 3 }, 0x400,
 	  BIT_ULL(32) | 5, 0x9000 },
-	{ { .id = X86_INTERCEPT_TDP_FAULT, .exc = { .error_code = 7, .gpa = 0x9000, .in_walk = true } }, { .mod = 3 }, 0x400,
+	{ { .id = X86_INTERCEPT_TDP_FAULT, .exc = { .error_code = 7, .gpa = 0x9000, .in_walk = true } }, { .mod = 3 },
+	  0x400,
 	  BIT_ULL(33) | 7, 0x9000 },
 };
 
