@@ -97,6 +97,13 @@ void hw_db_check(struct hw_cpu *cpu, uint64_t la, unsigned bytes, bool write,
 uint64_t hw_db_exec(const struct hw_cpu *cpu, uint64_t la);
 void hw_dr6_update(struct hw_cpu *cpu, uint64_t bits);
 
+/* Iterations of a REP in one call: what bounds the latency of a kick. One while
+ * data breakpoints are armed, whose trap comes after the iteration. */
+static inline uint32_t hw_rep_limit(const struct hw_cpu *cpu)
+{
+	return cpu->db_data ? 1 : 4096;
+}
+
 /* --- cr.c ------------------------------------------------------------------------------ */
 
 int hw_get_cr(struct x86_emulate_ctxt *c, unsigned nr, uint64_t *val);

@@ -33,6 +33,7 @@ void hw_dr7_changed(struct hw_cpu *cpu)
 		else
 			cpu->db_data = true;
 	}
+	cpu->c.rep_limit = hw_rep_limit(cpu);
 	hw_tlb_context(cpu);
 	hw_set_request(cpu, HW_REQ_EVENT);
 }

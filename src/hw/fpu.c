@@ -12,6 +12,8 @@
  * make XRSTOR fault is cleared first. Without a guest that has XSAVE, FXSAVE's
  * half is all there is to move.
  */
+#include <pthread.h>
+
 #include "hw/core.h"
 
 #define XSTATE_BV	64	/* quadwords into the area: the XSAVE header */
@@ -20,7 +22,7 @@
 static uint64_t host_xcr0;	/* components that we may move; 0: no XSAVE */
 static uint32_t mxcsr_mask = 0xffff;
 
-void hw_fpu_host_init(void)
+static void find_host(void)
 {
 	static struct x86_fpu image;
 	uint32_t a = 1, b, c = 0, d, lo, hi;
@@ -35,6 +37,13 @@ void hw_fpu_host_init(void)
 	host_xcr0 = ((uint64_t)hi << 32 | lo) &
 		    (X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX |
 		     X86_XCR0_AVX512);
+}
+
+void hw_fpu_host_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, find_host);
 }
 
 /* Only a guest with XSAVE has more than FXSAVE's state. */
@@ -85,6 +94,7 @@ void hw_fpu_leave(struct hw_cpu *cpu)
 				 : "a"((uint32_t)host_xcr0), "d"(0));
 	else
 		__asm__ volatile("fxsave64 %0" : "+m"(*f));
+	emul_fpu_saved(&cpu->c);
 	__asm__ volatile("fninit; fldcw %0; ldmxcsr %1"
 			 : : "m"(cpu->host_fcw), "m"(cpu->host_mxcsr));
 }

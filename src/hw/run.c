@@ -32,7 +32,6 @@
 #include "hw/core.h"
 
 #define RUN_BUDGET	4096	/* instructions between two looks around */
-#define REP_CHUNK	4096	/* iterations of a REP in one call */
 #define FETCH_ROOM	16	/* bytes that a lookup may read */
 
 /* --- wrappers ------------------------------------------------------------------- */
@@ -402,10 +401,11 @@ static void step(struct hw_cpu *cpu)
 	}
 	c->insn = &e->insn;
 	next = rip + e->insn.len;
-	c->rep_limit = flags & X86_EFLAGS_TF ? 1 : REP_CHUNK;
+	if (flags & X86_EFLAGS_TF)
+		c->rep_limit = 1;
 	c->shadow = 0;
 	rc = e->exec(c);
-	c->rep_limit = REP_CHUNK;
+	c->rep_limit = hw_rep_limit(cpu);
 	if (rc != X86EMUL_CONTINUE) {
 		not_continue(cpu, rc);
 		return;
@@ -431,7 +431,6 @@ static void enter(struct hw_cpu *cpu)
 	cpu->host_error = false;
 	cpu->db_match = 0;
 	cpu->mtf_pending = false;
-	c->rep_limit = REP_CHUNK;
 	__atomic_and_fetch(&cpu->request, ~HW_REQ_EXIT, __ATOMIC_SEQ_CST);
 	hw_set_request(cpu, HW_REQ_EVENT);
 	c->insn = NULL;

@@ -26,12 +26,20 @@ int hw_ud(struct x86_emulate_ctxt *c)
 
 /* --- I/O --------------------------------------------------------------------- */
 
+static void io_breakpoints(struct x86_emulate_ctxt *c, uint16_t port,
+			   unsigned size)
+{
+	if (unlikely(hw_of(c)->db_data))
+		hw_db_check(hw_of(c), port, size, false, true);
+}
+
 static int op_pio_in(struct x86_emulate_ctxt *c, uint16_t port, unsigned size,
 		     void *val, unsigned *count)
 {
 	uint8_t *p = val;
 	unsigned i;
 
+	io_breakpoints(c, port, size);
 	for (i = 0; i < size * *count; i++)
 		p[i] = 0xff;
 	return X86EMUL_CONTINUE;
@@ -40,6 +48,7 @@ static int op_pio_in(struct x86_emulate_ctxt *c, uint16_t port, unsigned size,
 static int op_pio_out(struct x86_emulate_ctxt *c, uint16_t port, unsigned size,
 		      const void *val, unsigned *count)
 {
+	io_breakpoints(c, port, size);
 	return X86EMUL_CONTINUE;
 }
 

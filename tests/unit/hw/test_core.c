@@ -325,6 +325,93 @@ static void crossing_the_canonical_hole_faults(void **state)
 	assert_true(guest_vector(g) == X86_GP || guest_vector(g) == X86_PF);
 }
 
+GUEST_CODE(paging_on, 32,
+	   "mov %ebx, %cr3; mov %cr4, %eax; or %ecx, %eax; mov %eax, %cr4\n"
+	   "mov %cr0, %eax; or $0x80000000, %eax; mov %eax, %cr0\n"
+	   "movl $0x55aa, 0x430000; movl 0x30000, %edx; hlt");
+
+static void prot_with_paging(struct guest *g, uint32_t cr3, uint32_t cr4)
+{
+	guest_prot(g);
+	g->c->cr4 = 0;
+	GUEST_LOAD(g, paging_on);
+	g->c->gpr[X86_RBX] = cr3;
+	g->c->gpr[X86_RCX] = cr4;
+	guest_hlt(g);
+}
+
+/* 4-MiB pages; the second one is an alias of the first. */
+static void two_level_paging_works(void **state)
+{
+	struct guest *g = *state;
+	uint32_t *pd = (uint32_t *)(g->mem + 0x19000);
+
+	pd[0] = pd[1] = PTE_P | PTE_W | PTE_PS;
+	prot_with_paging(g, 0x19000, X86_CR4_PSE);
+	assert_int_equal(guest_vector(g), -1);
+	assert_int_equal(g->c->gpr[X86_RDX], 0x55aa);
+	assert_int_equal(pd[1], PTE_P | PTE_W | PTE_PS | PTE_A | PTE_D);
+	/* The alias away, the address is nobody's. */
+	pd[1] = 0;
+	prot_with_paging(g, 0x19000, X86_CR4_PSE);
+	assert_int_equal(guest_vector(g), X86_PF);
+	assert_int_equal(g->c->cr2, 0x430000);
+}
+
+static void pae_paging_works(void **state)
+{
+	struct guest *g = *state;
+	uint64_t *pdpt = (uint64_t *)(g->mem + 0x19020);
+	uint64_t *pd = (uint64_t *)(g->mem + 0x1a000);
+
+	pdpt[0] = 0x1a000 | PTE_P;
+	pd[0] = pd[2] = PTE_P | PTE_W | PTE_PS;
+	prot_with_paging(g, 0x19020, X86_CR4_PAE);
+	assert_int_equal(guest_vector(g), -1);
+	assert_int_equal(g->c->gpr[X86_RDX], 0x55aa);
+	assert_false(g->c->efer & X86_EFER_LMA);
+}
+
+/* Reserved bits of a PDPTE are #GP of the MOV that loads it. */
+static void bad_pdpte_faults(void **state)
+{
+	struct guest *g = *state;
+	uint64_t *pdpt = (uint64_t *)(g->mem + 0x19020);
+
+	pdpt[3] = 0x1a000 | PTE_P | PTE_W;
+	prot_with_paging(g, 0x19020, X86_CR4_PAE);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_false(g->c->cr0 & X86_CR0_PG);
+}
+
+GUEST_CODE(pcid, 64,
+	   "mov %cr4, %rax; or $0x20000, %rax; mov %rax, %cr4\n"
+	   "mov $0x30000, %ebx; mov $0x13180, %edi; xor %edx, %edx\n"
+	   "mov (%rbx), %r8\n"
+	   "mov $0x10001, %eax; mov %rax, %cr3; mov (%rbx), %r9\n"
+	   "movq $0x31003, (%rdi)\n"
+	   "bts $63, %rax; mov %rax, %cr3\n"
+	   "sub $16, %rsp; movq $1, (%rsp); mov %rbx, 8(%rsp)\n"
+	   "xor %ecx, %ecx; invpcid (%rsp), %rcx; mov (%rbx), %r10\n"
+	   "mov %cr3, %rsi; mov $9, %ecx; invpcid (%rsp), %rcx; hlt");
+
+static void pcids_and_invpcid(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, pcid);
+	g->mem[G_DATA] = 1;
+	g->mem[G_DATA + 0x1000] = 2;
+	guest_hlt(g);
+	/* The type 9 at the end. */
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_int_equal(g->c->gpr[X86_R8], 1);
+	assert_int_equal(g->c->gpr[X86_R9], 1);
+	assert_int_equal(g->c->gpr[X86_R10], 2);
+	assert_int_equal(g->c->gpr[X86_RSI], 0x10001);
+}
+
 /* --- code ------------------------------------------------------------------------- */
 
 GUEST_CODE(smc, 64,
@@ -525,8 +612,10 @@ static void missing_code_is_an_error(void **state)
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
+#define INTEL_ONLY(test)						\
+	cmocka_unit_test_setup_teardown(test, setup_intel, teardown)
 #define BOTH(test)							\
-	cmocka_unit_test_setup_teardown(test, setup_intel, teardown),	\
+	INTEL_ONLY(test),						\
 	{ #test " (amd)", test, setup_amd, teardown, NULL }
 
 int main(void)
@@ -547,6 +636,10 @@ int main(void)
 		BOTH(invlpg_and_cr3_flush),
 		BOTH(invlpg_flushes_a_large_page),
 		BOTH(contexts_can_be_flushed_for_ever),
+		BOTH(two_level_paging_works),
+		BOTH(pae_paging_works),
+		INTEL_ONLY(bad_pdpte_faults),
+		BOTH(pcids_and_invpcid),
 		BOTH(crossing_the_canonical_hole_faults),
 		BOTH(modified_code_is_seen),
 		BOTH(device_written_code_is_seen),
@@ -555,8 +648,7 @@ int main(void)
 		BOTH(code_segment_limit_holds),
 		BOTH(tdp_fault_tells),
 		BOTH(tdp_fault_in_the_walk),
-		cmocka_unit_test_setup_teardown(ept_misconfiguration,
-						setup_intel, teardown),
+		INTEL_ONLY(ept_misconfiguration),
 		BOTH(flush_takes_rights_away),
 		BOTH(missing_host_memory_is_an_error),
 		BOTH(missing_code_is_an_error),

@@ -376,6 +376,45 @@ static void data_breakpoint_traps_behind_the_write(void **state)
 	assert_int_equal(guest_vector(g), -1);
 }
 
+GUEST_CODE(fill, 64, "mov $64, %ecx; mov $0x30000, %edi; rep stosb; nop; hlt");
+
+static void data_breakpoint_traps_in_a_rep(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, fill);
+	g->cpu->dr[0] = G_DATA + 7;
+	g->cpu->dr7 = X86_DR7_FIXED_1 | BIT(0) | 1u << 16;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_DB);
+	assert_int_equal(g->c->gpr[X86_RDI], G_DATA + 8);
+	assert_int_equal(guest_u64(g, g->c->gpr[X86_RSP]), G_CODE + 10);
+}
+
+GUEST_CODE(port, 64, "mov $0x61, %edx; in (%dx), %al; nop; hlt");
+
+static void io_breakpoint_traps(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, port);
+	g->c->cr4 |= X86_CR4_DE;
+	g->cpu->dr[2] = 0x60;
+	/* L2, I/O, 2 bytes. */
+	g->cpu->dr7 = X86_DR7_FIXED_1 | BIT(4) | 6u << 24;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_DB);
+	assert_int_equal(g->cpu->dr6 & 0xf, 4);
+	assert_int_equal(guest_u64(g, g->c->gpr[X86_RSP]), G_CODE + 6);
+
+	/* Without CR4.DE there are none. */
+	guest_long(g);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), -1);
+}
+
 GUEST_CODE(dr_access, 64, "mov %dr0, %rax; hlt");
 
 static void general_detect_faults(void **state)
@@ -515,6 +554,8 @@ int main(void)
 		BOTH(mov_ss_holds_the_trap_back),
 		BOTH(instruction_breakpoint_faults_once),
 		BOTH(data_breakpoint_traps_behind_the_write),
+		BOTH(data_breakpoint_traps_in_a_rep),
+		BOTH(io_breakpoint_traps),
 		BOTH(general_detect_faults),
 		BOTH(kick_ends_a_loop),
 		BOTH(kick_before_entry_leaves_at_once),
