@@ -490,8 +490,9 @@ static void emulator_get_fpu(struct x86_emulate_ctxt *c)
 
 static void emulator_put_fpu(struct x86_emulate_ctxt *c)
 {
-	__asm__ volatile("fxsave64 %0\n\tfxrstor64 %1"
-			 : "=m"(c->fpu->fx) : "m"(host_fpu.fx));
+	__asm__ volatile("fxsave64 %0" : "=m"(c->fpu->fx));
+	emul_fpu_saved(c);
+	__asm__ volatile("fxrstor64 %0" : : "m"(host_fpu.fx));
 }
 
 const struct x86_emulate_ops kvm_emulate_ops = {
