@@ -25,7 +25,7 @@
 #define DATA		0x300	/* EAX, EFLAGS */
 #define STACK		0x1800
 
-static uint8_t *low;
+static uint8_t *volatile low;	/* volatile: gcc takes it for NULL */
 static sigjmp_buf out;
 
 static void on_signal(int sig)
