@@ -327,7 +327,8 @@ static bool kicked(struct hw_cpu *cpu, bool open)
 {
 	if (!(__atomic_load_n(&cpu->request, __ATOMIC_ACQUIRE) & HW_REQ_KICK))
 		return false;
-	if (cpu->ctl.host_if && !open)
+	/* A halted guest that masks the host's interrupts would never leave. */
+	if (cpu->ctl.host_if && !open && cpu->activity == HW_ACTIVE)
 		return false;
 	__atomic_and_fetch(&cpu->request, ~HW_REQ_KICK, __ATOMIC_SEQ_CST);
 	hw_exit_fill(cpu, X86_INTERCEPT_EXTINT);

@@ -286,6 +286,8 @@ bool hw_load_pdptrs(struct hw_cpu *cpu, uint64_t cr3)
 	uint64_t pdpte[4];
 	int i;
 
+	/* An engine comes here before hw_run() has seen the control block. */
+	hw_tlb_context(cpu);
 	for (i = 0; i < 4; i++) {
 		uint64_t pa = (cr3 & 0xffffffe0ull) + 8 * i;
 
