@@ -46,6 +46,9 @@ static bool is_undefined(const struct x86_emulate_ctxt *c,
 {
 	if (row->feature && !emul_has(c, row->feature))
 		return true;
+	c->next_rip = c->rip + c->insn->len;
+	if (!emul_is_64bit(c))
+		c->next_rip = (uint32_t)c->next_rip;
 	if (row->attr & (I_INV64 | I_ONLY64)) {
 		uint32_t bad = emul_is_64bit(c) ? I_INV64 : I_ONLY64;
 
@@ -103,9 +106,6 @@ int x86_emulate_insn(struct x86_emulate_ctxt *c)
 		if (rc)
 			return rc;
 	}
-	c->next_rip = c->rip + c->insn->len;
-	if (!emul_is_64bit(c))
-		c->next_rip = (uint32_t)c->next_rip;
 	rc = h->how & HOW_SELF ? h->fn(c) : run_with_operands(c, h);
 	if (likely(rc == X86EMUL_CONTINUE))
 		c->rip = c->next_rip;
