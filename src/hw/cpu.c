@@ -35,6 +35,7 @@ static void reset(struct hw_cpu *cpu)
 	cpu->dr6 = X86_DR6_INIT;
 	cpu->dr7 = X86_DR7_FIXED_1;
 	cpu->msr.pat = MSR_IA32_CR_PAT_DEFAULT;
+	cpu->msr.tsc_ratio = BIT_ULL(32);
 	cpu->msr.feature_control = FEAT_CTL_LOCKED |
 				   FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX;
 	cpu->msr.misc_enable = MSR_IA32_MISC_ENABLE_FAST_STRING |

@@ -23,6 +23,7 @@ enum msr_rule {
 	DEFINED,	/* bits that do little, but exist */
 	READ_ONLY,
 	HSAVE,		/* page aligned */
+	RATIO,		/* 8.32 fixed point, not 0 */
 };
 
 enum msr_vendor { BOTH, INTEL, AMD };
@@ -68,6 +69,7 @@ static const struct msr_row rows[] = {
 	ROW(IA32_BNDCFGS,	IN_MSR(bndcfgs),	 ZERO, .vendor = INTEL)
 	ROW(VM_CR,		IN_MSR(vm_cr),		 READ_ONLY, .vendor = AMD)
 	ROW(VM_HSAVE_PA,	IN_MSR(hsave_pa),	 HSAVE, .vendor = AMD)
+	ROW(AMD64_TSC_RATIO,	IN_MSR(tsc_ratio),	 RATIO, .vendor = AMD)
 };
 /* clang-format on */
 
@@ -114,6 +116,8 @@ static bool may_hold(const struct hw_cpu *cpu, const struct msr_row *row,
 		return root && row->root_writes;
 	case HSAVE:
 		return !(val & ~PAGE_MASK);
+	case RATIO:
+		return val && !(val >> 40);
 	}
 	return false;
 }

@@ -145,6 +145,7 @@ struct hw_msrs {
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, xss;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, debugctl, spec_ctrl, tsc_adjust, hsave_pa, vm_cr;
+	uint64_t tsc_ratio;		/* AMD: 8.32 fixed point */
 	uint64_t feature_control, misc_enable, apic_base;
 	uint64_t perf_global_ctrl, bndcfgs;
 };

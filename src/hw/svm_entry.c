@@ -266,6 +266,8 @@ static void load_controls(struct hw_cpu *cpu, const struct vmcb_control *c)
 	if (unlikely(intercepts_changed(cpu, c)))
 		update_intercepts(cpu, c);
 	ctl->tsc_offset = c->tsc_offset;
+	ctl->tsc_multiplier = cpu->msr.tsc_ratio == BIT_ULL(32) ? 0 : cpu->msr.tsc_ratio;
+	ctl->tsc_frac = 32;
 	ctl->pause_count = c->pause_filter_count;
 	load_v_intr(ctl, c);
 	load_memory(ctl, c);

@@ -44,7 +44,6 @@ static void setup_pause_filter(struct kvm_vcpu *vcpu)
 	if (!p->pause_filter_count)
 		return;
 	svm_control(vcpu)->pause_filter_count = p->pause_filter_count;
-	svm_control(vcpu)->pause_filter_thresh = p->pause_filter_thresh;
 	vmcb_set_intercept(svm_control(vcpu), SVM_EXIT_PAUSE);
 }
 
