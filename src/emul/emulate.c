@@ -46,9 +46,6 @@ static bool is_undefined(const struct x86_emulate_ctxt *c,
 {
 	if (row->feature && !emul_has(c, row->feature))
 		return true;
-	c->next_rip = c->rip + c->insn->len;
-	if (!emul_is_64bit(c))
-		c->next_rip = (uint32_t)c->next_rip;
 	if (row->attr & (I_INV64 | I_ONLY64)) {
 		uint32_t bad = emul_is_64bit(c) ? I_INV64 : I_ONLY64;
 
@@ -100,6 +97,9 @@ int x86_emulate_insn(struct x86_emulate_ctxt *c)
 
 	if (unlikely(!h->fn))
 		return X86EMUL_UNHANDLEABLE;
+	c->next_rip = c->rip + c->insn->len;
+	if (!emul_is_64bit(c))
+		c->next_rip = (uint32_t)c->next_rip;
 	if (row->attr & (I_INV64 | I_ONLY64 | I_PROT | I_PRIV | I_UNDEF) ||
 	    row->feature || row->intercept) {
 		rc = check(c, row, h->how);
