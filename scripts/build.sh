@@ -11,6 +11,4 @@ if [ ! -f "$dir/build.ninja" ]; then
 	}
 	rm -f "/tmp/meson-setup.$$"
 fi
-ninja -C "$dir" --quiet
-# The libraries at the top of the build folder, where people look for them.
-ln -sf src/ioctl/libanykvm.so src/front/libanykvm-preload.so "$dir/"
+exec ninja -C "$dir" --quiet
