@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guests of the API tests: a few instructions each, copied to CODE (0x1000) of
+ * a vCPU in real mode with flat segments, SP = 0x8000; guest_NAME and guest_NAME_end
+ * for C. Addresses are written out: code runs where it is copied to.
+ *
+ * Ports: 0xe9 and what the test says. RAM is 0..0x1fffff; MMIO is what has no slot.
+ */
+	.section .rodata
+
+.macro GUEST name
+	.balign 16
+	.globl guest_\name
+guest_\name:
+	.code16
+.endm
+.macro END name
+	.globl guest_\name\()_end
+guest_\name\()_end:
+.endm
+
+/* Counts in 0x2000 for ever. */
+GUEST count
+1:	addl $1, 0x2000
+	jmp 1b
+END count
+
+/* Counts in 0x2000, halts at every turn. */
+GUEST halt
+1:	addl $1, 0x2000
+	hlt
+	jmp 1b
+END halt
+
+GUEST sti_halt
+	sti
+1:	addl $1, 0x2000
+	hlt
+	jmp 1b
+END sti_halt
+
+GUEST spin
+1:	jmp 1b
+END spin
+
+/* One each of OUT and IN, byte, word and dword. */
+GUEST ports
+	mov $0x12345678, %eax
+	mov $0x3f8, %dx
+	out %al, %dx
+	out %ax, %dx
+	out %eax, %dx
+	out %al, $0xe9
+	in $0x60, %al
+	movb %al, 0x2000
+	in %dx, %ax
+	movw %ax, 0x2002
+	in %dx, %eax
+	movl %eax, 0x2004
+	hlt
+END ports
+
+/* REP OUTSB of 6 bytes from 0x2000, then REP INSW of 3 words to 0x2100. */
+GUEST string_ports
+	cld
+	mov $0x3f8, %dx
+	mov $0x2000, %si
+	mov $6, %cx
+	rep outsb
+	mov $0x2100, %di
+	mov $3, %cx
+	rep insw
+	hlt
+END string_ports
+
+/* REP INSB of 16 bytes that cross from page 2 to page 3, and back out again. */
+GUEST string_cross
+	cld
+	mov $0x3f8, %dx
+	mov $0x2ff8, %di
+	mov $16, %cx
+	rep insb
+	mov $0x2ff9, %si
+	mov $7, %cx
+	rep outsw
+	hlt
+END string_cross
+
+/* Memory at DS:0, whatever DS is: read 4 bytes, write them at 8, a word, a byte. */
+GUEST mmio
+	movl 0, %eax
+	movl %eax, 8
+	movw %ax, 16
+	movb $0x5a, 24
+	incb 32
+	hlt
+END mmio
+
+/* A dword across the end of the page at DS:0xffe, read and write. */
+GUEST mmio_cross
+	movl 0xffe, %eax
+	movl %eax, 0x1ffe
+	hlt
+END mmio_cross
+
+/* 8 bytes in one access, by MOVQ with MMX. */
+GUEST mmio_quad
+	movq 0, %mm0
+	movq %mm0, 8
+	emms
+	hlt
+END mmio_quad
+
+/* Stores to DS:0 and to port 0x510 for ever, counts in 0x2000 of FS. */
+GUEST doorbell
+1:	movl $0x55, 0
+	mov $0x66, %al
+	mov $0x510, %dx
+	out %al, %dx
+	out %ax, %dx
+	hlt
+	jmp 1b
+END doorbell
+
+/* Writes one dword per page of 0x40000..0x47fff, then halts. */
+GUEST dirty
+	mov $0x4000, %ax
+	mov %ax, %es
+	xor %di, %di
+	mov $8, %cx
+1:	addl $1, %es:(%di)
+	add $0x1000, %di
+	loop 1b
+	hlt
+	jmp 1b
+END dirty
+
+/* Reads the dword at DS:0 into 0x2000 of FS, again and again. */
+GUEST read_loop
+1:	movl 0, %eax
+	movl %eax, %fs:0x2000
+	addl $1, %fs:0x2004
+	jmp 1b
+END read_loop
+
+/* An IDT of limit 0 and an exception: triple fault. */
+GUEST triple
+	lidtw %cs:0x1100
+	ud2
+END triple
+
+/* Interrupts: vectors 0x20 and NMI count in 0x2010 and 0x2020; main counts. */
+GUEST irq
+	movw $0x1100, 0x80	/* vector 0x20 */
+	movw $0, 0x82
+	movw $0x1120, 8		/* NMI */
+	movw $0, 10
+	sti
+1:	addl $1, 0x2000
+	jmp 1b
+	.org guest_irq + 0x100
+	addl $1, 0x2010
+	iret
+	.org guest_irq + 0x120
+	addl $1, 0x2020
+	iret
+END irq
+
+/* As above, but interrupts stay off until the test clears the flag at 0x2030. */
+GUEST irq_late
+	movw $0x1100, 0x80
+	movw $0, 0x82
+	cli
+1:	addl $1, 0x2000
+	cmpl $0, 0x2030
+	je 1b
+	sti
+2:	addl $1, 0x2004
+	jmp 2b
+	.org guest_irq_late + 0x100
+	addl $1, 0x2010
+	iret
+END irq_late
+
+/* 8259 set to vectors 0x20 (master) and 0x28, all open; handler with EOI. */
+GUEST pic
+	movw $0x1100, 0x80	/* IRQ 0 */
+	movw $0, 0x82
+	movw $0x1120, 0x94	/* IRQ 5 */
+	movw $0, 0x96
+	mov $0x11, %al
+	out %al, $0x20
+	mov $0x20, %al
+	out %al, $0x21
+	mov $4, %al
+	out %al, $0x21
+	mov $1, %al
+	out %al, $0x21
+	mov $0, %al
+	out %al, $0x21
+	sti
+1:	addl $1, 0x2000
+	hlt
+	jmp 1b
+	.org guest_pic + 0x100
+	addl $1, 0x2010
+	push %ax
+	mov $0x20, %al
+	out %al, $0x20
+	pop %ax
+	iret
+	.org guest_pic + 0x120
+	addl $1, 0x2020
+	push %ax
+	mov $0x65, %al
+	out %al, $0x20
+	pop %ax
+	iret
+END pic
+
+/* An MSI with vector 0x20: handler counts and writes the APIC's EOI, whose page is
+ * mapped to DS by protected-mode-less means: the test gives the base in MSR form. */
+GUEST x2apic
+	movw $0x1100, 0x80
+	movw $0, 0x82
+	mov $0x1b, %ecx		/* IA32_APIC_BASE: x2APIC on */
+	rdmsr
+	or $0xc00, %eax
+	wrmsr
+	mov $0x80f, %ecx	/* SVR: on, spurious 0xff */
+	mov $0x1ff, %eax
+	xor %edx, %edx
+	wrmsr
+	sti
+1:	addl $1, 0x2000
+	hlt
+	jmp 1b
+	.org guest_x2apic + 0x100
+	addl $1, 0x2010
+	mov $0x80b, %ecx
+	xor %eax, %eax
+	xor %edx, %edx
+	wrmsr
+	iret
+END x2apic
+
+/* TSC deadline 1 ms from now, vector 0x20; x2APIC as above. */
+GUEST deadline
+	movw $0x1100, 0x80
+	movw $0, 0x82
+	mov $0x1b, %ecx
+	rdmsr
+	or $0xc00, %eax
+	wrmsr
+	mov $0x80f, %ecx
+	mov $0x1ff, %eax
+	xor %edx, %edx
+	wrmsr
+	mov $0x832, %ecx	/* LVT timer: TSC deadline, vector 0x20 */
+	mov $0x40020, %eax
+	wrmsr
+	rdtsc
+	add $1000000, %eax
+	adc $0, %edx
+	mov $0x6e0, %ecx
+	wrmsr
+	sti
+1:	hlt
+	jmp 1b
+	.org guest_deadline + 0x100
+	mov $0x5a, %al
+	out %al, $0xe9
+	iret
+END deadline
+
+/* CPUID leaf in 0x2000, result to 0x2010. */
+GUEST cpuid
+	movl 0x2000, %eax
+	xor %ecx, %ecx
+	cpuid
+	movl %eax, 0x2010
+	movl %ebx, 0x2014
+	movl %ecx, 0x2018
+	movl %edx, 0x201c
+	hlt
+END cpuid
+
+/* WRMSR of 0x2008:0x2004 to the MSR in 0x2000, RDMSR to 0x2010. */
+GUEST msr
+	movl 0x2000, %ecx
+	movl 0x2004, %eax
+	movl 0x2008, %edx
+	wrmsr
+	xor %eax, %eax
+	xor %edx, %edx
+	rdmsr
+	movl %eax, 0x2010
+	movl %edx, 0x2014
+	hlt
+END msr
+
+/* Adds the FPU's st(0) to itself and XMM0 to itself; debug registers to memory. */
+GUEST fpu
+	fadd %st(0), %st(0)
+	paddd %xmm0, %xmm0
+	hlt
+END fpu
+
+GUEST debugregs
+	mov %db0, %eax
+	movl %eax, 0x2000
+	mov %db3, %eax
+	movl %eax, 0x2004
+	hlt
+END debugregs
+
+/* kvmclock: MSR 0x4b564d01 = 0x3001; halts after each look. */
+GUEST kvmclock
+	mov $0x4b564d01, %ecx
+	mov $0x3001, %eax
+	xor %edx, %edx
+	wrmsr
+1:	hlt
+	rdtsc
+	movl %eax, 0x2000
+	movl %edx, 0x2004
+	jmp 1b
+END kvmclock
+
+/* The instruction after OUT must not run before its exit is completed. */
+GUEST out_inc
+1:	out %al, $0xe9
+	addl $1, 0x2000
+	jmp 1b
+END out_inc
+
+/* 64-bit: RAX + RBX to RCX, then a store to the address in RDI. */
+	.balign 16
+	.globl guest_long
+guest_long:
+	.code64
+	lea (%rax, %rbx), %rcx
+	mov %rcx, (%rdi)
+	hlt
+END long
+
+	.section .note.GNU-stack, "", @progbits
