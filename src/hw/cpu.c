@@ -15,7 +15,8 @@
 #include "hw/core.h"
 #include "x86/msr.h"
 
-#define ICACHE_BYTES	(sizeof(struct hw_icache_entry) << HW_ICACHE_BITS)
+#define ENTRY_BYTES	(sizeof(struct hw_icache_entry) << HW_ICACHE_BITS)
+#define ICACHE_BYTES	(ENTRY_BYTES + (sizeof(uint32_t) << HW_ICACHE_INDEX_BITS))
 
 _Static_assert(X86_NR_FEATURES <= 256, "hw_cpu.features");
 _Static_assert(offsetof(struct hw_icache_entry, insn) == 64,
@@ -62,8 +63,11 @@ struct hw_cpu *hw_cpu_create(const struct hw_config *cfg)
 	icache = mmap(NULL, ICACHE_BYTES, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	cpu->icache = icache == MAP_FAILED ? NULL : icache;
-	if (cpu->icache)	/* where the run loop's first guess begins */
+	if (cpu->icache) {
+		/* Where the run loop's first guess begins. */
 		cpu->icache->next = cpu->icache;
+		cpu->icache_index = (uint32_t *)((char *)icache + ENTRY_BYTES);
+	}
 	reset(cpu);
 	if (!cpu->icache || hw_tlb_create(cpu) || host_access_init()) {
 		hw_cpu_destroy(cpu);

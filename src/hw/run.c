@@ -10,6 +10,11 @@
  * stand for page, rights and CS limit. Near the end of a page, and after every
  * change of context, fetch_careful() does it step by step.
  *
+ * Entries are filled in a ring, in the order of first execution, so that code that
+ * runs straight on has its entries side by side for the host's prefetchers; the
+ * oldest is overwritten. An index by hash finds an entry; one that has been
+ * overwritten meanwhile is told by its tag.
+ *
  * Each entry remembers which one ran after it. The guess is checked against rip
  * like any entry, but it makes the next entry's address known without waiting for
  * rip and the hash of it: what bounds the loop is then the guest's own chain of
@@ -88,13 +93,20 @@ static x86_exec_fn resolve(const struct x86_insn *insn)
 
 /* --- decoded-instruction cache ----------------------------------------------------- */
 
-static __force_inline struct hw_icache_entry *
-icache_slot(const struct hw_cpu *cpu, uintptr_t host)
+/* Where the number of the entry for @host is. */
+static __force_inline uint32_t *icache_index(const struct hw_cpu *cpu,
+					     uintptr_t host)
 {
 	/* Instructions are about 4 bytes apart: spread by a multiplication. */
 	uint32_t h = (uint32_t)host * 0x9e3779b1u;
 
-	return &cpu->icache[h >> (32 - HW_ICACHE_BITS)];
+	return &cpu->icache_index[h >> (32 - HW_ICACHE_INDEX_BITS)];
+}
+
+static __force_inline struct hw_icache_entry *
+icache_lookup(const struct hw_cpu *cpu, uintptr_t host)
+{
+	return &cpu->icache[*icache_index(cpu, host)];
 }
 
 static uint64_t low_bytes(unsigned n)
@@ -118,6 +130,17 @@ static void icache_set(struct hw_icache_entry *e, uint64_t tag)
 	e->exec = resolve(&e->insn);
 	e->next = e;
 	e->tag = tag;
+}
+
+/* Makes @e the entry of its address; the ring moves on. */
+static void icache_keep(struct hw_cpu *cpu, struct hw_icache_entry *e)
+{
+	uint64_t host = e->tag << 8 >> 8;	/* without the mode */
+	uint32_t nr = e - cpu->icache;
+
+	*icache_index(cpu, host) = nr;
+	if (nr == cpu->icache_pos)
+		cpu->icache_pos = (nr + 1) & ((1u << HW_ICACHE_BITS) - 1);
 }
 
 /* --- fetch ---------------------------------------------------------------------------- */
@@ -253,9 +276,13 @@ static __noinline int fetch_careful(struct hw_cpu *cpu,
 		return rc;
 	open_window(cpu, la, (uintptr_t)host, limit);
 	tag = (uintptr_t)host ^ ((uint64_t)c->mode << 56 | BIT_ULL(63));
-	e = *out = icache_slot(cpu, (uintptr_t)host);
+	e = icache_lookup(cpu, (uintptr_t)host);
+	*out = e;
 	if (entry_matches(e, tag, buf, n))
 		return X86EMUL_CONTINUE;
+	/* Other bytes at the same place reuse its entry. */
+	if (e->tag != tag)
+		e = *out = &cpu->icache[cpu->icache_pos];
 	e->tag = 0;
 	cpu->stats.decodes++;
 	r = x86_decode(&e->insn, buf, n, c->mode);
@@ -269,6 +296,7 @@ static __noinline int fetch_careful(struct hw_cpu *cpu,
 	if (r != X86_DECODE_OK)
 		return decode_error(c, r);
 	icache_set(e, tag);
+	icache_keep(cpu, e);
 	return X86EMUL_CONTINUE;
 }
 
@@ -327,7 +355,7 @@ static __force_inline int fetch(struct hw_cpu *cpu, struct hw_icache_entry *prev
 	if (unlikely(off >= cpu->win_len))
 		goto careful;
 	if (unlikely(e->tag != (host ^ cpu->win_mode))) {
-		e = icache_slot(cpu, host);
+		e = icache_lookup(cpu, host);
 		if (unlikely(e->tag != (host ^ cpu->win_mode)))
 			goto careful;
 		prev->next = e;

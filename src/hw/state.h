@@ -130,7 +130,8 @@ struct hw_exit {
  * first 8 under a mask, those after with a second compare when @mask_hi says
  * that there are any. The first 64 bytes are all that the lookup touches.
  */
-#define HW_ICACHE_BITS	15
+#define HW_ICACHE_BITS	17
+#define HW_ICACHE_INDEX_BITS 18
 struct hw_icache_entry {
 	uint64_t tag;		/* host address ^ mode << 56 ^ 1 << 63; 0: empty */
 	x86_exec_fn exec;
@@ -211,7 +212,9 @@ struct hw_cpu {
 	uint64_t win_start, win_len;
 	uintptr_t win_host;
 	uint64_t win_mode;		/* ^ host address = icache tag */
-	struct hw_icache_entry *icache;	/* 1 << HW_ICACHE_BITS */
+	struct hw_icache_entry *icache;	/* 1 << HW_ICACHE_BITS, a ring */
+	uint32_t *icache_index;		/* hash of the host address -> entry */
+	uint32_t icache_pos;		/* entry to be filled next */
 	const struct x86_insn *last_insn;
 
 	bool     fpu_loaded;
