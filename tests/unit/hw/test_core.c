@@ -503,6 +503,25 @@ static void code_segment_limit_holds(void **state)
 			 G_CODE + 8);
 }
 
+/* More instructions than the decode cache has entries, three times over. */
+static void more_code_than_the_cache_holds(void **state)
+{
+	static const uint8_t inc[] = { 0x48, 0xff, 0xc0 };	/* inc %rax */
+	struct guest *g = *state;
+	unsigned i, n = (1u << HW_ICACHE_BITS) + 12345, turn;
+
+	guest_long(g);
+	for (i = 0; i < n; i++)
+		memcpy(g->mem + G_LARGE + 3 * i, inc, 3);
+	g->mem[G_LARGE + 3 * n] = 0xf4;
+	g->c->gpr[X86_RAX] = 0;
+	for (turn = 1; turn <= 3; turn++) {
+		g->c->rip = G_LARGE;
+		guest_hlt(g);
+		assert_int_equal(g->c->gpr[X86_RAX], turn * n);
+	}
+}
+
 /* --- second dimension --------------------------------------------------------------- */
 
 static void tdp_fault_tells(void **state)
@@ -646,6 +665,7 @@ int main(void)
 		BOTH(instructions_cross_pages),
 		BOTH(crossing_into_a_missing_page_faults_there),
 		BOTH(code_segment_limit_holds),
+		INTEL_ONLY(more_code_than_the_cache_holds),
 		BOTH(tdp_fault_tells),
 		BOTH(tdp_fault_in_the_walk),
 		INTEL_ONLY(ept_misconfiguration),
