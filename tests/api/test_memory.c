@@ -134,7 +134,7 @@ static void many_slots(void **state)
 	vm_new(&v, VM_NO_VCPU);
 	p = test_map(PAGE);
 	for (unsigned i = 1; i <= 1000; i++)
-		ok(set_region(v.fd, i, OTHER + 2 * PAGE * (i * 7 % 1001), PAGE, p, 0));
+		ok(set_region(v.fd, i, OTHER + 2 * PAGE * (i * 7 % 1009), PAGE, p, 0));
 	for (unsigned i = 1; i <= 1000; i++)
 		ok(set_region(v.fd, i, 0, 0, NULL, 0));
 }

@@ -212,14 +212,17 @@ static void nmi(void **state)
 
 static void nmi_wakes_from_hlt(void **state)
 {
+	struct runner r;
 	struct vm v;
 
 	vm_new(&v, VM_IRQCHIP);
-	vm_load(&v, GUEST(irq));
-	v.ram[CODE + 12] = 0xfa;	/* CLI for STI is no matter to an NMI */
-	memcpy(v.ram + CODE + 0x200, "\xf4\xe6\xe9\xf4", 4);	/* hlt; out; hlt */
+	vm_load(&v, GUEST(irq));	/* for its handler */
 	*(uint16_t *)(v.ram + 8) = 0x1120;
-	vm_set_rip(&v, CODE + 0x200);
+	memcpy(v.ram + CODE, "\xf4\xe6\xe9\xf4", 4);	/* hlt; out; hlt */
+	runner_start(&r, &v, 0);
+	usleep(20000);
+	assert_false(r.done);
+	runner_stop(&r);
 	ok(kvm_ioctl(v.vcpu[0], KVM_NMI, 0));
 	run_until(&v, KVM_EXIT_IO);
 	assert_int_equal(word(&v, 0x2020), 1);

@@ -113,7 +113,24 @@ BAD_SREGS(sregs_reserved_cr4, s.cr4 |= 1ul << 31)
 BAD_SREGS(sregs_wide_cr0, s.cr0 |= 1ul << 32)
 BAD_SREGS(sregs_paging_without_protection, s.cr0 &= ~1ul)
 BAD_SREGS(sregs_nw_without_cd, s.cr0 |= 1ul << 29)
-BAD_SREGS(sregs_reserved_efer, s.efer |= 1ul << 40)
+
+/* EFER is the processor's to check: the entry fails, and can be made good again. */
+static void impossible_state_fails_the_entry(void **state)
+{
+	struct kvm_sregs s;
+	struct vm v;
+
+	vm_new(&v, 0);
+	vm_load(&v, GUEST(halt));
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_SREGS, &s));
+	s.efer |= 1ul << 40;
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_SREGS, &s));
+	run_until(&v, KVM_EXIT_FAIL_ENTRY);
+	run_until(&v, KVM_EXIT_FAIL_ENTRY);
+	s.efer &= ~(1ul << 40);
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_SREGS, &s));
+	run_until(&v, KVM_EXIT_HLT);
+}
 
 /* With an in-kernel APIC its base is checked too. */
 static void sregs_bad_apic_base(void **state)
@@ -393,10 +410,14 @@ static void events_rejections(void **state)
 static void injected_interrupt_reaches_the_guest(void **state)
 {
 	struct kvm_vcpu_events e;
+	struct kvm_regs r;
 	struct vm v;
 
 	vm_new(&v, 0);
 	vm_load(&v, GUEST(halt));
+	vm_get_regs(&v, &r);
+	r.rflags |= 0x200;	/* the processor checks that it was possible */
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
 	*(uint32_t *)(v.ram + 4 * 0x21) = 0x1800;
 	memcpy(v.ram + 0x1800, "\xe6\xe9\xcf", 3);	/* out; iret */
 	ok(kvm_ioctl(v.vcpu[0], KVM_GET_VCPU_EVENTS, &e));
@@ -524,7 +545,8 @@ static const struct CMUnitTest tests[] = {
 	T(sregs_long_mode_without_lma), T(sregs_lma_without_paging),
 	T(sregs_wide_cr3), T(sregs_reserved_cr4), T(sregs_wide_cr0),
 	T(sregs_paging_without_protection), T(sregs_nw_without_cd),
-	T(sregs_reserved_efer), T(sregs_bad_apic_base), T(fpu_round_trip),
+	T(impossible_state_fails_the_entry), T(sregs_bad_apic_base),
+	T(fpu_round_trip),
 	T(guest_computes_with_it), T(xsave_round_trip), T(fpu_shows_in_xsave),
 	T(xsave_rejections), T(garbage_in_the_fpu), T(xcrs), T(debugregs),
 	T(debugregs_rejections), T(events_round_trip), T(events_rejections),

@@ -343,6 +343,7 @@ static const struct { int kind; unsigned long request; const char *name; } data[
 P(SYSTEM, KVM_GET_MSRS)
 P(SYSTEM, KVM_GET_MSR_INDEX_LIST)
 P(SYSTEM, KVM_GET_SUPPORTED_CPUID)
+P(VM, KVM_SET_IRQCHIP)
 P(VM, KVM_SET_GSI_ROUTING)
 P(VM, KVM_REINJECT_CONTROL)
 P(VCPU, KVM_GET_MSRS)

@@ -136,6 +136,7 @@ static void kvmclock_page(void **state)
 	vm_new(&v, 0);
 	vm_load(&v, GUEST(kvmclock));
 	c = (void *)(v.ram + 0x3000);
+	usleep(2000);
 	run_until(&v, KVM_EXIT_HLT);
 	ok(kvm_ioctl(v.fd, KVM_GET_CLOCK, &before));
 	run_until(&v, KVM_EXIT_HLT);
