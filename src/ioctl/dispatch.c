@@ -111,8 +111,7 @@ int kvm_dispatch_ioctl(struct kvm_file *f, unsigned long request, void *arg)
 	if (f->kvm && kvm_file_is_foreign(f))
 		return -EIO;
 	if (!d)
-		return _IOC_TYPE(request) == KVMIO && f->kind == KVM_FILE_VCPU
-			? -EINVAL : -ENOTTY;
+		return -ENOTTY;
 	return f->kind == KVM_FILE_VCPU ? call_vcpu(d, f, arg) : call(d, f, arg);
 }
 

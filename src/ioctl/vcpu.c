@@ -168,10 +168,10 @@ int vcpu_get_cpuid2(struct kvm_file *f, unsigned long arg)
 
 	if (host_read_32(&user->nent, &room))
 		return -EFAULT;
-	if (host_write_32(&user->nent, n))
-		return -EFAULT;
 	if (room < n)
 		return -E2BIG;
+	if (host_write_32(&user->nent, n))
+		return -EFAULT;
 	return host_copy_out(user->entries, f->vcpu->arch.cpuid,
 			     n * sizeof(*user->entries));
 }

@@ -130,9 +130,14 @@ int vm_get_irqchip(struct kvm_file *f, void *data)
 	return kvm_irqchip_get(&f->kvm->irqchip, data);
 }
 
-int vm_set_irqchip(struct kvm_file *f, void *data)
+/* The request's number has the wrong direction for ever: copied in by hand. */
+int vm_set_irqchip(struct kvm_file *f, unsigned long arg)
 {
-	return kvm_irqchip_set(&f->kvm->irqchip, data);
+	struct kvm_irqchip chip;
+
+	if (host_copy_in(&chip, (void *)arg, sizeof(chip)))
+		return -EFAULT;
+	return kvm_irqchip_set(&f->kvm->irqchip, &chip);
 }
 
 static int create_pit(struct kvm *kvm, uint32_t flags)
