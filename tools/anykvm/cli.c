@@ -11,10 +11,6 @@
 #include "anykvm/anykvm.h"
 #include "cli.h"
 
-#ifndef HAVE_LIBANYKVM
-#pragma weak anykvm_param_set
-#endif
-
 const char lib_options_help[] =
 	"  --vendor intel|amd      the processor that guests see, and the backend\n"
 	"  --engine interp         how guest code is executed\n"
@@ -35,24 +31,14 @@ int usage_error(const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-static int set_param(const char *name, const char *value)
-{
-#ifndef HAVE_LIBANYKVM
-	if (!anykvm_param_set)
-		return -ENOSYS;
-#endif
-	return anykvm_param_set(name, value);
-}
-
 static int take_param(struct lib_options *o, const char *name,
 		      const char *value)
 {
 	size_t used = strlen(o->params), room = sizeof(o->params) - used;
-	int err = set_param(name, value);
+	int err = anykvm_param_set(name, value);
 
 	if (err) {
 		usage_error(err == -ENOENT ? "%s: no such parameter (%s)"
-			    : err == -ENOSYS ? "%s=%s: this build has no engine"
 			    : "%s: bad value \"%s\"", name, value);
 		return -1;
 	}

@@ -87,7 +87,7 @@ static int set_environment(const struct lib_options *lib, const char *preload)
 	if (set_preload(preload) || setenv("ANYKVM_PARAMS", params, 1) ||
 	    (lib->trace && setenv("ANYKVM_TRACE", lib->trace, 1)) ||
 	    (lib->events && setenv("ANYKVM_TRACE_EVENTS", lib->events, 1)) ||
-	    (lib->stats && setenv("ANYKVM_STATS", "1", 1)))
+	    (lib->stats && setenv("ANYKVM_STATS", "/dev/stderr", 1)))
 		return -1;
 	return 0;
 }

@@ -8,10 +8,6 @@
 #include "anykvm/anykvm.h"
 #include "cli.h"
 
-#ifndef HAVE_LIBANYKVM
-#pragma weak anykvm_param_get
-#endif
-
 static const char help[] =
 	"usage: anykvm params [--param NAME=VALUE]...\n\n"
 	"Lists the module parameters: name, value, meaning. They are set with\n"
@@ -23,10 +19,6 @@ static int list(void)
 	const char *name, *desc;
 	char value[64];
 
-#ifndef HAVE_LIBANYKVM
-	if (!anykvm_param_get)
-		return usage_error("this build has no engine");
-#endif
 	for (unsigned i = 0;
 	     anykvm_param_get(i, &name, &desc, value, sizeof(value)); i++)
 		printf("%-28s %-10s %s\n", name, value, desc);

@@ -15,11 +15,6 @@
 #include "vmm/acpi.h"
 #include "vmm/vmm.h"
 
-#ifndef HAVE_LIBANYKVM
-#pragma weak anykvm_trace
-#pragma weak anykvm_stats
-#endif
-
 #define MIB			(1ull << 20)
 #define DEFAULT_MEM		(512 * MIB)
 #define DEFAULT_LOAD_ADDR	0x7c00
@@ -222,30 +217,20 @@ static int parse(int argc, char **argv, struct vmm_config *cfg,
 
 static int start_trace(const struct lib_options *lib)
 {
-	int err = -ENOSYS;
+	int err;
 
 	if (!lib->trace)
 		return lib->events ? usage_error("--trace-events wants --trace")
 				   : -1;
-#ifndef HAVE_LIBANYKVM
-	if (anykvm_trace)
-#endif
-		err = anykvm_trace(lib->trace, lib->events);
+	err = anykvm_trace(lib->trace, lib->events);
 	return err ? usage_error("--trace %s: %s", lib->trace, strerror(-err))
 		   : -1;
 }
 
-static void finish(const struct lib_options *lib)
+/* Statistics are the VM's: printed while it is there. */
+static void print_stats(void)
 {
-	fflush(stderr);
-#ifndef HAVE_LIBANYKVM
-	if (!anykvm_stats || !anykvm_trace)
-		return;
-#endif
-	if (lib->stats)
-		anykvm_stats(2);
-	if (lib->trace)
-		anykvm_trace(NULL, NULL);
+	anykvm_stats(2);
 }
 
 int cmd_run(int argc, char **argv)
@@ -262,7 +247,9 @@ int cmd_run(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	cfg.api = cfg.device ? &kvm_api_device : &kvm_api_anykvm;
+	cfg.at_end = lib.stats ? print_stats : NULL;
 	status = vmm_run(&cfg);
-	finish(&lib);
+	if (lib.trace)
+		anykvm_trace(NULL, NULL);
 	return status;
 }

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The two ways to a KVM: system calls on a device file, and the C API of
- * libanykvm. The tool is built before the library is complete in some build
- * folders (unit tests of the loaders), so the references are weak there and a
- * missing library is an ENOSYS at open.
+ * libanykvm. The fds of both are the kernel's, so mmap and poll are not here.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "anykvm/anykvm.h"
 #include "api.h"
-
-#ifndef HAVE_LIBANYKVM
-#pragma weak anykvm_open
-#pragma weak anykvm_ioctl
-#pragma weak anykvm_close
-#endif
 
 static int device_open(const char *path)
 {
@@ -34,12 +25,6 @@ const struct kvm_api kvm_api_device = {
 
 static int library_open(const char *path)
 {
-#ifndef HAVE_LIBANYKVM
-	if (!anykvm_open) {
-		errno = ENOSYS;
-		return -1;
-	}
-#endif
 	return anykvm_open(O_RDWR | O_CLOEXEC);
 }
 

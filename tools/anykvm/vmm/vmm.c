@@ -159,6 +159,8 @@ static int run(struct vmm *v)
 	vcpus_stop(v);
 	console_stop(&v->console);
 	report_end(v);
+	if (v->cfg->at_end)
+		v->cfg->at_end();
 	vcpus_destroy(v);
 	return failure ? failure : v->status;
 }

@@ -47,6 +47,7 @@ struct vmm_config {
 	unsigned cpus;
 	bool irqchip;		/* in-kernel interrupt controllers and PIT */
 	double timeout;		/* seconds of wall time; 0: none */
+	void (*at_end)(void);	/* the guest has ended, its VM is still there; or NULL */
 };
 
 struct vmm;
