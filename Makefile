@@ -20,6 +20,7 @@ run: all guest ## boot the Debian kernel to a shell in this terminal (Ctrl-A x q
 
 test: ## everything that CI runs: gcc, clang, all suites, sanitizers, layering
 	@$(SETUP) build test guest
+	@scripts/guest.sh
 	@scripts/test.sh $(SUITES)
 
 lint: ## formatting of new files, layering, self-contained headers, function sizes, cppcheck, clang-tidy

@@ -5,16 +5,22 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-30}
-CC=clang scripts/build.sh build-fuzz -Dbuildtype=debugoptimized \
-	-Db_sanitize=address,undefined -Db_lundef=false -Dfuzzers=true
+dir=build-fuzz
+[ -f "$dir/build.ninja" ] || CC=clang meson setup "$dir" -Dfuzz=true \
+	-Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+ninja -C "$dir" --quiet fuzzers
 bad=0 count=0
-for f in build-fuzz/fuzz/fuzz-*; do
+for f in "$dir"/fuzz/fuzz-*; do
 	[ -f "$f" ] && [ -x "$f" ] || continue
+	name=$(basename "$f")
 	count=$((count + 1))
-	echo "== $(basename "$f") for $seconds s"
-	mkdir -p "build-fuzz/corpus/$(basename "$f")"
+	echo "== $name for $seconds s"
+	# New inputs go to the first folder, seeds come from the second.
+	corpora=("$dir/corpus/$name")
+	mkdir -p "${corpora[0]}"
+	[ ! -d "fuzz/corpus/${name#fuzz-}" ] || corpora+=("fuzz/corpus/${name#fuzz-}")
 	"$f" -max_total_time="$seconds" -print_final_stats=1 -verbosity=0 \
-		-artifact_prefix=build-fuzz/ "build-fuzz/corpus/$(basename "$f")" || bad=$((bad + 1))
+		-artifact_prefix="$dir/$name-" "${corpora[@]}" || bad=$((bad + 1))
 done
 [ "$count" -gt 0 ] || { echo "fuzz: there are no fuzzers in fuzz/"; exit 1; }
 echo "fuzz: $count fuzzers, $bad with findings"
