@@ -314,6 +314,27 @@ GUEST debugregs
 	hlt
 END debugregs
 
+/* One step over an OUT: DR6 to 0x2000, the address after it to 0x2004. */
+GUEST single_step
+	movw $0x1100, 4
+	movw $0, 6
+	pushf
+	pop %ax
+	or $0x100, %ax
+	push %ax
+	popf
+	out %al, $0xe9
+	hlt
+	.org guest_single_step + 0x100
+	mov %db6, %eax
+	movl %eax, 0x2000
+	mov %sp, %bp
+	movw (%bp), %ax
+	movw %ax, 0x2004
+	andw $0xfeff, 4(%bp)
+	iret
+END single_step
+
 /* kvmclock: MSR 0x4b564d01 = 0x3001; halts after each look. */
 GUEST kvmclock
 	mov $0x4b564d01, %ecx

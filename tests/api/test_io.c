@@ -13,6 +13,7 @@ DECLARE_GUEST(mmio_cross);
 DECLARE_GUEST(mmio_quad);
 DECLARE_GUEST(out_inc);
 DECLARE_GUEST(doorbell);
+DECLARE_GUEST(single_step);
 
 #define HOLE	0x40000000ul
 
@@ -107,6 +108,20 @@ static void registers_set_at_an_exit(void **state)
 	vm_set_rip(&v, 0x1800);
 	run_until(&v, KVM_EXIT_HLT);
 	assert_int_equal(*(uint32_t *)(v.ram + 0x2000), 0);
+}
+
+/* The trap flag holds over an instruction that the client completed. */
+static void single_step_over_out(void **state)
+{
+	struct vm v;
+
+	vm_new(&v, 0);
+	vm_load(&v, GUEST(single_step));
+	expect_io(&v, KVM_EXIT_IO_OUT, 1, 0xe9, 1);
+	run_until(&v, KVM_EXIT_HLT);
+	assert_int_equal(*(uint32_t *)(v.ram + 0x2000) & 0xe00f, 0x4000);
+	/* ... HLT is one byte before the end of the code. */
+	assert_int_equal(v.ram[*(uint16_t *)(v.ram + 0x2004)], 0xf4);
 }
 
 /* Takes what REP OUTS brings, in whatever pieces, until @n bytes are there. */
@@ -355,7 +370,7 @@ static void coalesced_misuse(void **state)
 
 static const struct CMUnitTest tests[] = {
 	T(in_and_out), T(completion_by_immediate_exit), T(registers_set_at_an_exit),
-	T(string_io), T(string_io_across_pages), T(mmio_sizes), T(mmio_of_8_bytes),
+	T(single_step_over_out), T(string_io), T(string_io_across_pages), T(mmio_sizes), T(mmio_of_8_bytes),
 	T(mmio_across_pages), T(half_memory_half_mmio), T(coalesced_mmio),
 	T(coalesced_pio), T(coalesced_ring_full), T(coalesced_misuse),
 };
