@@ -13,6 +13,7 @@
  * that no device sees them twice. Writes are posted: the instruction completes,
  * then the exit happens.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,25 +75,45 @@ static uint64_t linear_rip(const struct x86_emulate_ctxt *c)
 }
 
 /* Bytes of code at RIP, up to the page's end and as far as the next page can be
- * read. *@n = 0 and @e set: not even the first. */
-static void fetch_bytes(struct kvm_vcpu *vcpu, uint8_t *bytes, unsigned *n,
+ * read. What ended it: 0, -1 with @e, or -EFAULT: what follows is not memory. */
+static int fetch_bytes(struct kvm_vcpu *vcpu, uint8_t *bytes, unsigned *n,
 			struct x86_exception *e)
 {
 	struct x86_emulate_ctxt *c = &vcpu->arch.emul.ctxt;
 	uint64_t la = linear_rip(c);
 	unsigned first = MIN(X86_MAX_INSN_LEN, PAGE_SIZE - (la & ~PAGE_MASK));
 
+	int r;
+
 	*n = 0;
-	if (kvm_fetch_guest_virt(vcpu, la, bytes, first, e))
-		return;
+	r = kvm_fetch_guest_virt(vcpu, la, bytes, first, e);
+	if (r)
+		return r;
 	*n = first;
-	if (first < X86_MAX_INSN_LEN &&
-	    !kvm_fetch_guest_virt(vcpu, la + first, bytes + first,
-				  X86_MAX_INSN_LEN - first, e))
+	if (first == X86_MAX_INSN_LEN)
+		return 0;
+	r = kvm_fetch_guest_virt(vcpu, la + first, bytes + first,
+				 X86_MAX_INSN_LEN - first, e);
+	if (!r)
 		*n = X86_MAX_INSN_LEN;
+	return r;
 }
 
-enum decode_outcome { DECODED, DECODE_FAULT /* injected */, DECODE_FAILED };
+enum decode_outcome {
+	DECODED,
+	DECODE_FAULT,		/* injected */
+	DECODE_UNDEFINED,
+	DECODE_NO_MEMORY,	/* the guest executes what is not memory */
+};
+
+static enum decode_outcome fetch_failed(struct kvm_vcpu *vcpu, int why,
+					const struct x86_exception *e)
+{
+	if (why == -EFAULT)
+		return DECODE_NO_MEMORY;
+	kvm_inject_fault(vcpu, e);
+	return DECODE_FAULT;
+}
 
 static enum decode_outcome decode(struct kvm_vcpu *vcpu, int type)
 {
@@ -100,27 +121,24 @@ static enum decode_outcome decode(struct kvm_vcpu *vcpu, int type)
 	uint8_t bytes[X86_MAX_INSN_LEN];
 	struct x86_exception e;
 	unsigned n;
+	int why = fetch_bytes(vcpu, bytes, &n, &e);
 
-	fetch_bytes(vcpu, bytes, &n, &e);
-	if (!n) {
-		kvm_inject_fault(vcpu, &e);
-		return DECODE_FAULT;
-	}
 	memset(&em->insn, 0, sizeof(em->insn));
+	if (!n)
+		return fetch_failed(vcpu, why, &e);
 	memcpy(em->insn.bytes, bytes, n);
 	em->ctxt.insn = &em->insn;
 	switch (x86_decode(&em->insn, bytes, n, em->ctxt.mode)) {
 	case X86_DECODE_OK:
 		return DECODED;
-	case X86_DECODE_TRUNCATED:	/* continues on a page that faults */
-		kvm_inject_fault(vcpu, &e);
-		return DECODE_FAULT;
+	case X86_DECODE_TRUNCATED:	/* continues on the next page */
+		return fetch_failed(vcpu, why, &e);
 	case X86_DECODE_TOO_LONG:
 		kvm_inject_gp(vcpu, 0);
 		return DECODE_FAULT;
 	default:
 		memcpy(em->insn.bytes, bytes, n);
-		return DECODE_FAILED;
+		return DECODE_UNDEFINED;
 	}
 }
 
@@ -276,6 +294,8 @@ static enum kvm_exit_result start(struct kvm_vcpu *vcpu, int type)
 		break;
 	case DECODE_FAULT:
 		return KVM_HANDLED;
+	case DECODE_NO_MEMORY:
+		return emulation_failure(vcpu, 0);
 	default:
 		/* Undefined in the manuals too: the guest's own #UD. */
 		kvm_queue_exception(vcpu, X86_UD);

@@ -18,7 +18,8 @@ enum kvm_exit_result kvm_mmio_to_user(struct kvm_vcpu *vcpu);
 int vcpu_mmio_read(struct kvm_vcpu *vcpu, gpa_t gpa, unsigned len, void *val);
 int vcpu_mmio_write(struct kvm_vcpu *vcpu, gpa_t gpa, unsigned len, const void *val);
 
-/* Code at linear address @la (inside one page). 0, or -1 with @e. */
+/* Code at linear address @la (inside one page). 0, or with @e: -1 (a fault),
+ * -EFAULT (it is not in memory). */
 int kvm_fetch_guest_virt(struct kvm_vcpu *vcpu, gva_t la, void *val, unsigned n,
 			 struct x86_exception *e);
 /* Guest-virtual to guest-physical with PAGING_* rights; INVALID_GPA and @e. */

@@ -88,7 +88,7 @@ static int access_virt(struct kvm_vcpu *vcpu, gva_t gva, void *val, unsigned n,
 		/* Not memory: what a bus without a device would do. */
 		*e = (struct x86_exception){ .vector = X86_GP,
 					     .has_error_code = true };
-		return -1;
+		return -EFAULT;
 	}
 	return 0;
 }
