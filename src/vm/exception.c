@@ -107,14 +107,17 @@ void kvm_inject_fault(struct kvm_vcpu *vcpu, const struct x86_exception *e)
 void kvm_deliver_exception_payload(struct kvm_vcpu *vcpu)
 {
 	struct kvm_queued_exception *q = &vcpu->arch.exception;
+	uint64_t dr6;
 
 	if (!q->has_payload)
 		return;
-	if (q->vector == X86_PF)
+	if (q->vector == X86_PF) {
 		vcpu->arch.cr2 = q->payload;
-	else if (q->vector == X86_DB)
-		vcpu->arch.dr6 = (vcpu->arch.dr6 & ~0xfull) | X86_DR6_FIXED_1 |
-				 q->payload;
+	} else if (q->vector == X86_DB) {
+		/* The processor has the guest's DR6, not arch.dr6. */
+		kvm_get_dr(vcpu, 6, &dr6);
+		kvm_set_dr(vcpu, 6, (dr6 & ~0xfull) | q->payload);
+	}
 	q->has_payload = false;
 	q->payload = 0;
 }
