@@ -178,7 +178,8 @@ void svm_sync_debug_regs(struct kvm_vcpu *vcpu)
 {
 	for (unsigned i = 0; i < 4; i++)
 		vcpu->arch.db[i] = hw_get_dr(vcpu->hw, i);
-	vcpu->arch.dr6 = svm_save(vcpu)->dr6;
+	/* Between exits the processor has it: entry.c moves it to the VMCB and back. */
+	vcpu->arch.dr6 = hw_get_dr(vcpu->hw, 6);
 	vcpu->arch.dr7 = svm_save(vcpu)->dr7;
 }
 
