@@ -96,10 +96,10 @@ static void dump_code(struct vcpu *c, const struct kvm_regs *r,
 {
 	enum x86_mode mode = mode_of(s, r->rflags);
 	uint64_t base = mode == X86_MODE_PROT64 ? 0 : s->cs.base;
-	uint8_t bytes[CODE_BYTES * LINES_SHOWN];
+	uint8_t bytes[CODE_BYTES * LINES_SHOWN] = { 0 };
 	unsigned n = read_code(c, base + r->rip, bytes, sizeof(bytes));
 	unsigned pos = 0;
-	char text[96];
+	char text[96] = "";
 
 	if (!n)
 		fprintf(stderr, "  code at %llx: not readable\n",

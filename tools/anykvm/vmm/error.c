@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include "error.h"
 
-bool vmm_fail(struct vmm_error *e, const char *fmt, ...)
+void vmm_error_set(struct vmm_error *e, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -17,5 +17,4 @@ bool vmm_fail(struct vmm_error *e, const char *fmt, ...)
 	for (char *p = e->text; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = '?';
-	return false;
 }

@@ -13,7 +13,10 @@ struct vmm_error {
 	char text[512];
 };
 
-/* Writes the line. Always false, so that `return vmm_fail(...)` reads well. */
-bool vmm_fail(struct vmm_error *e, const char *fmt, ...) __printf(2, 3);
+/* Writes the line. */
+void vmm_error_set(struct vmm_error *e, const char *fmt, ...) __printf(2, 3);
+
+/* The same with the value false: `return vmm_fail(e, ...);`. */
+#define vmm_fail(e, ...) (vmm_error_set(e, __VA_ARGS__), false)
 
 #endif

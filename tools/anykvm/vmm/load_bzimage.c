@@ -33,7 +33,7 @@ struct boot_params *put_boot_params(const struct boot_files *f,
 	struct ram_map_entry map[RAM_MAP_MAX];
 
 	if (!bp) {
-		vmm_fail(e, "no memory for the zero page");
+		vmm_error_set(e, "no memory for the zero page");
 		return NULL;
 	}
 	memset(bp, 0, sizeof(*bp));
