@@ -3,7 +3,8 @@
  * The stack: PUSH POP PUSHA POPA PUSHF POPF ENTER LEAVE.
  *
  * Instructions that push or pop more than once do so at a stack pointer of their
- * own; RSP changes at the end. POP to memory computes its address with the
+ * own; RSP changes at the end. Those that push go over the stack twice, first with
+ * reads that claim write access, so that a fault half-way leaves nothing in memory. POP to memory computes its address with the
  * incremented RSP (SDM Vol. 2B, "POP"); PUSH RSP pushes the old value.
  *
  * PUSHF and POPF in virtual-8086 mode need IOPL 3, or CR4.VME for the 16-bit
@@ -43,19 +44,44 @@ int em_pop(struct x86_emulate_ctxt *c)
 	return rc;
 }
 
-int em_pusha(struct x86_emulate_ctxt *c)
+/* A push at @sp, or only what could fault of it. */
+static int push_or_probe(struct x86_emulate_ctxt *c, uint64_t *sp, uint64_t val,
+			 unsigned bytes, bool probe)
+{
+	uint64_t new, old;
+	int rc;
+
+	if (!probe)
+		return emul_push_at(c, sp, val, bytes);
+	new = emul_sp_add(c, *sp, -(int64_t)bytes);
+	rc = emul_read(c, X86_SS, emul_sp_offset(c, new), &old, bytes,
+		       ACC_WRITE);
+	if (rc == X86EMUL_CONTINUE)
+		*sp = new;
+	return rc;
+}
+
+static int push_all(struct x86_emulate_ctxt *c, bool probe)
 {
 	uint64_t sp = c->gpr[X86_RSP];
 	unsigned r;
 	int rc;
 
 	for (r = X86_RAX; r <= X86_RDI; r++) {
-		rc = emul_push_at(c, &sp, c->gpr[r], c->insn->opsize);
+		rc = push_or_probe(c, &sp, c->gpr[r], c->insn->opsize, probe);
 		if (rc)
 			return rc;
 	}
-	c->gpr[X86_RSP] = sp;
+	if (!probe)
+		c->gpr[X86_RSP] = sp;
 	return X86EMUL_CONTINUE;
+}
+
+int em_pusha(struct x86_emulate_ctxt *c)
+{
+	int rc = push_all(c, true);
+
+	return rc ? rc : push_all(c, false);
 }
 
 int em_popa(struct x86_emulate_ctxt *c)
@@ -143,9 +169,9 @@ int em_popf(struct x86_emulate_ctxt *c)
 
 /* The frame pointers of the enclosing levels, and the new one. */
 static int enter_nested(struct x86_emulate_ctxt *c, uint64_t *sp,
-			uint64_t frame, unsigned level)
+			uint64_t frame, bool probe)
 {
-	unsigned bytes = c->insn->opsize;
+	unsigned bytes = c->insn->opsize, level = c->insn->imm2 & 31;
 	uint64_t bp = c->gpr[X86_RBP], v;
 	int rc;
 
@@ -153,30 +179,39 @@ static int enter_nested(struct x86_emulate_ctxt *c, uint64_t *sp,
 		bp = emul_sp_add(c, bp, -(int64_t)bytes);
 		rc = emul_read(c, X86_SS, emul_sp_offset(c, bp), &v, bytes, 0);
 		if (!rc)
-			rc = emul_push_at(c, sp, v, bytes);
+			rc = push_or_probe(c, sp, v, bytes, probe);
 		if (rc)
 			return rc;
 	}
-	return emul_push_at(c, sp, frame, bytes);
+	return push_or_probe(c, sp, frame, bytes, probe);
 }
 
-int em_enter(struct x86_emulate_ctxt *c)
+static int enter(struct x86_emulate_ctxt *c, bool probe)
 {
-	unsigned bytes = c->insn->opsize, level = c->insn->imm2 & 31;
+	unsigned bytes = c->insn->opsize;
 	uint64_t sp = c->gpr[X86_RSP], frame;
-	int rc = emul_push_at(c, &sp, c->gpr[X86_RBP], bytes);
+	int rc = push_or_probe(c, &sp, c->gpr[X86_RBP], bytes, probe);
 
 	if (rc)
 		return rc;
 	frame = sp;
-	if (level) {
-		rc = enter_nested(c, &sp, frame, level);
+	if (c->insn->imm2 & 31) {
+		rc = enter_nested(c, &sp, frame, probe);
 		if (rc)
 			return rc;
 	}
+	if (probe)
+		return X86EMUL_CONTINUE;
 	emul_set_gpr(c, X86_RBP, frame, c->stack_size);
 	c->gpr[X86_RSP] = emul_sp_add(c, sp, -(int64_t)(uint16_t)c->insn->imm);
 	return X86EMUL_CONTINUE;
+}
+
+int em_enter(struct x86_emulate_ctxt *c)
+{
+	int rc = c->insn->imm2 & 31 ? enter(c, true) : X86EMUL_CONTINUE;
+
+	return rc ? rc : enter(c, false);
 }
 
 int em_leave(struct x86_emulate_ctxt *c)

@@ -118,6 +118,30 @@ static void test_enter_leave(void **state)
 	vm_free(vm);
 }
 
+/* A fault in the middle of several pushes leaves nothing of those before it. */
+static void test_many_pushes_leave_no_trace(void **state)
+{
+	struct vm *vm = vm_new(X86_MODE_PROT32);
+
+	vm_put(vm, 0x9000, 0x1111111122222222, 8);
+	RSP(vm) = 0x9008;
+	vm->c.gpr[X86_RBP] = 0xa000;
+	vm_protect(vm, 0x8000, 0);
+	assert_fault_code(VM_RUN(vm, 0x60), vm, X86_PF, X86_PFERR_W);
+	assert_fault_code(VM_RUN(vm, 0xc8, 0x00, 0x00, 0x03), vm, X86_PF,
+			  X86_PFERR_W);
+	assert_int_equal(vm_get(vm, 0x9000, 8), 0x1111111122222222);
+	assert_int_equal(RSP(vm), 0x9008);
+	assert_int_equal(vm->c.gpr[X86_RBP], 0xa000);
+	/* Also where it is an enclosing frame that cannot be read. */
+	RSP(vm) = 0x9800;
+	vm->c.gpr[X86_RBP] = 0x9004;
+	vm_put(vm, 0x97f8, 0x3333333344444444, 8);
+	assert_fault_code(VM_RUN(vm, 0xc8, 0x00, 0x00, 0x03), vm, X86_PF, 0);
+	assert_int_equal(vm_get(vm, 0x97f8, 8), 0x3333333344444444);
+	vm_free(vm);
+}
+
 /* SP wraps within 64K on a 16-bit stack and leaves the rest of ESP alone. */
 static void test_sp_wraps(void **state)
 {
@@ -354,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_push_pop_sp),
 		cmocka_unit_test(test_pusha_popa),
 		cmocka_unit_test(test_enter_leave),
+		cmocka_unit_test(test_many_pushes_leave_no_trace),
 		cmocka_unit_test(test_sp_wraps),
 		cmocka_unit_test(test_call_ret),
 		cmocka_unit_test(test_bad_targets),
