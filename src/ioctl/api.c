@@ -59,7 +59,7 @@ void anykvm_kick(int vcpu_fd)
 
 	if (!f || f->kind != KVM_FILE_VCPU)
 		return;
-	__atomic_store_n(&f->vcpu->signal_seen, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&f->vcpu->kicked, true, __ATOMIC_SEQ_CST);
 	kvm_vcpu_kick(f->vcpu);
 }
 

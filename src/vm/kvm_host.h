@@ -203,7 +203,8 @@ struct kvm_vcpu {
 	pthread_mutex_t mutex;
 	uint64_t requests;		/* atomic: BIT(enum kvm_req) */
 	uint32_t mode;			/* atomic: enum kvm_vcpu_mode */
-	bool signal_seen;		/* a handler ran during KVM_RUN, atomic */
+	bool signal_seen;		/* a signal came during KVM_RUN, atomic */
+	bool kicked;			/* anykvm_kick(): until KVM_RUN says EINTR; atomic */
 	struct kvm_wait wait;		/* HLT */
 	bool sigset_active;
 	uint64_t sigset;		/* KVM_SET_SIGNAL_MASK */

@@ -21,6 +21,7 @@ __thread struct kvm_vcpu *kvm_running_vcpu;
 static bool signal_pending(struct kvm_vcpu *vcpu)
 {
 	return __atomic_load_n(&vcpu->signal_seen, __ATOMIC_SEQ_CST) ||
+	       __atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) ||
 	       READ_ONCE(vcpu->run->immediate_exit);
 }
 
@@ -271,6 +272,8 @@ int kvm_vcpu_run(struct kvm_vcpu *vcpu)
 	ret = run_locked(vcpu);
 	post_kvm_run_save(vcpu);
 	__atomic_store_n(&vcpu->signal_seen, false, __ATOMIC_SEQ_CST);
+	if (ret == -EINTR)
+		__atomic_store_n(&vcpu->kicked, false, __ATOMIC_SEQ_CST);
 	return ret;
 }
 
