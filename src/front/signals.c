@@ -3,15 +3,16 @@
  * Signals of a client's process, as KVM_RUN wants to see them.
  *
  * The kernel's KVM ends KVM_RUN with EINTR when a signal is delivered to the vCPU's
- * thread, whatever SA_RESTART says. Here KVM_RUN is a function call: a signal that
- * has a handler runs it and returns into the middle of it. So handlers are
- * registered behind a trampoline that marks the running vCPU and kicks its
- * processor, then calls the client's function. sigaction() and signal() answer with
- * what the client registered.
+ * thread, whatever SA_RESTART says, and the handler runs when the ioctl is over. Here
+ * KVM_RUN is a function call, and a handler would run in its middle, perhaps under a
+ * lock of ours. So handlers are registered behind a trampoline that marks the running
+ * vCPU, kicks its processor and puts the signal back, blocked; when KVM_RUN is over it
+ * is let in again and finds its handler, which may then make any call, or not return.
+ * sigaction() and signal() answer with what the client registered.
  *
- * KVM_SET_SIGNAL_MASK: inside KVM_RUN the vCPU's mask holds. A signal that is let
- * in only by that mask ends KVM_RUN but must stay pending for the client (who waits
- * for it with sigtimedwait): the trampoline sends it again, blocked.
+ * KVM_SET_SIGNAL_MASK: inside KVM_RUN the vCPU's mask holds. A signal that only that
+ * mask lets in ends KVM_RUN and stays pending for the client, who waits for it with
+ * sigtimedwait: it is put back and not let in.
  *
  * SIGSEGV, SIGBUS, SIGFPE and SIGILL are always ours first: guest memory that is
  * not there, guest instructions that fault on the host (base/access.h).
@@ -34,6 +35,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* The mask outside KVM_RUN, while the vCPU's own is in force. */
 static __thread sigset_t outer_mask;
 static __thread bool inner_mask;
+/* What the trampoline has put back, blocked, to be let in after KVM_RUN. */
+static __thread sigset_t deferred;
+static __thread bool has_deferred;
 
 static bool is_fault(int sig)
 {
@@ -42,11 +46,20 @@ static bool is_fault(int sig)
 
 /* --- delivery -------------------------------------------------------------------------- */
 
-/* Pending again, and blocked when the handler returns. */
-static void put_back(int sig, siginfo_t *info, ucontext_t *uc)
+/* Pending again, and blocked when the handler returns. False: no room in the
+ * kernel's queue. */
+static bool put_back(int sig, siginfo_t *info, ucontext_t *uc)
 {
+	if (syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info))
+		return false;
 	sigaddset(&uc->uc_sigmask, sig);
-	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info);
+	if (inner_mask && sigismember(&outer_mask, sig) == 1)
+		return true;
+	if (!has_deferred)
+		sigemptyset(&deferred);
+	sigaddset(&deferred, sig);
+	has_deferred = true;
+	return true;
 }
 
 /* An action the client left to the kernel: take ours away and let it happen. */
@@ -78,13 +91,12 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 
 	if (is_fault(sig) && host_access_fixup(uc))
 		return;
-	if (vcpu) {
+	/* A fault of the program's own (si_code > 0) cannot wait. */
+	if (vcpu && !(is_fault(sig) && info->si_code > 0)) {
 		__atomic_store_n(&vcpu->signal_seen, true, __ATOMIC_SEQ_CST);
 		kvm_vcpu_kick(vcpu);
-		if (inner_mask && sigismember(&outer_mask, sig) == 1) {
-			put_back(sig, info, uc);
+		if (put_back(sig, info, uc))
 			return;
-		}
 	}
 	call_client(sig, info, uc);
 }
@@ -169,12 +181,14 @@ EXPORT sighandler_t sysv_signal(int sig, sighandler_t fn)
 	return set_handler(sig, fn, SA_RESETHAND | SA_NODEFER);
 }
 
-/* --- KVM_SET_SIGNAL_MASK -------------------------------------------------------------------- */
+/* --- KVM_RUN's beginning and end ------------------------------------------------------------ */
 
-static void activate(struct kvm_vcpu *vcpu)
+static void run_begin(struct kvm_vcpu *vcpu)
 {
 	sigset_t set;
 
+	if (!vcpu->sigset_active)
+		return;
 	sigemptyset(&set);
 	memcpy(&set, &vcpu->sigset, sizeof(vcpu->sigset));
 	pthread_sigmask(SIG_SETMASK, NULL, &outer_mask);
@@ -182,14 +196,18 @@ static void activate(struct kvm_vcpu *vcpu)
 	pthread_sigmask(SIG_SETMASK, &set, NULL);
 }
 
-/*
- * Signals that put_back() made pending are blocked by now, in the mask the handler
- * returned with; the outer mask blocks them as well.
- */
-static void deactivate(struct kvm_vcpu *vcpu)
+/* kvm_running_vcpu is NULL by now: what is let in finds its handler. */
+static void run_end(void)
 {
-	pthread_sigmask(SIG_SETMASK, &outer_mask, NULL);
+	sigset_t set = deferred;
+
+	if (inner_mask)
+		pthread_sigmask(SIG_SETMASK, &outer_mask, NULL);
 	inner_mask = false;
+	if (has_deferred) {
+		has_deferred = false;
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	}
 }
 
 __attribute__((constructor)) static void signals_init(void)
@@ -205,6 +223,6 @@ __attribute__((constructor)) static void signals_init(void)
 		REAL(sigaction)(faults[i], &w, NULL);
 	}
 	host_access_owned();
-	kvm_sigset_activate = activate;
-	kvm_sigset_deactivate = deactivate;
+	kvm_run_begin = run_begin;
+	kvm_run_end = run_end;
 }

@@ -101,6 +101,8 @@ static int call_vcpu(const struct ioctl_desc *d, struct kvm_file *f, void *arg)
 	ret = call(d, f, arg);
 	pthread_mutex_unlock(&vcpu->mutex);
 	kvm_put_kvm(kvm);
+	if (d->request == KVM_RUN)
+		kvm_run_end();
 	return ret;
 }
 

@@ -21,10 +21,12 @@ int kvm_dispatch_ioctl(struct kvm_file *f, unsigned long request, void *arg);
 int kvm_capability(const struct kvm *kvm, unsigned long cap);
 
 /*
- * Who owns the process's signals (the interposer) sets this: called around
- * KVM_RUN when the vCPU has a signal mask (KVM_SET_SIGNAL_MASK).
+ * Who owns the process's signals (the interposer) sets these: called on the vCPU's
+ * thread around KVM_RUN, after kvm_running_vcpu is set and after it is NULL again.
+ * kvm_run_end() is called with no lock and no reference held: it runs handlers, which
+ * may make requests on the same vCPU, or not return.
  */
-extern void (*kvm_sigset_activate)(struct kvm_vcpu *vcpu);
-extern void (*kvm_sigset_deactivate)(struct kvm_vcpu *vcpu);
+extern void (*kvm_run_begin)(struct kvm_vcpu *vcpu);
+extern void (*kvm_run_end)(void);
 
 #endif

@@ -9,24 +9,28 @@
 
 #define MAX_MSRS	256	/* entries of one KVM_GET/SET_MSRS */
 
-void (*kvm_sigset_activate)(struct kvm_vcpu *vcpu);
-void (*kvm_sigset_deactivate)(struct kvm_vcpu *vcpu);
+static void no_begin(struct kvm_vcpu *vcpu)
+{
+}
 
+static void no_end(void)
+{
+}
+
+void (*kvm_run_begin)(struct kvm_vcpu *vcpu) = no_begin;
+void (*kvm_run_end)(void) = no_end;
+
+/* kvm_run_end() is dispatch.c's to call, when the vCPU is nobody's any more. */
 int vcpu_run(struct kvm_file *f, unsigned long arg)
 {
 	struct kvm_vcpu *vcpu = f->vcpu;
-	bool masked = vcpu->sigset_active && kvm_sigset_activate;
 	int ret;
 
 	if (arg)
 		return -EINVAL;
-	/* Before the mask: a signal that it lets in must find the vCPU. */
 	kvm_running_vcpu = vcpu;
-	if (masked)
-		kvm_sigset_activate(vcpu);
+	kvm_run_begin(vcpu);
 	ret = kvm_vcpu_run(vcpu);
-	if (masked)
-		kvm_sigset_deactivate(vcpu);
 	kvm_running_vcpu = NULL;
 	return ret;
 }
