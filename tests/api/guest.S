@@ -273,6 +273,37 @@ GUEST deadline
 	iret
 END deadline
 
+/* x2APIC as above, without an 8259; INIT and SIPI with vector 4 to APIC id 1. */
+GUEST startup
+	mov $0x1b, %ecx
+	rdmsr
+	or $0xc00, %eax
+	wrmsr
+	mov $0x80f, %ecx
+	mov $0x1ff, %eax
+	xor %edx, %edx
+	wrmsr
+	mov $1, %edx
+	mov $0x830, %ecx	/* ICR */
+	mov $0x4500, %eax
+	wrmsr
+	mov $0x4604, %eax
+	wrmsr
+1:	cmpl $0, 0x2000
+	je 1b
+	out %al, $0xe9
+	hlt
+END startup
+
+/* Where that SIPI leads: CS = 0x400, IP = 0. */
+GUEST started
+	movw %cs, %ax
+	movw %ax, 0x2004
+	addl $1, 0x2000
+1:	hlt
+	jmp 1b
+END started
+
 /* CPUID leaf in 0x2000, result to 0x2010. */
 GUEST cpuid
 	movl 0x2000, %eax

@@ -53,7 +53,7 @@ static int assign(struct vm *v, int fd, uint64_t addr, unsigned len,
 	return kvm_ioctl(v->fd, KVM_IOEVENTFD, &io);
 }
 
-/* The guest stores a dword to HOLE, a byte and a word to port 0x510, then HLT. */
+/* KVM_CAP_IOEVENTFD. The guest stores a dword to HOLE, a byte and a word to port 0x510, then HLT. */
 static void mmio_and_pio(void **state)
 {
 	int mmio = new_eventfd(), byte = new_eventfd(), word = new_eventfd();
@@ -185,6 +185,7 @@ static uint32_t *counter(struct vm *v, unsigned addr)
 	return (uint32_t *)(v->ram + addr);
 }
 
+/* KVM_CAP_IRQFD. */
 static void irqfd_edge(void **state)
 {
 	int fd = new_eventfd();
@@ -255,7 +256,7 @@ static void irqfd_to_msi(void **state)
 	close(fd);
 }
 
-/* Level: the line stays up until the guest's EOI, which signals the other eventfd. */
+/* KVM_CAP_IRQFD_RESAMPLE. Level: the line stays up until the guest's EOI, which signals the other eventfd. */
 static void irqfd_resample(void **state)
 {
 	struct kvm_irqchip c = { .chip_id = KVM_IRQCHIP_PIC_MASTER };

@@ -306,6 +306,7 @@ static void coalesced_mmio(void **state)
 	expect_mmio(&v, true, HOLE + 8, 4);
 }
 
+/* KVM_CAP_COALESCED_PIO. */
 static void coalesced_pio(void **state)
 {
 	struct kvm_coalesced_mmio_zone z = { .addr = 0x510, .size = 2, .pio = 1 };

@@ -7,6 +7,9 @@
 
 DECLARE_GUEST(pic);
 DECLARE_GUEST(x2apic);
+DECLARE_GUEST(irq);
+DECLARE_GUEST(startup);
+DECLARE_GUEST(started);
 
 static uint32_t *counter(struct vm *v, unsigned addr)
 {
@@ -34,6 +37,7 @@ static void irqchip_after_a_vcpu(void **state)
 	fails(EINVAL, kvm_ioctl(v.vcpu[0], KVM_GET_LAPIC, &l));
 }
 
+/* KVM_CAP_PIT2. */
 static void create_pit(void **state)
 {
 	struct kvm_pit_config c = { 0 };
@@ -49,6 +53,7 @@ static void create_pit(void **state)
 	fails(EEXIST, kvm_ioctl(v.fd, KVM_CREATE_PIT, 0));
 }
 
+/* KVM_CAP_PIT. */
 static void create_pit_old(void **state)
 {
 	struct kvm_pit_state2 s;
@@ -120,6 +125,7 @@ static void chip_state(void **state)
 	fails(EINVAL, kvm_ioctl(v.fd, KVM_SET_IRQCHIP, &c));
 }
 
+/* KVM_CAP_PIT_STATE2, KVM_CAP_REINJECT_CONTROL. */
 static void pit_state(void **state)
 {
 	struct kvm_reinject_control rc = { .pit_reinject = 0 };
@@ -187,6 +193,7 @@ static void line_interrupts_the_guest(void **state)
 	assert_int_equal(*counter(&v, 0x2010), 0);
 }
 
+/* KVM_CAP_IRQ_INJECT_STATUS. */
 static void line_status(void **state)
 {
 	struct kvm_irq_level l = { .irq = 5, .level = 1 };
@@ -232,6 +239,7 @@ static void wait_for_x2apic(struct vm *v)
 	usleep(2000);
 }
 
+/* KVM_CAP_SIGNAL_MSI. */
 static void signal_msi(void **state)
 {
 	struct kvm_msi m = { .address_lo = 0xfee00000, .data = 0x20 };
@@ -250,6 +258,125 @@ static void signal_msi(void **state)
 	assert_int_equal(*counter(&v, 0x2010), 10);
 	m.flags = 1u << 31;
 	fails(EINVAL, kvm_ioctl(v.fd, KVM_SIGNAL_MSI, &m));
+}
+
+/* The guest's own: INIT and SIPI start the second vCPU. */
+static void init_and_sipi(void **state)
+{
+	struct kvm_mp_state m;
+	struct runner r, bsp;
+	struct vm v;
+
+	vm_new(&v, VM_IRQCHIP);
+	vm_add_vcpu(&v, 1, 1);
+	vm_load(&v, GUEST(startup));
+	memcpy(v.ram + 0x4000, guest_started, guest_started_end - guest_started);
+	runner_start(&r, &v, 1);
+	usleep(5000);
+	runner_start(&bsp, &v, 0);
+	runner_join(&r);	/* INIT ends the wait: EAGAIN, and KVM_RUN again */
+	assert_int_equal(r.ret, -1);
+	assert_int_equal(r.err, EAGAIN);
+	runner_start(&r, &v, 1);
+	runner_join(&bsp);
+	assert_int_equal(v.run[0]->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(*(uint16_t *)(v.ram + 0x2004), 0x400);
+	assert_int_equal(*counter(&v, 0x2000), 1);
+	runner_stop(&r);
+	ok(kvm_ioctl(v.vcpu[1], KVM_GET_MP_STATE, &m));
+	assert_int_equal(m.mp_state, KVM_MP_STATE_HALTED);
+}
+
+/* --- split -------------------------------------------------------------------------- */
+
+static int split(struct vm *v, uint64_t pins)
+{
+	struct kvm_enable_cap c = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = pins };
+
+	return kvm_ioctl(v->fd, KVM_ENABLE_CAP, &c);
+}
+
+static void split_misuse(void **state)
+{
+	struct kvm_irqchip chip = { 0 };
+	struct kvm_pit_config pit = { 0 };
+	struct vm v;
+
+	vm_new(&v, VM_NO_VCPU);
+	fails(EINVAL, split(&v, 5000));
+	fails(EINVAL, split(&v, 1ul << 40));
+	ok(split(&v, 24));
+	fails(EEXIST, split(&v, 24));
+	fails(EEXIST, kvm_ioctl(v.fd, KVM_CREATE_IRQCHIP, 0));
+	/* The 8259 and the IOAPIC are the client's. */
+	fails(ENXIO, kvm_ioctl(v.fd, KVM_GET_IRQCHIP, &chip));
+	fails(ENOENT, kvm_ioctl(v.fd, KVM_CREATE_PIT2, &pit));
+	vm_new(&v, 0);
+	fails(EINVAL, split(&v, 24));	/* too late */
+}
+
+/* KVM_INTERRUPT is what the client's 8259 does, through LINT0. */
+static void split_extint(void **state)
+{
+	struct kvm_interrupt irq = { .irq = 0x20 };
+	struct kvm_lapic_state l;
+	struct runner r;
+	struct vm v;
+
+	vm_new(&v, VM_NO_VCPU);
+	ok(split(&v, 24));
+	vm_add_vcpu(&v, 0, 0);
+	vm_load(&v, GUEST(irq));
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_LAPIC, &l));
+	*(uint32_t *)(l.regs + 0x350) = 0x700;	/* LINT0: ExtINT */
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_LAPIC, &l));
+	ok(kvm_ioctl(v.vcpu[0], KVM_INTERRUPT, &irq));
+	fails(EEXIST, kvm_ioctl(v.vcpu[0], KVM_INTERRUPT, &irq));
+	runner_start(&r, &v, 0);
+	wait_changed(counter(&v, 0x2010), 0);
+	runner_stop(&r);
+	ok(kvm_ioctl(v.vcpu[0], KVM_INTERRUPT, &irq));
+}
+
+/* A level-triggered message of one of the client's pins: it learns of the EOI. */
+static void split_eoi(void **state)
+{
+	struct { struct kvm_irq_routing h; struct kvm_irq_routing_entry e[1]; } t = {
+		.h.nr = 1,
+		.e[0] = { .gsi = 3, .type = KVM_IRQ_ROUTING_MSI,
+			  .u.msi = { .address_lo = 0xfee00000, .data = 0x8020 } },
+	};
+	struct kvm_irq_level l = { .irq = 3, .level = 1 };
+	struct runner r;
+	struct vm v;
+
+	vm_new(&v, VM_NO_VCPU);
+	ok(split(&v, 24));
+	vm_add_vcpu(&v, 0, 0);
+	vm_load(&v, GUEST(x2apic));
+	ok(kvm_ioctl(v.fd, KVM_SET_GSI_ROUTING, &t));
+	runner_start(&r, &v, 0);
+	wait_for_x2apic(&v);
+	ok(kvm_ioctl(v.fd, KVM_IRQ_LINE, &l));
+	runner_join(&r);
+	assert_int_equal(r.ret, 0);
+	assert_int_equal(v.run[0]->exit_reason, KVM_EXIT_IOAPIC_EOI);
+	assert_int_equal(v.run[0]->eoi.vector, 0x20);
+	assert_int_equal(*counter(&v, 0x2010), 1);
+}
+
+/* KVM_SET_VAPIC_ADDR: only "none". */
+static void vapic_addr(void **state)
+{
+	struct kvm_vapic_addr a = { 0 };
+	struct vm v;
+
+	vm_new(&v, 0);
+	fails(EINVAL, kvm_ioctl(v.vcpu[0], KVM_SET_VAPIC_ADDR, &a));
+	vm_new(&v, VM_IRQCHIP);
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_VAPIC_ADDR, &a));
+	a.vapic_addr = 0x1000;
+	fails(EINVAL, kvm_ioctl(v.vcpu[0], KVM_SET_VAPIC_ADDR, &a));
 }
 
 /* --- routing ---------------------------------------------------------------------------- */
@@ -347,6 +474,7 @@ static const struct CMUnitTest tests[] = {
 	T(without_irqchip), T(chip_state), T(pit_state), T(lapic_state),
 	T(line_interrupts_the_guest), T(line_status), T(pit_interrupts_the_guest),
 	T(signal_msi), T(routed_msi), T(routing_misuse),
-	T(refused_routing_keeps_the_old),
+	T(refused_routing_keeps_the_old), T(init_and_sipi), T(split_misuse),
+	T(split_extint), T(split_eoi), T(vapic_addr),
 };
 SUITE(irqchip, tests);

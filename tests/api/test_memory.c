@@ -22,6 +22,7 @@ static void set_segments(struct vm *v, uint64_t ds_base)
 
 /* --- arguments -------------------------------------------------------------------- */
 
+/* KVM_CAP_USER_MEMORY, KVM_CAP_DESTROY_MEMORY_REGION_WORKS; KVM_SET_USER_MEMORY_REGION. */
 static void create_and_delete(void **state)
 {
 	struct vm v;
@@ -159,6 +160,7 @@ static void guest_uses_memory_in_place(void **state)
 	assert_int_equal(p[8], 1);
 }
 
+/* KVM_CAP_READONLY_MEM. */
 static void readonly_slot(void **state)
 {
 	struct vm v;

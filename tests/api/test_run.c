@@ -19,6 +19,7 @@ static uint32_t word(struct vm *v, unsigned addr)
 	return *(volatile uint32_t *)(v->ram + addr);
 }
 
+/* KVM_CAP_HLT. */
 static void hlt_without_irqchip(void **state)
 {
 	struct vm v;
@@ -48,6 +49,7 @@ static void hlt_with_irqchip_sleeps(void **state)
 	runner_stop(&r);
 }
 
+/* KVM_CAP_IMMEDIATE_EXIT. */
 static void immediate_exit(void **state)
 {
 	struct vm v;
@@ -187,6 +189,7 @@ static void interrupt_misuse(void **state)
 	fails(ENXIO, kvm_ioctl(with.vcpu[0], KVM_INTERRUPT, &irq));
 }
 
+/* KVM_CAP_USER_NMI. */
 static void nmi(void **state)
 {
 	struct runner r;
@@ -230,6 +233,7 @@ static void nmi_wakes_from_hlt(void **state)
 
 /* --- MP states ----------------------------------------------------------------------- */
 
+/* KVM_CAP_MP_STATE. */
 static void mp_states(void **state)
 {
 	struct kvm_mp_state m;

@@ -129,6 +129,61 @@ static void handler_sets_immediate_exit(void **state)
 	v.run[0]->immediate_exit = 0;
 }
 
+#ifndef API_CAPI
+/* A handler may make any call, on the very vCPU too. */
+static struct kvm_regs seen_by_handler;
+static volatile int handler_ret;
+
+static void read_registers(int sig)
+{
+	handler_ret = kvm_ioctl(noticed_by, KVM_GET_REGS, &seen_by_handler);
+}
+
+static void handler_reads_the_vcpu(void **state)
+{
+	struct sigaction act = { .sa_handler = read_registers };
+	struct vm v;
+
+	vm_new(&v, 0);
+	vm_load(&v, GUEST(spin));
+	handler_ret = 77;
+	sigaction(SIGUSR2, &act, NULL);
+	fails(EINTR, run_and_be_shot(&v, SIGUSR2));
+	assert_int_equal(handler_ret, 0);
+	assert_int_equal(seen_by_handler.rip, CODE);
+}
+
+static sigjmp_buf out;
+
+static void jump_out(int sig)
+{
+	siglongjmp(out, 1);
+}
+
+/* ... or leave KVM_RUN for good: the vCPU is usable afterwards. */
+static void handler_jumps_out(void **state)
+{
+	struct sigaction act = { .sa_handler = jump_out };
+	struct shot s = { pthread_self(), SIGUSR2 };
+	struct kvm_regs regs;
+	pthread_t t;
+	struct vm v;
+
+	vm_new(&v, 0);
+	vm_load(&v, GUEST(spin));
+	sigaction(SIGUSR2, &act, NULL);
+	assert_int_equal(pthread_create(&t, NULL, shoot, &s), 0);
+	if (!sigsetjmp(out, 1)) {
+		kvm_ioctl(v.vcpu[0], KVM_RUN, 0);
+		fail();
+	}
+	pthread_join(t, NULL);
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_REGS, &regs));
+	vm_load(&v, GUEST(halt));
+	run_until(&v, KVM_EXIT_HLT);
+}
+#endif
+
 static int set_mask(struct vm *v, const sigset_t *set, unsigned len)
 {
 	struct { struct kvm_signal_mask h; uint8_t set[8]; } m = { .h.len = len };
@@ -336,7 +391,8 @@ static void clients_fault_handler(void **state)
 
 #define FRONT_TESTS T(mask_lets_a_signal_in), T(pending_before_run), \
 	T(mask_holds_others_back), T(sigaction_is_transparent), \
-	T(ignored_signal), T(clients_fault_handler)
+	T(ignored_signal), T(clients_fault_handler), \
+	T(handler_reads_the_vcpu), T(handler_jumps_out)
 #endif
 
 static const struct CMUnitTest tests[] = {

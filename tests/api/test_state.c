@@ -203,6 +203,7 @@ static void guest_computes_with_it(void **state)
 		assert_int_equal(f.xmm[0][i], 2);
 }
 
+/* KVM_CAP_XSAVE. */
 static void xsave_round_trip(void **state)
 {
 	struct kvm_xsave x, got;
@@ -277,6 +278,7 @@ static void garbage_in_the_fpu(void **state)
 	run_until(&v, KVM_EXIT_HLT);
 }
 
+/* KVM_CAP_XCRS. */
 static void xcrs(void **state)
 {
 	struct kvm_xcrs x, got;
@@ -311,6 +313,7 @@ static void xcrs(void **state)
 
 /* --- debug registers ------------------------------------------------------------------ */
 
+/* KVM_CAP_DEBUGREGS. */
 static void debugregs(void **state)
 {
 	struct kvm_debugregs d, got;
@@ -352,6 +355,7 @@ static void debugregs_rejections(void **state)
 
 /* --- events ------------------------------------------------------------------------------ */
 
+/* KVM_CAP_VCPU_EVENTS. */
 static void events_round_trip(void **state)
 {
 	struct kvm_vcpu_events e, got;

@@ -75,6 +75,7 @@ static bool is_listed(long cap)
 	return false;
 }
 
+/* KVM_CAP_CHECK_EXTENSION_VM, KVM_CAP_ANYKVM. */
 static void listed_capabilities(void **state)
 {
 	struct vm v;
@@ -134,6 +135,7 @@ static void limits_are_sensible(void **state)
 	assert_true(kvm_ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQ_ROUTING) >= 1024);
 }
 
+/* KVM_CAP_ENABLE_CAP_VM. */
 static void enable_cap_misuse(void **state)
 {
 	struct kvm_enable_cap c = { .cap = KVM_CAP_IRQCHIP };
@@ -202,6 +204,7 @@ static void every_listed_msr_can_be_saved(void **state)
 	assert_int_equal(ok(kvm_ioctl(v.vcpu[0], KVM_SET_MSRS, &m)), l.h.nmsrs);
 }
 
+/* KVM_CAP_GET_MSR_FEATURES. */
 static void feature_msrs(void **state)
 {
 	static struct msr_list l;
@@ -236,7 +239,7 @@ static void supported_cpuid(void **state)
 	memcpy(vendor + 4, &c.e[0].edx, 4);
 	memcpy(vendor + 8, &c.e[0].ecx, 4);
 	assert_string_equal(vendor, vendor_is_amd() ? "AuthenticAMD" : "GenuineIntel");
-	/* KVM_CAP_EXT_CPUID, KVM_CAP_TSC_DEADLINE_TIMER, KVM_CAP_CLOCKSOURCE */
+	/* KVM_CAP_EXT_CPUID, KVM_CAP_CLOCKSOURCE, KVM_CAP_NOP_IO_DELAY */
 	for (unsigned i = 0; i < c.h.nent; i++) {
 		if (c.e[i].function == 1)
 			assert_true(c.e[i].ecx & 1u << 31);	/* hypervisor */
@@ -394,6 +397,7 @@ static void set_nr_mmu_pages(void **state)
 	ok(kvm_ioctl(v.fd, KVM_SET_NR_MMU_PAGES, 64));
 }
 
+/* KVM_CAP_SET_TSS_ADDR, KVM_CAP_SET_IDENTITY_MAP_ADDR. */
 static void tss_and_identity_map(void **state)
 {
 	uint64_t addr = 0xfffbc000;
@@ -408,6 +412,7 @@ static void tss_and_identity_map(void **state)
 	fails(EINVAL, kvm_ioctl(v.fd, KVM_SET_IDENTITY_MAP_ADDR, &addr));
 }
 
+/* KVM_CAP_SET_BOOT_CPU_ID. */
 static void boot_cpu_id(void **state)
 {
 	uint64_t base;

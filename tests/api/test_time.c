@@ -58,6 +58,7 @@ static void set_clock(void **state)
 	fails(EINVAL, kvm_ioctl(v.fd, KVM_SET_CLOCK, &c));
 }
 
+/* KVM_CAP_GET_TSC_KHZ, KVM_CAP_VM_TSC_CONTROL. */
 static void tsc_khz(void **state)
 {
 	struct vm v;
@@ -77,7 +78,7 @@ static void tsc_khz(void **state)
 	assert_int_equal(kvm_ioctl(v.vcpu[0], KVM_GET_TSC_KHZ, 0), khz);
 }
 
-/* A guest at half the frequency counts half as fast. */
+/* KVM_CAP_TSC_CONTROL. A guest at half the frequency counts half as fast. */
 static void tsc_scaling(void **state)
 {
 	uint64_t a, b, h0, h1;
@@ -147,7 +148,7 @@ static void kvmclock_page(void **state)
 			before.clock - 1000000, after.clock + 1000000);
 }
 
-/* KVM_KVMCLOCK_CTRL: the guest learns that it had been stopped. */
+/* KVM_CAP_KVMCLOCK_CTRL: the guest learns that it had been stopped. */
 static void kvmclock_ctrl(void **state)
 {
 	const struct pvclock *c;
@@ -176,6 +177,7 @@ static void kvmclock_without_memory(void **state)
 	run_until(&v, KVM_EXIT_HLT);
 }
 
+/* KVM_CAP_TSC_DEADLINE_TIMER. */
 static void tsc_deadline_timer(void **state)
 {
 	struct vm v;
