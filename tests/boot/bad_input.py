@@ -74,6 +74,8 @@ with tempfile.TemporaryDirectory() as d:
     refuses("exec without a command", ["exec"], "wants a command")
     refuses("exec of nothing", ["exec", "--", "./nowhere"], "No such file", status=127)
     refuses("exec of what cannot run", ["exec", "--", "./text"], "denied", status=126)
+    if os.path.exists("/bin/busybox"):
+        refuses("exec of a static program", ["exec", "--", "/bin/busybox", "true"], "statically linked", status=126)
     refuses("exec with a bad parameter", ["exec", "--param", "nope=1", "--", "true"], "no such parameter")
 
 sys.exit(1 if failures else 0)

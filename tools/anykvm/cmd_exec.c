@@ -4,10 +4,15 @@
  * its options in the environment. The exit status is the command's own; 127 and
  * 126 mean what they mean in a shell.
  *
+ * A statically linked program has no dynamic linker that would load anything; it
+ * is refused, because it would talk to the real /dev/kvm, or to none, unnoticed.
+ *
  * The preload library is looked for beside this program (a build folder), in
  * the places of an installation relative to it, and in the configured one.
  */
+#include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -61,6 +66,59 @@ static bool find_preload(char path[PATH_MAX])
 	return !access(path, R_OK);
 }
 
+/* Where execvp() would find @name; false: nowhere. */
+static bool find_program(const char *name, char path[PATH_MAX])
+{
+	const char *dir = getenv("PATH"), *end;
+
+	if (strchr(name, '/'))
+		return snprintf(path, PATH_MAX, "%s", name) < PATH_MAX;
+	for (; dir && *dir; dir = *end ? end + 1 : end) {
+		end = strchrnul(dir, ':');
+		if (snprintf(path, PATH_MAX, "%.*s/%s", (int)(end - dir), dir,
+			     name) < PATH_MAX &&
+		    !access(path, X_OK))
+			return true;
+	}
+	return false;
+}
+
+/* Whether the open file is a 64-bit ELF executable without a dynamic linker. */
+static bool lacks_interpreter(int fd)
+{
+	Elf64_Ehdr h;
+	Elf64_Phdr p;
+
+	if (pread(fd, &h, sizeof(h), 0) != sizeof(h) ||
+	    memcmp(h.e_ident, ELFMAG, SELFMAG) ||
+	    h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_phentsize != sizeof(p))
+		return false;
+	for (unsigned i = 0; i < h.e_phnum; i++) {
+		if (pread(fd, &p, sizeof(p), h.e_phoff + i * sizeof(p)) !=
+		    sizeof(p))
+			return false;
+		if (p.p_type == PT_INTERP)
+			return false;
+	}
+	return true;
+}
+
+static bool is_static(const char *name)
+{
+	char path[PATH_MAX];
+	bool yes;
+	int fd;
+
+	if (!find_program(name, path))
+		return false;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return false;
+	yes = lacks_interpreter(fd);
+	close(fd);
+	return yes;
+}
+
 /* LD_PRELOAD: ours first, what there was after it. */
 static int set_preload(const char *path)
 {
@@ -100,6 +158,11 @@ static int start(const struct lib_options *lib, char **command)
 	if (!find_preload(preload))
 		return usage_error(PRELOAD " is neither beside this program nor in "
 				   ANYKVM_LIBDIR);
+	if (is_static(command[0])) {
+		usage_error("%s: statically linked, nothing can be preloaded into it",
+			    command[0]);
+		return 126;
+	}
 	if (set_environment(lib, preload))
 		return usage_error("cannot set the environment: %s",
 				   strerror(errno));
