@@ -116,8 +116,14 @@ void vmx_flush_tlb_gva(struct kvm_vcpu *vcpu, gva_t gva)
 
 void vmx_skip_emulated_instruction(struct kvm_vcpu *vcpu)
 {
-	uint64_t rip = kvm_rip_read(vcpu) + vmcs_read(vcpu, VM_EXIT_INSTRUCTION_LEN);
+	uint64_t rip;
 
+	/* An EPT misconfiguration leaves the length undefined: decode. */
+	if (vmcs_read(vcpu, VM_EXIT_REASON) == EXIT_REASON_EPT_MISCONFIG) {
+		kvm_emulate_instruction(vcpu, EMULTYPE_SKIP);
+		return;
+	}
+	rip = kvm_rip_read(vcpu) + vmcs_read(vcpu, VM_EXIT_INSTRUCTION_LEN);
 	if (!is_long_mode(vcpu))
 		rip = (uint32_t)rip;
 	kvm_rip_write(vcpu, rip);
