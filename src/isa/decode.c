@@ -11,26 +11,12 @@
  * address size, ModRM/SIB/displacement, immediates, and last the rules that the
  * row states (mode, LOCK).
  *
+ * What VEX and EVEX demand beyond their rows is in decode_vex.c.
+ *
  * Vendor differences are decided for Intel: 66 is ignored by near branches in
- * 64-bit mode. EVEX and XOP are undefined here: no row needs them yet.
+ * 64-bit mode, XOP does not exist.
  */
-#include "isa/select.h"
-
-struct parser {
-	uint8_t  buf[48];	/* 15 prefixes + opcode 4 + ModRM 6 + imm 9, and room */
-	unsigned pos;
-	uint8_t  rex;		/* REX, or the same bits from VEX */
-	uint8_t  seg;		/* override or X86_SEG_NONE */
-	uint8_t  table;		/* of select.h */
-	uint8_t  pfx;		/* value of KEY_PFX */
-	uint8_t  w, l;
-	bool     m64;
-};
-
-#define REX_B 1
-#define REX_X 2
-#define REX_R 4
-#define REX_W 8
+#include "isa/parser.h"
 
 /* Legacy prefixes: what they add to insn.prefix, + the segment in bits 7:4. REX
  * is told apart by PFX_REX. 0: not a prefix. */
@@ -108,40 +94,13 @@ static void parse_prefixes(struct x86_insn *insn, struct parser *p)
 		 prefix & PFX_OPSIZE ? 1 : 0;
 }
 
-/*
- * VEX (SDM Vol. 2A, "Vector Extension (VEX) Prefix"): C5 has two bytes, C4 three.
- * False: the map or a prefix before it makes the instruction undefined.
- */
-static bool parse_vex(struct x86_insn *insn, struct parser *p)
-{
-	const uint8_t *b = p->buf + p->pos;
-	bool three = b[0] == 0xc4;
-	uint8_t last = three ? b[2] : b[1];
-	unsigned map = three ? b[1] & 0x1f : X86_MAP_0F;
-	bool bad = p->rex || (insn->prefix & (PFX_LOCK | PFX_REP | PFX_REPNE |
-					      PFX_OPSIZE));
-
-	p->pos += three ? 3 : 2;
-	p->rex = ~(three ? b[1] >> 5 : (b[1] >> 5 & REX_R) | 3) & 7;
-	p->w = three ? last >> 7 : 0;
-	p->l = last >> 2 & 1;
-	p->pfx = last & 3;	/* pp counts as KEY_PFX does */
-	insn->vvvv = ~(last >> 3) & 15;
-	if (!p->m64)
-		p->rex = 0;
-	insn->prefix |= PFX_VEX | (p->w ? PFX_REX_W : 0);
-	insn->veclen = p->l ? 32 : 16;
-	if (bad || map < X86_MAP_0F || map > X86_MAP_0F3A)
-		return false;
-	p->table = map + SEL_VEX;
-	insn->map = map;
-	insn->opcode = p->buf[p->pos++];
-	return true;
-}
-
+/* C4, C5 and 62 are LES, LDS and BOUND outside 64-bit mode, unless what follows
+ * could not be their ModRM. */
 static bool is_vex(const struct parser *p, enum x86_mode mode)
 {
-	if ((p->buf[p->pos] & 0xfe) != 0xc4)
+	uint8_t b = p->buf[p->pos];
+
+	if ((b & 0xfe) != 0xc4 && b != 0x62)
 		return false;
 	return p->m64 || (mode >= X86_MODE_PROT16 && p->buf[p->pos + 1] >= 0xc0);
 }
@@ -153,7 +112,8 @@ static bool parse_opcode(struct x86_insn *insn, struct parser *p)
 	insn->veclen = 16;
 	insn->vvvv = 0;
 	if (unlikely(is_vex(p, insn->mode)))
-		return parse_vex(insn, p);
+		return b == 0x62 ? x86_parse_evex(insn, p) :
+				   x86_parse_vex(insn, p);
 	p->pos++;
 	insn->map = X86_MAP_1B;
 	if (b == 0x0f) {
@@ -188,8 +148,9 @@ static unsigned select_row(struct x86_insn *insn, struct parser *p)
 	insn->reg = (modrm >> 3 & 7) | (p->rex & REX_R) << 1;
 	insn->rm = (modrm & 7) | (p->rex & REX_B) << 3;
 	key |= (modrm >> 3 & 7) | (modrm & 7) << 3 | p->pfx << 6 |
-	       (p->m64 ? KEY_M64 : 0) | p->w << 10 | p->l << 11 |
-	       (p->rex & REX_B) << 12;
+	       (p->m64 ? KEY_M64 : 0) | p->w << 10 |
+	       (key && insn->evex & INSN_EVEX_B ? 2 : p->l) << 11 |
+	       (p->rex & REX_B) << 13;
 	while (node->mask)
 		node = &x86_sel_nodes[node->next + (key >> node->shift & node->mask)];
 	return node->next;
@@ -273,7 +234,7 @@ static void parse_sib(struct x86_insn *insn, struct parser *p)
 	uint8_t index = (sib >> 3 & 7) | (p->rex & REX_X) << 2;
 
 	insn->scale = sib >> 6;
-	if (index != X86_RSP)
+	if (index != X86_RSP || insn->row->attr & I_VSIB)
 		insn->index = index;
 	if ((sib & 7) == X86_RBP && insn->mod == 0)
 		insn->disp = read_signed(p, 4);
@@ -358,6 +319,7 @@ static bool reg_exists(const struct x86_insn *insn)
 
 /* What the row demands. */
 static enum x86_decode_result check_rules(const struct x86_insn *insn,
+					  const struct parser *p,
 					  const struct row_info *ri)
 {
 	/* Attributes that make a row undefined, by mode. */
@@ -374,8 +336,8 @@ static enum x86_decode_result check_rules(const struct x86_insn *insn,
 		return X86_DECODE_UNDEFINED;
 	if (unlikely(ri->flags & RI_CHECK_REG) && !reg_exists(insn))
 		return X86_DECODE_UNDEFINED;
-	if (unlikely(insn->prefix & PFX_VEX) && insn->vvvv &&
-	    !(ri->flags & RI_VVVV))
+	if (unlikely(insn->prefix & (PFX_VEX | PFX_EVEX)) &&
+	    !x86_vex_is_valid(insn, p, ri))
 		return X86_DECODE_UNDEFINED;
 	if (unlikely(insn->prefix & PFX_LOCK) &&
 	    (!(attr & I_LOCK) || insn->mod == 3))
@@ -416,7 +378,7 @@ enum x86_decode_result x86_decode(struct x86_insn *insn, const uint8_t *bytes,
 	unsigned id;
 
 	copy_in(&p, bytes, n);
-	p.pos = p.rex = p.l = 0;
+	p.pos = p.rex = p.l = p.r2 = p.v2 = 0;
 	p.seg = X86_SEG_NONE;
 	p.m64 = mode == X86_MODE_PROT64;
 	reset(insn, mode);
@@ -436,14 +398,16 @@ enum x86_decode_result x86_decode(struct x86_insn *insn, const uint8_t *bytes,
 		insn->mod = 3;
 	if (insn->mod != 3)
 		parse_mem(insn, &p);
+	if (unlikely(insn->prefix & PFX_EVEX))
+		x86_evex_registers(insn, &p, ri);
 	insn->reg &= ri->reg_mask;
 	insn->rm &= ri->rm_mask;
 	if (ri->imm != IMM_NONE)
 		parse_imm(insn, &p, ri->imm);
 
-	result = outcome(insn, &p, n, check_rules(insn, ri));
+	result = outcome(insn, &p, n, check_rules(insn, &p, ri));
 	if (!p.m64)
-		insn->vvvv &= 7;	/* the top bit is ignored, but not by the rules */
+		insn->vvvv &= 7;	/* the top bits are ignored, but not by the rules */
 	if (likely(result == X86_DECODE_OK))
 		keep_bytes(insn, &p);
 	return result;

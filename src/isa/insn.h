@@ -79,6 +79,7 @@ enum x86_opnd_size {
 	OPS_z,		/* 2 or 4: 4 with operand size 8 */
 	OPS_x,		/* 16, 32 or 64 by vector length */
 	OPS_h,		/* half of x */
+	OPS_x4, OPS_x8,	/* a quarter, an eighth of x */
 	OPS_a,		/* BOUND's pair of z */
 	OPS_p,		/* far pointer in memory: v + 2, in 64-bit mode up to 10 */
 	OPS_s,		/* pseudo-descriptor: 6 or 10 */
@@ -126,6 +127,30 @@ struct x86_opnd {
 #define I_UNDEF		BIT(24)	/* architecturally undefined: #UD */
 #define I_GP64		BIT(25)	/* SYSENTER-like: legality depends on the vendor */
 #define I_SMEM		BIT(26)	/* the memory form stores */
+#define I_VSIB		BIT(27)	/* SIB with a vector of indices, and no other form */
+#define I_YMM		BIT(28)	/* VEX.L = 1 needs AVX2 */
+
+/*
+ * What EVEX may say in a row, and how the memory operand is made of elements:
+ * struct opcode.evex. VEX rows with element-wise memory have the element's size.
+ */
+#define EV_ELEM		0x7u	/* log2 of the element in memory, + 1; 0: no such thing */
+#define EV_E8		1u
+#define EV_E16		2u
+#define EV_E32		3u
+#define EV_E64		4u
+#define EV_BC		BIT(3)	/* b with memory: one element, broadcast */
+#define EV_K		BIT(4)	/* aaa: masking */
+#define EV_Z		BIT(5)	/* z: zeroing, unless the destination is memory */
+#define EV_KREQ		BIT(6)	/* aaa must not be 0 */
+#define EV_ER		BIT(7)	/* b without memory: rounding in L'L, 512 bits */
+#define EV_SAE		BIT(8)	/* b without memory: no exceptions, 512 bits */
+#define EV_S		BIT(9)	/* scalar, or 128 bits only: AVX512VL is not asked for */
+#define EV_NF		BIT(10)	/* elements that are masked out fault all the same */
+#define EV_PACK		BIT(11)	/* memory has the elements that are not masked out */
+#define EV_DUP		BIT(12)	/* memory is repeated over the destination */
+#define EV_DIST		BIT(13)	/* the destination must not be a source as well */
+#define EV_BIGN		BIT(14)	/* b without memory has no effect */
 
 /* Access class of the memory operand, from the rows' operands; row wins. */
 enum x86_access {
@@ -164,6 +189,7 @@ struct opcode {
 	uint16_t flags_written;	/* defined or undefined: overwritten */
 	struct x86_opnd opnd[X86_MAX_OPERANDS];
 	uint16_t id;		/* number among all rows, for coverage */
+	uint16_t evex;		/* EV_* */
 };
 
 /* Prefixes seen: struct x86_insn.prefix. */
@@ -196,6 +222,9 @@ enum x86_map {
  * - imm is extended as the row says; a two-immediate row has the second in imm2;
  * - seg is valid for any memory operand, string and moffs operands too: the override
  *   or the default;
+ * - disp is multiplied already where EVEX compresses it (disp8*N);
+ * - with I_VSIB index is a vector register, 0-31, and always there;
+ * - veclen is 64 where EVEX.b without memory takes L'L for rounding;
  * - bytes[] beyond len is zero, so that instructions can be compared with memcmp.
  */
 struct x86_insn {
@@ -216,9 +245,14 @@ struct x86_insn {
 	uint8_t  seg;		/* effective segment of the memory operand */
 	uint8_t  veclen;	/* 16, 32, 64 */
 	uint8_t  vvvv;		/* VEX/EVEX.vvvv, not inverted any more */
-	uint8_t  evex;		/* z, b, aaa: bits 7, 4, 2:0 */
+	uint8_t  evex;		/* z, L'L, b, aaa: INSN_EVEX_* */
 	uint8_t  bytes[X86_MAX_INSN_LEN];
 };
+
+#define INSN_EVEX_Z	BIT(7)
+#define INSN_EVEX_LL	0x60u
+#define INSN_EVEX_B	BIT(4)
+#define INSN_EVEX_AAA	0x07u
 
 static inline bool insn_has_modrm_mem(const struct x86_insn *i)
 {
@@ -251,6 +285,18 @@ enum x86_decode_result x86_decode(struct x86_insn *insn, const uint8_t *bytes,
 
 /* Bytes of operand @i of @insn (1-64, or 0 where only its handler knows). */
 unsigned x86_opnd_bytes(const struct x86_insn *insn, unsigned i);
+
+/* Bytes of an element of the memory operand, of a row with EV_ELEM. */
+static inline unsigned x86_elem_bytes(const struct opcode *row)
+{
+	return 1u << ((row->evex & EV_ELEM) - 1);
+}
+
+/* EVEX.b broadcasts the memory operand: x86_opnd_bytes() is one element. */
+static inline bool insn_is_broadcast(const struct x86_insn *i)
+{
+	return (i->evex & INSN_EVEX_B) && i->mod != 3;
+}
 
 /* All rows there are, by id; x86_nr_rows of them. */
 extern const struct opcode *const x86_rows[];

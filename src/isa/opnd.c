@@ -22,6 +22,8 @@ unsigned x86_opnd_bytes(const struct x86_insn *insn, unsigned i)
 	const struct x86_opnd *o = &insn->row->opnd[i];
 	unsigned v = insn->opsize;
 
+	if (unlikely(insn_is_broadcast(insn)) && o->kind == OPK_W)
+		return x86_elem_bytes(insn->row);
 	if (fixed_bytes[o->size])
 		return fixed_bytes[o->size];
 	switch (o->size) {
@@ -37,6 +39,10 @@ unsigned x86_opnd_bytes(const struct x86_insn *insn, unsigned i)
 		return insn->veclen;
 	case OPS_h:
 		return insn->veclen / 2;
+	case OPS_x4:
+		return insn->veclen / 4;
+	case OPS_x8:
+		return insn->veclen / 8;
 	case OPS_a:
 		return 2 * MIN(v, 4u);
 	case OPS_p:

@@ -7,12 +7,12 @@
  * row's number is its position. What selects a row at run time is built from the
  * places by select.c; nothing here is ever written.
  */
-#include "isa/rows.h"
+#include "isa/avx_rows.h"
 
 #define UNPAREN(...) __VA_ARGS__
 
 /* An operand column may be empty: "+ 0" makes a number of nothing. */
-#define ROW_BODY(mn, o, at, feat, icpt, fr, fw, a, b, c, d, ...)	\
+#define ROW_BODY(mn, o, at, feat, icpt, fr, fw, ev, a, b, c, d, ...)	\
 	{								\
 		.mnemonic = mn, .op = X86_OP_##o, .attr = at,		\
 		.feature = X86_FEATURE_##feat,				\
@@ -23,13 +23,16 @@
 		.opnd = { OPERAND_INIT(a + 0), OPERAND_INIT(b + 0),	\
 			  OPERAND_INIT(c + 0), OPERAND_INIT(d + 0) },	\
 		.id = __COUNTER__ - FIRST_ID - 1,			\
+		.evex = ev,						\
 	},
 #define ROW_BODY1(...) ROW_BODY(__VA_ARGS__)
 
 #define ROW(opc, when, mn, op, ops, at, fr, fw) \
-	ROW_BODY1(mn, op, at, NONE, NONE, fr, fw, UNPAREN ops, 0, 0, 0, 0)
+	ROW_BODY1(mn, op, at, NONE, NONE, fr, fw, 0, UNPAREN ops, 0, 0, 0, 0)
 #define ROWX(opc, when, mn, op, ops, at, feat, icpt, fr, fw) \
-	ROW_BODY1(mn, op, at, feat, icpt, fr, fw, UNPAREN ops, 0, 0, 0, 0)
+	ROW_BODY1(mn, op, at, feat, icpt, fr, fw, 0, UNPAREN ops, 0, 0, 0, 0)
+#define ROWE(opc, when, mn, op, ops, at, feat, icpt, fr, fw, ev) \
+	ROW_BODY1(mn, op, at, feat, icpt, fr, fw, ev, UNPAREN ops, 0, 0, 0, 0)
 
 enum { FIRST_ID = __COUNTER__ };
 
@@ -39,11 +42,13 @@ static const struct opcode rows[] = {
 
 #undef ROW
 #undef ROWX
+#undef ROWE
 
 enum { FIRST_PTR = __COUNTER__ };
 
 #define ROW(...) &rows[__COUNTER__ - FIRST_PTR - 1],
 #define ROWX ROW
+#define ROWE ROW
 
 const struct opcode *const x86_rows[] = {
 #include "isa/all_maps.def"
@@ -51,11 +56,13 @@ const struct opcode *const x86_rows[] = {
 
 #undef ROW
 #undef ROWX
+#undef ROWE
 
 const unsigned x86_nr_rows = ARRAY_SIZE(rows);
 
 #define ROW(opc, w, ...) { .opcode = opc, .when = w },
 #define ROWX ROW
+#define ROWE ROW
 
 const struct row_place x86_row_places[] = {
 #include "isa/all_maps.def"

@@ -5,12 +5,14 @@
  *   ROW (opcode, when, mnemonic, OP, (operands), attributes, flags read, flags written)
  *   ROWX(opcode, when, mnemonic, OP, (operands), attributes, FEATURE, INTERCEPT,
  *        flags read, flags written)
+ *   ROWE(as ROWX, EV_*)	rows of VEX- and EVEX-encoded SIMD; avx_rows.h
  *
- * opcode	with its escape bytes: 0x01, 0x0faf, 0x0f38f0. P8(0x40) and
+ * opcode	with its escape bytes: 0x01, 0x0faf, 0x0f38f0; EVEX's maps 5 and 6 are
+ *		0x0500xx and 0x0600xx. P8(0x40) and
  *		P16(0x70) are 8 and 16 opcodes in a row.
  * when		what else must hold, 0 for nothing: R(n) ModRM.reg, RM(n)
  *		ModRM.rm, MEM or REG (mod != 3, == 3), NP P66 PF3 PF2 the
- *		mandatory prefix (NP: none of them), M64 N64 mode, W0 W1, L0 L1, B0 no REX.B.
+ *		mandatory prefix (NP: none of them), M64 N64 mode, W0 W1, L0 L1 L2, B0 no REX.B.
  *		Values of one kind are alternatives: NP|P66.
  * operands	in the manuals' letters. Read, unless they end in _w (written),
  *		_rw (both) or _n (neither).
@@ -39,7 +41,8 @@
 #define W1	BIT(25)
 #define L0	BIT(26)
 #define L1	BIT(27)
-#define B0	BIT(28)
+#define L2	BIT(28)
+#define B0	BIT(29)
 
 #define P8(opc)	 ((opc) | 7u << 24)
 #define P16(opc) ((opc) | 15u << 24)
@@ -96,6 +99,13 @@ enum row_operand {
 	LETTERS1(U, d) LETTERS1(U, q) LETTERS1(U, dq) LETTERS1(U, x)
 	LETTERS1(W, w) LETTERS1(W, d) LETTERS1(W, q) LETTERS1(W, dq)
 	LETTERS1(W, x) LETTERS1(H, dq) LETTERS1(H, x)
+	LETTERS1(W, b) LETTERS1(W, h) LETTERS1(W, x4) LETTERS1(W, x8)
+	LETTERS1(V, h) LETTERS1(V, x4) LETTERS1(M, x) LETTERS1(L, x)
+	LETTERS1(W, qq) LETTERS1(V, qq)
+	LETTERS1(K, b) LETTERS1(K, w) LETTERS1(K, d) LETTERS1(K, q)
+	LETTERS1(KM, b) LETTERS1(KM, w) LETTERS1(KM, d) LETTERS1(KM, q)
+	LETTERS1(KR, b) LETTERS1(KR, w) LETTERS1(KR, d) LETTERS1(KR, q)
+	LETTERS1(KV, b) LETTERS1(KV, w) LETTERS1(KV, d) LETTERS1(KV, q)
 	FIXED(AL, OPK_REG, OPS_b, X86_RAX)
 	FIXED(CL, OPK_REG, OPS_b, X86_RCX)
 	FIXED(AX, OPK_REG, OPS_w, X86_RAX)

@@ -15,8 +15,8 @@
 #include "isa/rows.h"
 #include "isa/select.h"
 
-#define MAX_ROWS	2048
-#define MAX_NODES	12288
+#define MAX_ROWS	4096
+#define MAX_NODES	49152
 #define MAX_HERE	64	/* rows that share an opcode byte */
 
 struct sel_node x86_sel_root[SEL_TABLES][256];
@@ -38,8 +38,8 @@ static const struct dim {
 	{ KEY_REG,  0,  8, { 0, 1, 2, 3, 4, 5, 6, 7 } },
 	{ KEY_RM,   8,  8, { 0, 1, 2, 3, 4, 5, 6, 7 } },
 	{ KEY_W,    24, 2, { 0, 1 } },
-	{ KEY_L,    26, 2, { 0, 1 } },
-	{ KEY_B,    28, 1, { 0, 7 } },	/* B0 only: 1 has no bit */
+	{ KEY_L,    26, 3, { 0, 1, 2, 7 } },	/* 3 has no bit */
+	{ KEY_B,    29, 1, { 0, 7 } },	/* B0 only: 1 has no bit */
 	/* clang-format on */
 };
 
@@ -103,9 +103,11 @@ static unsigned place_table(unsigned row)
 {
 	uint32_t map = (x86_row_places[row].opcode & 0xffffff) >> 8;
 	unsigned t = map == 0x0f ? X86_MAP_0F : map == 0x0f38 ? X86_MAP_0F38 :
-		     map == 0x0f3a ? X86_MAP_0F3A : X86_MAP_1B;
+		     map == 0x0f3a ? X86_MAP_0F3A : map == 0x0500 ? X86_MAP_5 :
+		     map == 0x0600 ? X86_MAP_6 : X86_MAP_1B;
+	uint32_t attr = x86_rows[row]->attr;
 
-	return t + (x86_rows[row]->attr & I_VEX ? SEL_VEX : 0);
+	return t + (attr & I_EVEX ? SEL_EVEX : attr & I_VEX ? SEL_VEX : 0);
 }
 
 /* --- row_info -------------------------------------------------------------- */
@@ -166,9 +168,9 @@ static uint8_t row_imm(const struct opcode *row)
 	return imm;
 }
 
-static uint8_t row_flags(const struct opcode *row, uint64_t kinds, uint32_t when)
+static uint16_t row_flags(const struct opcode *row, uint64_t kinds, uint32_t when)
 {
-	uint8_t flags = 0;
+	uint16_t flags = 0;
 	unsigned i;
 
 	if (kinds & (BIT_ULL(OPK_C) | BIT_ULL(OPK_D)))
@@ -177,6 +179,14 @@ static uint8_t row_flags(const struct opcode *row, uint64_t kinds, uint32_t when
 		flags |= RI_CHECK_REG;
 	if (kinds & KINDS_VVVV)
 		flags |= RI_VVVV;
+	if (kinds & BIT_ULL(OPK_K))
+		flags |= RI_REG_K;
+	if (kinds & BIT_ULL(OPK_G))
+		flags |= RI_REG_G;
+	if (kinds & BIT_ULL(OPK_KV))
+		flags |= RI_VVVV_K;
+	if (kinds & (BIT_ULL(OPK_U) | BIT_ULL(OPK_W)))
+		flags |= RI_RM_V;
 	if ((when & (NP | P66 | PF3 | PF2)) == P66)
 		flags |= RI_TAKES_66;
 	for (i = 0; i < X86_MAX_OPERANDS; i++) {
@@ -192,16 +202,28 @@ static uint8_t row_flags(const struct opcode *row, uint64_t kinds, uint32_t when
 	return flags;
 }
 
+/* The operand that is memory unless mod is 3; NO_MEM: none. */
+static uint8_t row_mem(const struct opcode *row)
+{
+	uint8_t i;
+
+	for (i = 0; i < X86_MAX_OPERANDS; i++)
+		if (MEM_KINDS >> row->opnd[i].kind & 1 &&
+		    row->opnd[i].kind != OPK_O)
+			return i;
+	return NO_MEM;
+}
+
 static void fill_info(unsigned id)
 {
 	const struct opcode *row = x86_rows[id];
 	struct row_info *ri = &x86_row_info[id];
 	uint64_t kinds = row_kinds(row);
 
+	ri->mem = row_mem(row);
 	ri->imm = row_imm(row);
 	ri->flags = row_flags(row, kinds, x86_row_places[id].when);
-	ri->reg_mask = kinds & (BIT_ULL(OPK_P) | BIT_ULL(OPK_S) |
-				BIT_ULL(OPK_K)) ? 7 : 0xff;
+	ri->reg_mask = kinds & (BIT_ULL(OPK_P) | BIT_ULL(OPK_S)) ? 7 : 0xff;
 	ri->rm_mask = kinds & (BIT_ULL(OPK_N) | BIT_ULL(OPK_Q) | BIT_ULL(OPK_ST) |
 			       BIT_ULL(OPK_KM) | BIT_ULL(OPK_KR)) ? 7 : 0xff;
 }

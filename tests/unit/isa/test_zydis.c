@@ -73,19 +73,32 @@ static void decode_both(struct both *b)
 static bool outside(const struct both *b)
 {
 	switch (b->zinsn.meta.isa_ext) {
-	case ZYDIS_ISA_EXT_BMI1:
-	case ZYDIS_ISA_EXT_BMI2:
-		return false;
 #define OUT(ext) case ZYDIS_ISA_EXT_##ext:
 	OUT(AMD3DNOW) OUT(SSE4A) OUT(CET) OUT(SMX) OUT(SGX) OUT(RTM)
 	OUT(PADLOCK) OUT(MCOMMIT) OUT(SNP) OUT(ENQCMD) OUT(KEYLOCKER)
 	OUT(KEYLOCKER_WIDE) OUT(CLZERO) OUT(MONITORX) OUT(RDPRU) OUT(PT)
 	OUT(PCONFIG) OUT(TDX) OUT(UINTR) OUT(HRESET) OUT(AMD_INVLPGB)
 	OUT(SGX_ENCLV) OUT(TSX_LDTRK) OUT(KNC)
+	OUT(KNCV) OUT(KNCE)
+	OUT(AMX_BF16) OUT(AMX_INT8) OUT(AMX_TILE) OUT(FMA4) OUT(XOP) OUT(TBM)
 		return true;
 #undef OUT
 	default:
-		return b->zinsn.encoding > ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+		break;
+	}
+	switch (b->zinsn.meta.isa_set) {
+#define OUT(set) case ZYDIS_ISA_SET_##set:
+	OUT(KNCJKBR) OUT(KNCSTREAM) OUT(AVX512ER_512)
+	OUT(AVX512ER_SCALAR) OUT(AVX512PF_512)
+	OUT(AVX512_4FMAPS_512) OUT(AVX512_4FMAPS_SCALAR)
+	OUT(AVX512_4VNNIW_512) OUT(AVX512_VP2INTERSECT_128)
+	OUT(AVX512_VP2INTERSECT_256) OUT(AVX512_VP2INTERSECT_512)
+		return true;
+#undef OUT
+	default:
+		return b->zinsn.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW ||
+		       b->zinsn.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP ||
+		       b->zinsn.encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX;
 	}
 }
 
@@ -96,7 +109,11 @@ static bool known_difference(const struct both *b)
 	bool real = b->mode <= X86_MODE_VM86;
 
 	if (b->ours == X86_DECODE_OK)
-		return real && (b->insn.row->attr & I_GP64);
+		return (real && (b->insn.row->attr & I_GP64)) ||
+		       /* W is ignored outside 64-bit mode; theirs not in FP16. */
+		       (b->mode != X86_MODE_PROT64 &&
+			b->insn.row->feature == X86_FEATURE_AVX512_FP16 &&
+			(b->insn.prefix & PFX_REX_W));
 	return real && b->zinsn.mnemonic == ZYDIS_MNEMONIC_VMWRITE;
 }
 
@@ -127,7 +144,7 @@ static uint8_t our_reg(ZydisRegister r)
 
 static const struct x86_opnd *our_memory(const struct both *b, unsigned *nr)
 {
-	static const char kinds[] = { OPK_E, OPK_M, OPK_Q, OPK_W, 0 };
+	static const char kinds[] = { OPK_E, OPK_M, OPK_Q, OPK_W, OPK_KM, 0 };
 	const struct x86_opnd *o = b->insn.row->opnd;
 	unsigned i;
 
@@ -158,7 +175,8 @@ static const char *check_memory(const struct both *b,
 	if ((z->mem.disp.has_displacement ? z->mem.disp.value : 0) !=
 	    b->insn.disp && !zydis_bug)
 		return "displacement";
-	if (z->mem.type != ZYDIS_MEMOP_TYPE_MEM)
+	if (z->mem.type != ZYDIS_MEMOP_TYPE_MEM &&
+	    z->mem.type != ZYDIS_MEMOP_TYPE_VSIB)
 		return NULL;
 	/* 3E before an indirect branch is NOTRACK to Zydis, DS to us. */
 	if (ZydisRegisterGetId(z->mem.segment) != b->insn.seg &&
@@ -183,9 +201,16 @@ static bool part_counts(const struct opcode *row, const struct x86_opnd *o)
 	return !o->access ||
 	       (o->size == OPS_w && (row->op == X86_OP_LAR ||
 				     row->op == X86_OP_LSL)) ||
-	       (o->size == OPS_d && row->op == X86_OP_SIMD) ||
+	       (o->size == OPS_d && (row->op == X86_OP_SIMD ||
+				     row->op == X86_OP_VSIMD)) ||
 	       /* an address: the address size says */
 	       row->op == X86_OP_MOVDIR64B || row->op == X86_OP_UMONITOR;
+}
+
+static bool is_vector(ZydisRegisterClass cls)
+{
+	return cls == ZYDIS_REGCLASS_XMM || cls == ZYDIS_REGCLASS_YMM ||
+	       cls == ZYDIS_REGCLASS_ZMM || cls == ZYDIS_REGCLASS_MASK;
 }
 
 static const char *check_register(const struct both *b,
@@ -196,7 +221,14 @@ static const char *check_register(const struct both *b,
 	unsigned i, nr = in_reg ? b->insn.reg : b->insn.rm;
 	ZydisRegisterClass cls = ZydisRegisterGetClass(z->reg.value);
 
-	if (cls < ZYDIS_REGCLASS_GPR8 || cls > ZYDIS_REGCLASS_GPR64)
+	if (is_vector(cls)) {
+		nr = z->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD ?
+		     b->insn.vvvv : nr;
+		return (uint8_t)ZydisRegisterGetId(z->reg.value) == nr ? NULL :
+		       "vector register number";
+	}
+	if (cls < ZYDIS_REGCLASS_GPR8 || cls > ZYDIS_REGCLASS_GPR64 ||
+	    z->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD)
 		return NULL;
 	/* SPL..DIL and AH..BH share numbers; only the decoding of REX differs. */
 	if (cls == ZYDIS_REGCLASS_GPR8 && (nr & ~3u) == 4)
@@ -251,6 +283,7 @@ static const char *check_operands(const struct both *b)
 			what = check_memory(b, z);
 		else if ((z->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM ||
 			  z->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG ||
+			  z->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD ||
 			  z->encoding == ZYDIS_OPERAND_ENCODING_OPCODE) &&
 			 z->type == ZYDIS_OPERAND_TYPE_REGISTER)
 			what = check_register(b, z);
@@ -306,6 +339,30 @@ static unsigned any_of(uint32_t set, unsigned n)
 	return k;
 }
 
+/* VEX or EVEX of row @id with W and pp as in @p1; registers and what else EVEX has
+ * as often right as not. */
+static uint8_t *encode_vex(uint8_t *p, unsigned id, unsigned escapes, uint8_t p1)
+{
+	uint32_t when = x86_row_places[id].when;
+	unsigned l = any_of(when >> 26 & 7, x86_rows[id]->attr & I_VEX ? 2 : 3);
+	uint8_t map = escapes == 0x0f38 ? 2 : escapes == 0x0f3a ? 3 :
+		      escapes == 0x0f ? 1 : escapes >> 8;
+	uint8_t high = (rnd() & 1 ? 0xf0 : rnd() & 0xf0);
+	uint8_t vvvv = rnd() & 1 ? 0x78 : rnd() & 0x78;
+
+	if (x86_rows[id]->attr & I_VEX) {
+		*p++ = 0xc4;
+		*p++ = (high & 0xe0) | map;
+		*p++ = p1 | vvvv | l << 2;
+		return p;
+	}
+	*p++ = 0x62;
+	*p++ = high | map;
+	*p++ = p1 | vvvv | 4;
+	*p++ = l << 5 | (rnd() & 1 ? 8 : rnd() & 0x9f);
+	return p;
+}
+
 /* An encoding of row @id at b->bytes[@at]: its place's conditions hold. */
 static void encode_row(struct both *b, unsigned id, unsigned at)
 {
@@ -317,12 +374,8 @@ static void encode_row(struct both *b, unsigned id, unsigned at)
 	uint8_t *p = b->bytes + at;
 
 	opc = (opc & 0xffffff) + rnd() % ((opc >> 24) + 1);
-	if (x86_rows[id]->attr & I_VEX) {
-		*p++ = 0xc4;
-		*p++ = 0xe0 | (opc >> 8 == 0x0f38 ? 2 : 3);
-		*p++ = w << 7 | 0x78 | pfx;
-		if (rnd() & 1)
-			p[-1] ^= rnd() & 0x78;
+	if (x86_rows[id]->attr & (I_VEX | I_EVEX)) {
+		p = encode_vex(p, id, opc >> 8, w << 7 | pfx);
 	} else {
 		if (pfx)
 			*p++ = mandatory[pfx];
