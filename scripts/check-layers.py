@@ -29,7 +29,7 @@ ALLOWED = {
     "svm": LOW + UPPER,
     "ioctl": LOW + UPPER + ["vmx", "svm"],
     "front": LOW + UPPER + ["vmx", "svm", "ioctl"],
-    "tools": ["base", "obs", "x86", "isa"],
+    "tools": LOW,
 }
 
 # Single headers beyond that: the silicon's one face to the hypervisor, and what
