@@ -25,16 +25,26 @@ static struct kvm_file **chunks[NR_CHUNKS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list_head files = LIST_HEAD_INIT(files);
 static uint64_t fork_generation;
+static pid_t owner;		/* the process whose memory this is */
 
 static void after_fork_in_child(void)
 {
 	fork_generation++;
+	owner = getpid();
 	pthread_mutex_init(&lock, NULL);
 }
 
 __attribute__((constructor)) static void file_init(void)
 {
+	owner = getpid();
 	pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
+/* Between vfork() and exec a child closes descriptors of its own in its parent's
+ * memory: not in the parent's table. */
+static bool is_vforked(void)
+{
+	return getpid() != owner;
 }
 
 bool kvm_file_is_foreign(const struct kvm_file *f)
@@ -124,7 +134,7 @@ void kvm_file_close(int fd)
 {
 	struct kvm_file **slot = slot_of(fd), *f;
 
-	if (!slot || !*slot)
+	if (!slot || !*slot || is_vforked())
 		return;
 	pthread_mutex_lock(&lock);
 	f = *slot;
@@ -143,6 +153,8 @@ void kvm_file_dup(int oldfd, int newfd)
 	if (oldfd == newfd)
 		return;
 	kvm_file_close(newfd);
+	if (!kvm_file_get(oldfd) || is_vforked())
+		return;
 	pthread_mutex_lock(&lock);
 	f = kvm_file_get(oldfd);
 	if (f)
