@@ -128,18 +128,21 @@ EXPORT int faccessat(int dir, const char *path, int mode, int flags)
 
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
-	struct kvm_file *f = kvm_file_get(fd);
+	struct kvm_file *f;
 	va_list ap;
 	void *arg;
 
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
 	va_end(ap);
-	if (!f && _IOC_TYPE(request) == KVMIO)
+	/* Requests that every descriptor takes (FIOCLEX, ...) are the kernel's. */
+	if (_IOC_TYPE(request) != KVMIO)
+		return REAL(ioctl)(fd, request, arg);
+	f = kvm_file_get(fd);
+	if (!f)
 		f = kvm_file_find(fd);
-	if (f)
-		return to_libc(kvm_dispatch_ioctl(f, request, arg));
-	return REAL(ioctl)(fd, request, arg);
+	return f ? to_libc(kvm_dispatch_ioctl(f, request, arg))
+		 : REAL(ioctl)(fd, request, arg);
 }
 
 /* --- descriptor numbers ----------------------------------------------------------------------- */
