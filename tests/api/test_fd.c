@@ -5,6 +5,7 @@
  */
 #include "kvm_api.h"
 
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -88,6 +89,18 @@ static void close_range_and_reuse(void **state)
 	close(again);
 }
 
+/* What every descriptor can be asked is asked of the kernel. */
+static void requests_of_the_kernel(void **state)
+{
+	struct vm v;
+
+	vm_new(&v, 0);
+	assert_int_equal(ioctl(v.vcpu[0], FIONCLEX), 0);
+	assert_int_equal(fcntl(v.vcpu[0], F_GETFD) & FD_CLOEXEC, 0);
+	assert_int_equal(ioctl(v.vcpu[0], FIOCLEX), 0);
+	assert_int_equal(fcntl(v.vcpu[0], F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+}
+
 /* Asking for the device, and ways to open it. */
 static void ways_to_dev_kvm(void **state)
 {
@@ -160,7 +173,34 @@ static void close_while_running(void **state)
 	kvm_close(v.fd);
 	test_forget_fd(v.fd);
 	wait_changed(n, *n);
+#ifndef API_CAPI		/* where a kick needs the descriptor */
+	kvm_close(v.vcpu[0]);	/* the VM now ends with that KVM_RUN */
+	test_forget_fd(v.vcpu[0]);
+	wait_changed(n, *n);
+#endif
 	runner_stop(&r);
+}
+
+/* A vCPU runs on one thread at a time: the second waits for the first. */
+static void one_run_at_a_time(void **state)
+{
+	struct runner a, b;
+	struct vm v;
+
+	vm_new(&v, 0);
+	vm_load(&v, GUEST(count));
+	runner_start(&a, &v, 0);
+	wait_changed((uint32_t *)(v.ram + 0x2000), 0);
+	runner_start(&b, &v, 0);
+	usleep(10000);
+	assert_false(a.done || b.done);
+	/* Ends the first; the second then finds immediate_exit as well. */
+	v.run[0]->immediate_exit = 1;
+	pthread_kill(a.thread, SIGUSR1);
+	runner_join(&a);
+	runner_join(&b);
+	assert_int_equal(a.err, EINTR);
+	assert_int_equal(b.err, EINTR);
 }
 
 /* --- passing ------------------------------------------------------------------------ */
@@ -319,6 +359,31 @@ static void fork_beside_a_running_guest(void **state)
 
 /* --- several ---------------------------------------------------------------------------- */
 
+/* A child of vfork() shares our memory, but not our descriptors. */
+static void vfork_and_close(void **state)
+{
+	struct kvm_regs r;
+	int status;
+	pid_t pid;
+	struct vm v;
+
+	vm_new(&v, 0);
+	pid = vfork();
+	if (!pid) {
+		kvm_close(v.vcpu[0]);
+		dup2(STDERR_FILENO, v.fd);
+		dup2(v.sys, STDIN_FILENO);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	vm_set_rip(&v, 0x1234);
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_REGS, &r));
+	assert_int_equal(r.rip, 0x1234);
+	assert_int_equal(kvm_ioctl(v.fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP), 1);
+	errno = 0;
+	assert_int_equal(kvm_ioctl(STDIN_FILENO, KVM_GET_API_VERSION, 0), -1);
+}
+
 static void two_vms_at_once(void **state)
 {
 	struct runner ra, rb;
@@ -404,10 +469,12 @@ static void vcpu_pages_keep_their_size(void **state)
 static const struct CMUnitTest tests[] = {
 	T(dup_names_the_same_object), T(fcntl_dupfd),
 #ifndef API_CAPI
-	T(dup2_over_a_vcpu), T(close_range_and_reuse), T(ways_to_dev_kvm),
+	T(dup2_over_a_vcpu), T(close_range_and_reuse), T(requests_of_the_kernel),
+	T(ways_to_dev_kvm),
 #endif
 	T(vm_closed_before_its_vcpu), T(vcpu_closed_before_its_vm),
-	T(many_vms_in_turn), T(close_while_running), T(passed_over_a_socket),
+	T(many_vms_in_turn), T(close_while_running), T(one_run_at_a_time),
+	T(vfork_and_close), T(passed_over_a_socket),
 	T(child_may_not_use_the_parents_vm), T(child_makes_its_own_vm),
 	T(fork_beside_a_running_guest), T(two_vms_at_once), T(vcpu_ids),
 	T(as_many_vcpus_as_there_may_be), T(out_of_descriptors),

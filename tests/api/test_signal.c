@@ -31,21 +31,22 @@ static void handle(int sig, int flags)
 	assert_int_equal(sigaction(sig, &act, NULL), 0);
 }
 
-struct shot { pthread_t target; int sig; };
+struct shot { pthread_t target; int sig; volatile bool done; };
 
+/* Again and again: the first may come before the target is in KVM_RUN. */
 static void *shoot(void *arg)
 {
-	const struct shot *s = arg;
+	struct shot *s = arg;
 
-	usleep(20000);
-	pthread_kill(s->target, s->sig);
+	for (usleep(10000); !s->done; usleep(10000))
+		pthread_kill(s->target, s->sig);
 	return NULL;
 }
 
-/* KVM_RUN with a signal that comes after 20 ms. */
+/* KVM_RUN with a signal that comes after 10 ms. */
 static int run_and_be_shot(struct vm *v, int sig)
 {
-	struct shot s = { pthread_self(), sig };
+	struct shot s = { pthread_self(), sig, false };
 	pthread_t t;
 	int ret, err;
 
@@ -53,6 +54,7 @@ static int run_and_be_shot(struct vm *v, int sig)
 	assert_int_equal(pthread_create(&t, NULL, shoot, &s), 0);
 	ret = kvm_ioctl(v->vcpu[0], KVM_RUN, 0);
 	err = errno;
+	s.done = true;
 	pthread_join(t, NULL);
 	errno = err;
 	return ret;
@@ -66,7 +68,7 @@ static void signal_ends_a_spinning_guest(void **state)
 	vm_load(&v, GUEST(spin));
 	handle(SIGUSR2, 0);
 	fails(EINTR, run_and_be_shot(&v, SIGUSR2));
-	assert_int_equal(handled, 1);
+	assert_true(handled >= 1);
 	assert_int_equal(v.run[0]->exit_reason, KVM_EXIT_INTR);
 }
 
@@ -78,7 +80,7 @@ static void sa_restart_does_not_restart(void **state)
 	vm_load(&v, GUEST(spin));
 	handle(SIGUSR2, SA_RESTART);
 	fails(EINTR, run_and_be_shot(&v, SIGUSR2));
-	assert_int_equal(handled, 1);
+	assert_true(handled >= 1);
 }
 
 static void signal_ends_hlt(void **state)
@@ -89,7 +91,7 @@ static void signal_ends_hlt(void **state)
 	vm_load(&v, GUEST(sti_halt));
 	handle(SIGUSR2, SA_RESTART);
 	fails(EINTR, run_and_be_shot(&v, SIGUSR2));
-	assert_int_equal(handled, 1);
+	assert_true(handled >= 1);
 	assert_int_equal(*(uint32_t *)(v.ram + 0x2000), 1);
 }
 
@@ -164,7 +166,7 @@ static void jump_out(int sig)
 static void handler_jumps_out(void **state)
 {
 	struct sigaction act = { .sa_handler = jump_out };
-	struct shot s = { pthread_self(), SIGUSR2 };
+	struct shot s = { pthread_self(), SIGUSR2, false };
 	struct kvm_regs regs;
 	pthread_t t;
 	struct vm v;
@@ -177,6 +179,8 @@ static void handler_jumps_out(void **state)
 		kvm_ioctl(v.vcpu[0], KVM_RUN, 0);
 		fail();
 	}
+	signal(SIGUSR2, SIG_IGN);
+	s.done = true;
 	pthread_join(t, NULL);
 	ok(kvm_ioctl(v.vcpu[0], KVM_GET_REGS, &regs));
 	vm_load(&v, GUEST(halt));
@@ -346,7 +350,8 @@ static void sigaction_is_transparent(void **state)
 /* An ignored signal is none. */
 static void ignored_signal(void **state)
 {
-	struct itimerspec t = { .it_value.tv_nsec = 30000000 };
+	struct itimerspec t = { .it_value.tv_nsec = 30000000,
+				.it_interval.tv_nsec = 30000000 };
 	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2 };
 	timer_t timer;
 	struct vm v;
@@ -358,7 +363,7 @@ static void ignored_signal(void **state)
 	assert_int_equal(timer_create(CLOCK_MONOTONIC, &ev, &timer), 0);
 	timer_settime(timer, 0, &t, NULL);
 	fails(EINTR, run_and_be_shot(&v, SIGWINCH));
-	assert_int_equal(handled, 1);	/* the timer's, not the other's */
+	assert_true(handled >= 1);	/* the timer's, not the other's */
 	timer_delete(timer);
 }
 
