@@ -7,7 +7,9 @@
  * comes with a reason in words, and the rest does not.
  *
  * Whoever writes a VMCB vouches for physical addresses (see vmcs.c): they are pages
- * of the harness or none at all. Nested paging and the INTR intercept stay on.
+ * of the harness or none at all. Nested paging stays on, and what lets the harness
+ * end a guest: interrupts are intercepted, masked by the host's flags, and not held
+ * back by a CLGI of the guest's.
  */
 #include <sys/mman.h>
 
@@ -63,6 +65,8 @@ static void change_control(struct fuzz_input *in, struct virt *v)
 	c->nested_ctl |= SVM_NESTED_CTL_NP_ENABLE;
 	c->nested_cr3 = fuzz_below(in, 8) ? (uintptr_t)v->g->tdp : BIT_ULL(62);
 	vmcb_set_intercept(c, SVM_EXIT_INTR);
+	vmcb_set_intercept(c, SVM_EXIT_CLGI);
+	c->int_ctl |= V_INTR_MASKING_MASK;
 }
 
 static void change_save(struct fuzz_input *in, struct virt *v)
@@ -113,6 +117,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	fuzz_begin(&in, data, size);
 	v = virt_new(true, starts[fuzz_below(&in, ARRAY_SIZE(starts))]);
+	v->vmcb->control.int_ctl |= V_INTR_MASKING_MASK;
+	vmcb_set_intercept(&v->vmcb->control, SVM_EXIT_CLGI);
 	fuzz_bytes(&in, v->g->mem + G_CODE, 32);
 	for (unsigned n = fuzz_below(&in, 16); n; n--)
 		page(v, P_IO_A + fuzz_below(&in, P_PDPT - P_IO_A))

@@ -35,10 +35,19 @@ static const uint32_t intr_types[] = {
 	[X86_EVENT_PRIV_EXC] = INTR_TYPE_PRIV_SW_EXCEPTION,
 };
 
-static uint32_t event_info(unsigned vector, unsigned type, bool has_error_code)
+static uint32_t event_info(unsigned vector, unsigned type)
 {
-	return INTR_INFO_VALID_MASK | vector | intr_types[type] |
-	       (has_error_code ? INTR_INFO_DELIVER_CODE_MASK : 0);
+	return INTR_INFO_VALID_MASK | vector | intr_types[type];
+}
+
+/* In real-address mode there is no error code, whatever the vector. */
+static uint32_t exception_info(const struct hw_cpu *cpu, unsigned vector,
+			       unsigned type, bool has_error_code)
+{
+	bool valid = has_error_code && (cpu->c.cr0 & X86_CR0_PE);
+
+	return event_info(vector, type) |
+	       (valid ? INTR_INFO_DELIVER_CODE_MASK : 0);
 }
 
 /* --- one function per kind of exit -------------------------------------------- */
@@ -47,8 +56,9 @@ static uint32_t event_info(unsigned vector, unsigned type, bool has_error_code)
 static void info_exception(const struct hw_cpu *cpu, const struct hw_exit *e,
 			   struct exit_info *i)
 {
-	i->intr = event_info(e->exc.vector, e->exc_type, e->exc.has_error_code);
-	if (e->exc.has_error_code)
+	i->intr = exception_info(cpu, e->exc.vector, e->exc_type,
+				 e->exc.has_error_code);
+	if (i->intr & INTR_INFO_DELIVER_CODE_MASK)
 		i->error = e->exc.error_code;
 	if (e->exc.vector == X86_PF || e->exc.vector == X86_DB)
 		i->qual = e->exc.address;
@@ -59,7 +69,7 @@ static void info_exception(const struct hw_cpu *cpu, const struct hw_exit *e,
 static void info_nmi(const struct hw_cpu *cpu, const struct hw_exit *e,
 		     struct exit_info *i)
 {
-	i->intr = event_info(X86_NMI, X86_EVENT_NMI, false);
+	i->intr = event_info(X86_NMI, X86_EVENT_NMI);
 }
 
 static void info_task_switch(const struct hw_cpu *cpu, const struct hw_exit *e,
@@ -173,7 +183,7 @@ static void info_extint(const struct hw_cpu *cpu, const struct hw_exit *e,
 	const struct vmcs *v = cpu->vmx.current;
 
 	if (VMCS(v, VM_EXIT_CONTROLS) & VM_EXIT_ACK_INTR_ON_EXIT)
-		i->intr = event_info(VMX_KICK_VECTOR, X86_EVENT_EXTINT, false);
+		i->intr = event_info(VMX_KICK_VECTOR, X86_EVENT_EXTINT);
 }
 
 static const info_fn info_fns[X86_NR_INTERCEPTS] = {
@@ -259,10 +269,11 @@ void vmx_store_exit_info(struct vmx_entry *x)
 	VMCS(v, IDT_VECTORING_ERROR_CODE) = 0;
 	if (unlikely(e->vectoring)) {
 		const struct x86_event *ev = &e->vectoring_event;
+		uint32_t info = exception_info(cpu, ev->vector, ev->type,
+					       ev->has_error_code);
 
-		VMCS(v, IDT_VECTORING_INFO_FIELD) =
-			event_info(ev->vector, ev->type, ev->has_error_code);
-		if (ev->has_error_code)
+		VMCS(v, IDT_VECTORING_INFO_FIELD) = info;
+		if (info & INTR_INFO_DELIVER_CODE_MASK)
 			VMCS(v, IDT_VECTORING_ERROR_CODE) = ev->error_code;
 	}
 }

@@ -17,6 +17,10 @@ int kvm_dispatch_ioctl(struct kvm_file *f, unsigned long request, void *arg);
 #undef IOCTL_DATA
 #undef IOCTL_ARG
 
+/* Where @member of the client's structure at @arg is: any address at all. */
+#define USER_FIELD(type, arg, member) \
+	((void *)((arg) + offsetof(struct type, member)))
+
 /* The value of a capability; @kvm NULL on the system fd. */
 int kvm_capability(const struct kvm *kvm, unsigned long cap);
 

@@ -52,14 +52,14 @@ int sys_create_vm(struct kvm_file *f, unsigned long arg)
 /* A list after its count: E2BIG, with the count wanted, when there is no room. */
 static int put_index_list(unsigned long arg, const uint32_t *list, unsigned n)
 {
-	struct kvm_msr_list *user = (void *)arg;
 	uint32_t room;
 
-	if (host_read_32(&user->nmsrs, &room) || host_write_32(&user->nmsrs, n))
+	if (host_read_32(USER_FIELD(kvm_msr_list, arg, nmsrs), &room) ||
+	    host_write_32(USER_FIELD(kvm_msr_list, arg, nmsrs), n))
 		return -EFAULT;
 	if (room < n)
 		return -E2BIG;
-	return host_copy_out(user->indices, list, n * sizeof(*list));
+	return host_copy_out(USER_FIELD(kvm_msr_list, arg, indices), list, n * sizeof(*list));
 }
 
 int sys_get_msr_index_list(struct kvm_file *f, unsigned long arg)
@@ -96,47 +96,44 @@ static bool get_feature_msr(struct kvm_msr_entry *e)
 /* Values of feature MSRs; the result is how many entries were filled. */
 int sys_get_msrs(struct kvm_file *f, unsigned long arg)
 {
-	struct kvm_msrs *user = (void *)arg;
 	struct kvm_msr_entry e[ARRAY_SIZE(feature_msrs)];
 	uint32_t n, done;
 
-	if (host_read_32(&user->nmsrs, &n))
+	if (host_read_32(USER_FIELD(kvm_msrs, arg, nmsrs), &n))
 		return -EFAULT;
 	if (n > ARRAY_SIZE(e))
 		return -E2BIG;
-	if (host_copy_in(e, user->entries, n * sizeof(*e)))
+	if (host_copy_in(e, USER_FIELD(kvm_msrs, arg, entries), n * sizeof(*e)))
 		return -EFAULT;
 	for (done = 0; done < n && get_feature_msr(&e[done]); done++)
 		;
-	if (host_copy_out(user->entries, e, n * sizeof(*e)))
+	if (host_copy_out(USER_FIELD(kvm_msrs, arg, entries), e, n * sizeof(*e)))
 		return -EFAULT;
 	return done;
 }
 
 int sys_get_supported_cpuid(struct kvm_file *f, unsigned long arg)
 {
-	struct kvm_cpuid2 *user = (void *)arg;
 	struct kvm_cpuid_entry2 e[KVM_MAX_CPUID_ENTRIES];
 	uint32_t room;
 	unsigned n = ARRAY_SIZE(e);
 	int ret;
 
-	if (host_read_32(&user->nent, &room))
+	if (host_read_32(USER_FIELD(kvm_cpuid2, arg, nent), &room))
 		return -EFAULT;
 	ret = kvm_get_supported_cpuid(kvm_params.vendor, e, &n);
 	if (ret)
 		return ret;
 	if (room < n)
 		return -E2BIG;
-	if (host_write_32(&user->nent, n))
+	if (host_write_32(USER_FIELD(kvm_cpuid2, arg, nent), n))
 		return -EFAULT;
-	return host_copy_out(user->entries, e, n * sizeof(*e));
+	return host_copy_out(USER_FIELD(kvm_cpuid2, arg, entries), e, n * sizeof(*e));
 }
 
 /* Nothing is emulated that the processor lacks. */
 int sys_get_emulated_cpuid(struct kvm_file *f, unsigned long arg)
 {
-	struct kvm_cpuid2 *user = (void *)arg;
 
-	return host_write_32(&user->nent, 0);
+	return host_write_32(USER_FIELD(kvm_cpuid2, arg, nent), 0);
 }

@@ -122,19 +122,18 @@ static int msr_io(struct kvm_vcpu *vcpu, struct kvm_msr_entry *e, unsigned n,
 
 static int msr_ioctl(struct kvm_vcpu *vcpu, unsigned long arg, bool write)
 {
-	struct kvm_msrs *user = (void *)arg;
 	struct kvm_msr_entry e[MAX_MSRS];
 	uint32_t n;
 	int done;
 
-	if (host_read_32(&user->nmsrs, &n))
+	if (host_read_32(USER_FIELD(kvm_msrs, arg, nmsrs), &n))
 		return -EFAULT;
 	if (n >= MAX_MSRS)
 		return -E2BIG;
-	if (host_copy_in(e, user->entries, n * sizeof(*e)))
+	if (host_copy_in(e, USER_FIELD(kvm_msrs, arg, entries), n * sizeof(*e)))
 		return -EFAULT;
 	done = msr_io(vcpu, e, n, write);
-	if (!write && host_copy_out(user->entries, e, n * sizeof(*e)))
+	if (!write && host_copy_out(USER_FIELD(kvm_msrs, arg, entries), e, n * sizeof(*e)))
 		return -EFAULT;
 	return done;
 }
@@ -151,33 +150,31 @@ int vcpu_set_msrs(struct kvm_file *f, unsigned long arg)
 
 int vcpu_set_cpuid2(struct kvm_file *f, unsigned long arg)
 {
-	const struct kvm_cpuid2 *user = (void *)arg;
 	struct kvm_cpuid_entry2 e[KVM_MAX_CPUID_ENTRIES];
 	uint32_t n;
 
-	if (host_read_32(&user->nent, &n))
+	if (host_read_32(USER_FIELD(kvm_cpuid2, arg, nent), &n))
 		return -EFAULT;
 	if (n > KVM_MAX_CPUID_ENTRIES)
 		return -E2BIG;
-	if (host_copy_in(e, user->entries, n * sizeof(*e)))
+	if (host_copy_in(e, USER_FIELD(kvm_cpuid2, arg, entries), n * sizeof(*e)))
 		return -EFAULT;
 	return kvm_vcpu_set_cpuid(f->vcpu, e, n);
 }
 
 int vcpu_get_cpuid2(struct kvm_file *f, unsigned long arg)
 {
-	struct kvm_cpuid2 *user = (void *)arg;
 	unsigned n = f->vcpu->arch.cpuid_nent;
 	uint32_t room;
 
-	if (host_read_32(&user->nent, &room))
+	if (host_read_32(USER_FIELD(kvm_cpuid2, arg, nent), &room))
 		return -EFAULT;
 	if (room < n)
 		return -E2BIG;
-	if (host_write_32(&user->nent, n))
+	if (host_write_32(USER_FIELD(kvm_cpuid2, arg, nent), n))
 		return -EFAULT;
-	return host_copy_out(user->entries, f->vcpu->arch.cpuid,
-			     n * sizeof(*user->entries));
+	return host_copy_out(USER_FIELD(kvm_cpuid2, arg, entries), f->vcpu->arch.cpuid,
+			     n * sizeof(struct kvm_cpuid_entry2));
 }
 
 /* --- the rest --------------------------------------------------------------------------------- */
@@ -185,7 +182,6 @@ int vcpu_get_cpuid2(struct kvm_file *f, unsigned long arg)
 /* NULL takes the mask away. */
 int vcpu_set_signal_mask(struct kvm_file *f, unsigned long arg)
 {
-	const struct kvm_signal_mask *user = (void *)arg;
 	uint32_t len;
 	uint64_t set;
 
@@ -193,11 +189,11 @@ int vcpu_set_signal_mask(struct kvm_file *f, unsigned long arg)
 		f->vcpu->sigset_active = false;
 		return 0;
 	}
-	if (host_read_32(&user->len, &len))
+	if (host_read_32(USER_FIELD(kvm_signal_mask, arg, len), &len))
 		return -EFAULT;
 	if (len != sizeof(set))
 		return -EINVAL;
-	if (host_copy_in(&set, user->sigset, sizeof(set)))
+	if (host_copy_in(&set, USER_FIELD(kvm_signal_mask, arg, sigset), sizeof(set)))
 		return -EFAULT;
 	f->vcpu->sigset = set;
 	f->vcpu->sigset_active = true;

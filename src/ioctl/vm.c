@@ -202,17 +202,16 @@ int vm_set_gsi_routing(struct kvm_file *f, unsigned long arg)
 {
 	struct kvm_irq_routing h;
 	struct kvm_irq_routing_entry *e;
-	struct kvm_irq_routing *user = (void *)arg;
 	int ret = -EFAULT;
 
-	if (host_copy_in(&h, user, sizeof(h)))
+	if (host_copy_in(&h, (void *)arg, sizeof(h)))
 		return -EFAULT;
 	if (!irqchip_in_kernel(&f->kvm->irqchip) || h.nr > KVM_MAX_IRQ_ROUTES || h.flags)
 		return -EINVAL;
 	e = calloc(h.nr ? h.nr : 1, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	if (!host_copy_in(e, user->entries, h.nr * sizeof(*e)))
+	if (!host_copy_in(e, USER_FIELD(kvm_irq_routing, arg, entries), h.nr * sizeof(*e)))
 		ret = kvm_set_irq_routing(&f->kvm->irqchip, h.flags, h.nr, e);
 	free(e);
 	return ret;

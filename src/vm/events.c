@@ -74,8 +74,11 @@ static bool is_fault(unsigned vector)
 
 static void inject_exception(struct kvm_vcpu *vcpu)
 {
-	const struct kvm_queued_exception *q = &vcpu->arch.exception;
+	struct kvm_queued_exception *q = &vcpu->arch.exception;
 
+	/* Real-address mode pushes no error codes. */
+	if (!is_protmode(vcpu))
+		q->has_error_code = false;
 	trace_kvm_inj_exception(exception_name(q->vector), q->has_error_code,
 				q->error_code, q->injected);
 	kvm_ops(vcpu)->inject_exception(vcpu);
@@ -93,9 +96,6 @@ static void inject_pending_exception(struct kvm_vcpu *vcpu)
 		vcpu->arch.dr7 &= ~X86_DR7_GD;
 		kvm_update_dr7(vcpu);
 	}
-	/* Real-address mode pushes no error codes. */
-	if (!is_protmode(vcpu))
-		q->has_error_code = false;
 	inject_exception(vcpu);
 	q->pending = false;
 	q->injected = true;

@@ -145,6 +145,33 @@ static void test_vectoring(void **state)
 	}
 }
 
+GUEST_CODE(gp_code, 16, "movw %es:0xffff, %ax");
+
+/* In real-address mode an exception has no error code: the information says so,
+ * and can be given back as it is. */
+static void test_vectoring_real(void **state)
+{
+	FOR_BOTH(v, guest_real) {
+		GUEST_LOAD(v->g, gp_code);
+		guest_tdp(v->g, G_STACK - PAGE_SIZE, 0);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_EPT_VIOLATION,
+					      SVM_EXIT_NPF));
+		assert_int_equal(get_rip(v), G_CODE);
+		guest_tdp(v->g, G_STACK - PAGE_SIZE, 7);
+		if (is_amd(v)) {
+			v->vmcb->control.event_inj = v->vmcb->control.exit_int_info;
+		} else {
+			assert_int_equal(vmcs_read(&v->e,
+						   IDT_VECTORING_INFO_FIELD),
+					 0x8000030d);
+			vmcs_write(&v->e, VM_ENTRY_INTR_INFO_FIELD, 0x8000030d);
+		}
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_HLT, SVM_EXIT_HLT));
+		/* Three words are on the stack: FLAGS, CS, IP. */
+		assert_int_equal(guest_u64(v->g, G_STACK - 6) & 0xffff, G_CODE);
+	}
+}
+
 GUEST_CODE(ud_code, 64, "nop; ud2");
 GUEST_CODE(pf_code, 64, "mov 0x1ff000, %eax; hlt");
 
@@ -312,6 +339,7 @@ int main(void)
 		cmocka_unit_test(test_v_intr),
 		cmocka_unit_test(test_nmi_window),
 		cmocka_unit_test(test_vectoring),
+		cmocka_unit_test(test_vectoring_real),
 		cmocka_unit_test(test_exception_exit),
 		cmocka_unit_test(test_page_fault_exit),
 		cmocka_unit_test(test_breakpoint_exit),
