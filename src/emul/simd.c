@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * MMX and SSE instructions, each run on the host with its own opcode: SIMD, and the
- * few that are not of that form (MASKMOV, LDMXCSR, STMXCSR, EMMS).
+ * few that are not of that form (MASKMOV, LDMXCSR, STMXCSR, EMMS). The rest with VEX
+ * and EVEX is in avx.c.
  *
  * The stub keeps the mandatory prefix, the vector registers and the immediate.
  * A memory operand becomes a buffer, a general register becomes rAX, whose value
@@ -12,12 +13,14 @@
  * An unmasked SIMD exception comes back from the host as #XM, or #UD for a guest
  * without CR4.OSXMMEXCPT; the flags in MXCSR are then the host's doing.
  */
-#include "emul/fpu.h"
+#include "emul/simd.h"
 
 /* --- checks ------------------------------------------------------------------ */
 
 static int check(struct x86_emulate_ctxt *c, uint32_t attr)
 {
+	if (attr & (I_VEX | I_EVEX))
+		return avx_check(c);
 	return attr & I_SSE ? fpu_check_sse(c) : fpu_check_mmx(c);
 }
 
@@ -35,9 +38,7 @@ static bool is_gpr(uint8_t kind)
 	return kind == OPK_G || kind == OPK_E || kind == OPK_R;
 }
 
-/* Number of the operand that ModRM.reg (OPK_G) or rm says, of the kinds that may be a
- * general register; -1: none. */
-static int gpr_operand(const struct x86_insn *i)
+int simd_gpr_operand(const struct x86_insn *i)
 {
 	int k;
 
@@ -50,10 +51,11 @@ static int gpr_operand(const struct x86_insn *i)
 	return -1;
 }
 
-static int mem_operand(const struct x86_insn *i)
+int simd_mem_operand(const struct x86_insn *i)
 {
 	static const uint64_t kinds = BIT_ULL(OPK_E) | BIT_ULL(OPK_M) |
-				      BIT_ULL(OPK_Q) | BIT_ULL(OPK_W);
+				      BIT_ULL(OPK_Q) | BIT_ULL(OPK_W) |
+				      BIT_ULL(OPK_KM);
 	int k;
 
 	if (i->mod == 3)
@@ -70,7 +72,7 @@ static uint8_t mandatory_prefix(const struct x86_insn *i)
 	       i->prefix & PFX_OPSIZE ? 0x66 : 0;
 }
 
-static bool has_imm(const struct x86_insn *i)
+bool simd_has_imm(const struct x86_insn *i)
 {
 	int k;
 
@@ -78,11 +80,6 @@ static bool has_imm(const struct x86_insn *i)
 		if (i->row->opnd[k].kind == OPK_I)
 			return true;
 	return false;
-}
-
-static void put(struct host_insn *h, uint8_t byte)
-{
-	h->bytes[h->len++] = byte;
 }
 
 static void build(const struct x86_insn *i, int gpr, struct host_insn *h)
@@ -96,16 +93,16 @@ static void build(const struct x86_insn *i, int gpr, struct host_insn *h)
 
 	*h = (struct host_insn){ .len = 0 };
 	if (mandatory_prefix(i))
-		put(h, mandatory_prefix(i));
+		simd_put(h, mandatory_prefix(i));
 	if (rex)
-		put(h, 0x40 | rex);
-	put(h, 0x0f);
+		simd_put(h, 0x40 | rex);
+	simd_put(h, 0x0f);
 	if (i->map != X86_MAP_0F)
-		put(h, i->map == X86_MAP_0F38 ? 0x38 : 0x3a);
-	put(h, i->opcode);
-	put(h, (i->mod == 3 ? 0xc0 : 0) | (reg & 7) << 3 | (rm & 7));
-	if (has_imm(i))
-		put(h, i->imm);
+		simd_put(h, i->map == X86_MAP_0F38 ? 0x38 : 0x3a);
+	simd_put(h, i->opcode);
+	simd_put(h, (i->mod == 3 ? 0xc0 : 0) | (reg & 7) << 3 | (rm & 7));
+	if (simd_has_imm(i))
+		simd_put(h, i->imm);
 }
 
 /* --- SIMD ---------------------------------------------------------------------- */
@@ -116,18 +113,16 @@ static bool is_pcmpstr(const struct x86_insn *i)
 	return i->map == X86_MAP_0F3A && (i->opcode & 0xfc) == 0x60;
 }
 
-static int run(struct x86_emulate_ctxt *c, int gpr, struct stub_regs *r)
+int simd_run(struct x86_emulate_ctxt *c, const struct host_insn *h,
+	     struct stub_regs *r)
 {
-	const struct x86_insn *i = c->insn;
 	struct host_stub stub;
-	struct host_insn h;
 	int vector;
 
-	build(i, gpr, &h);
-	if (host_stub_get(&h, &stub))
+	if (host_stub_get(h, &stub))
 		return X86EMUL_UNHANDLEABLE;
 	fpu_get(c);
-	if ((i->row->attr & I_FPU) && fpu_is_pending())
+	if ((c->insn->row->attr & I_FPU) && fpu_is_pending())
 		vector = X86_MF;
 	else
 		vector = host_stub_run(&stub, r);
@@ -136,8 +131,19 @@ static int run(struct x86_emulate_ctxt *c, int gpr, struct stub_regs *r)
 	return vector ? simd_fault(c, vector) : X86EMUL_CONTINUE;
 }
 
-static void registers_in(const struct x86_emulate_ctxt *c, int gpr,
-			 struct stub_regs *r)
+static int run(struct x86_emulate_ctxt *c, int gpr, struct stub_regs *r)
+{
+	struct host_insn h;
+
+	if (c->insn->row->attr & I_VEX)
+		avx_build(c->insn, gpr, &h);
+	else
+		build(c->insn, gpr, &h);
+	return simd_run(c, &h, r);
+}
+
+void simd_registers_in(const struct x86_emulate_ctxt *c, int gpr,
+			    struct stub_regs *r)
 {
 	const struct x86_insn *i = c->insn;
 
@@ -150,8 +156,8 @@ static void registers_in(const struct x86_emulate_ctxt *c, int gpr,
 	}
 }
 
-static void registers_out(struct x86_emulate_ctxt *c, int gpr,
-			  const struct stub_regs *r)
+void simd_registers_out(struct x86_emulate_ctxt *c, int gpr,
+			const struct stub_regs *r)
 {
 	const struct x86_insn *i = c->insn;
 	const struct opcode *row = i->row;
@@ -168,7 +174,7 @@ static void registers_out(struct x86_emulate_ctxt *c, int gpr,
 int em_simd(struct x86_emulate_ctxt *c)
 {
 	const struct x86_insn *i = c->insn;
-	int gpr = gpr_operand(i), mem = mem_operand(i);
+	int gpr = simd_gpr_operand(i), mem = simd_mem_operand(i);
 	struct fpu_buf buf = { { 0 } };
 	struct stub_regs r = { .flags = i->row->flags_written,
 			       .rflags = c->eflags, .mem = &buf };
@@ -184,12 +190,12 @@ int em_simd(struct x86_emulate_ctxt *c)
 		rc = fpu_load(c, &buf, la, n);
 	if (rc)
 		return rc;
-	registers_in(c, gpr, &r);
+	simd_registers_in(c, gpr, &r);
 	rc = run(c, gpr, &r);
 	if (!rc && stores)
 		rc = fpu_store(c, &buf, la, n);
 	if (!rc)
-		registers_out(c, gpr, &r);
+		simd_registers_out(c, gpr, &r);
 	return rc;
 }
 
@@ -202,7 +208,7 @@ int em_simd(struct x86_emulate_ctxt *c)
 int em_maskmov(struct x86_emulate_ctxt *c)
 {
 	const struct x86_insn *i = c->insn;
-	unsigned n = i->row->attr & I_SSE ? 16 : 8, from, to;
+	unsigned n = i->row->attr & I_FPU ? 8 : 16, from, to;
 	struct fpu_buf zeros = { { 0 } }, ones;
 	struct stub_regs r = { .mem = &zeros };
 	uint64_t la;
@@ -233,7 +239,7 @@ int em_ldmxcsr(struct x86_emulate_ctxt *c)
 {
 	uint64_t la, val;
 	uint32_t mxcsr;
-	int rc = fpu_check_sse(c);
+	int rc = check(c, c->insn->row->attr);
 
 	if (!rc)
 		rc = emul_linearize_operand(c, 4, 0, &la);
@@ -254,7 +260,7 @@ int em_stmxcsr(struct x86_emulate_ctxt *c)
 {
 	uint32_t mxcsr;
 	uint64_t la;
-	int rc = fpu_check_sse(c);
+	int rc = check(c, c->insn->row->attr);
 
 	if (!rc)
 		rc = emul_linearize_operand(c, 4, ACC_WRITE, &la);

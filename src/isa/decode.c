@@ -357,6 +357,7 @@ static void reset(struct x86_insn *insn, enum x86_mode mode)
 	insn->index = X86_REG_NONE;
 	insn->scale = 0;
 	insn->evex = 0;
+	insn->pp = 0;
 }
 
 /* The instruction's own bytes, the rest zero. */

@@ -33,7 +33,7 @@ static bool has_bad_prefix(const struct x86_insn *insn, const struct parser *p)
 static void common_fields(struct x86_insn *insn, struct parser *p, uint8_t byte)
 {
 	p->w = byte >> 7;
-	p->pfx = byte & 3;	/* pp counts as KEY_PFX does */
+	p->pfx = insn->pp = byte & 3;	/* pp counts as KEY_PFX does */
 	insn->vvvv = ~(byte >> 3) & 15;
 	if (p->w)
 		insn->prefix |= PFX_REX_W;
@@ -108,7 +108,7 @@ void x86_evex_registers(struct x86_insn *insn, const struct parser *p,
 	if (insn->mod == 3) {
 		if (ri->flags & RI_RM_V)
 			insn->rm |= (p->rex & REX_X) << 3;
-		if (insn->evex & INSN_EVEX_B)
+		if ((insn->evex & INSN_EVEX_B) && !(insn->row->evex & EV_BIGN))
 			insn->veclen = 64;
 	} else if (insn->mod == 1) {
 		insn->disp *= displacement_unit(insn, ri);

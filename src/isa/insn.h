@@ -246,6 +246,7 @@ struct x86_insn {
 	uint8_t  veclen;	/* 16, 32, 64 */
 	uint8_t  vvvv;		/* VEX/EVEX.vvvv, not inverted any more */
 	uint8_t  evex;		/* z, L'L, b, aaa: INSN_EVEX_* */
+	uint8_t  pp;		/* VEX/EVEX.pp: mandatory prefix, 1 66, 2 F3, 3 F2 */
 	uint8_t  bytes[X86_MAX_INSN_LEN];
 };
 
