@@ -105,25 +105,19 @@ static void fill_tlb(struct x86_emulate_ctxt *c, uint64_t la, unsigned acc)
 	e->addend = (uintptr_t)arena_at(page) - page;
 }
 
-/* Descriptors; the TSS's I/O bitmap begins behind its limit. */
-static int system_access(uint64_t la, void *to, const void *from,
-			 unsigned bytes)
+/* Descriptors, and the TSS, whose I/O bitmap begins behind its limit. */
+static uint8_t *system_at(uint64_t la, unsigned bytes, bool write)
 {
-	if (la - GDT_AT <= sizeof(m.gdt) - bytes) {
-		uint8_t *p = (uint8_t *)m.gdt + (la - GDT_AT);
+	static uint8_t tss[0x68];
 
-		if (to)
-			memcpy(to, p, bytes);
-		else
-			memcpy(p, from, bytes);
-		return X86EMUL_CONTINUE;
-	}
-	if (la - TSS_AT < 0x68 && to) {
-		memset(to, 0xff, bytes);
-		return X86EMUL_CONTINUE;
+	if (la - GDT_AT <= sizeof(m.gdt) - bytes)
+		return (uint8_t *)m.gdt + (la - GDT_AT);
+	if (la - TSS_AT <= sizeof(tss) - bytes && !write) {
+		memset(tss, 0xff, sizeof(tss));
+		return tss + (la - TSS_AT);
 	}
 	m.wild = true;
-	return X86EMUL_UNHANDLEABLE;
+	return NULL;
 }
 
 static int op_read(struct x86_emulate_ctxt *c, uint64_t la, void *val,
@@ -132,8 +126,13 @@ static int op_read(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 	unsigned first = MIN(bytes, PAGE_SIZE - (la & ~PAGE_MASK));
 	int rc;
 
-	if (acc & ACC_SYSTEM)
-		return system_access(la, val, NULL, bytes);
+	if (acc & ACC_SYSTEM) {
+		const uint8_t *p = system_at(la, bytes, false);
+
+		if (p)
+			memcpy(val, p, bytes);
+		return p ? X86EMUL_CONTINUE : X86EMUL_UNHANDLEABLE;
+	}
 	rc = check(c, la, bytes, acc);
 	if (rc)
 		return rc;
@@ -150,8 +149,13 @@ static int op_write(struct x86_emulate_ctxt *c, uint64_t la, const void *val,
 	unsigned first = MIN(bytes, PAGE_SIZE - (la & ~PAGE_MASK));
 	int rc;
 
-	if (acc & ACC_SYSTEM)
-		return system_access(la, NULL, val, bytes);
+	if (acc & ACC_SYSTEM) {
+		uint8_t *p = system_at(la, bytes, true);
+
+		if (p)
+			memcpy(p, val, bytes);
+		return p ? X86EMUL_CONTINUE : X86EMUL_UNHANDLEABLE;
+	}
 	rc = check(c, la, bytes, acc | ACC_WRITE);
 	if (rc)
 		return rc;
@@ -165,23 +169,22 @@ static int op_write(struct x86_emulate_ctxt *c, uint64_t la, const void *val,
 static int op_cmpxchg(struct x86_emulate_ctxt *c, uint64_t la, void *old,
 		      const void *val, unsigned bytes, bool *done)
 {
-	uint8_t now[16];
+	uint8_t *p;
 	int rc;
 
 	/* The descriptor's accessed bit. */
-	if (la >= GDT_AT) {
-		rc = system_access(la, now, NULL, bytes);
-		*done = !rc && !memcmp(now, old, bytes);
-		return rc || !*done ? rc : system_access(la, NULL, val, bytes);
-	}
-	rc = check(c, la, bytes, ACC_WRITE);
+	if (la >= GDT_AT && !(p = system_at(la, bytes, true)))
+		return X86EMUL_UNHANDLEABLE;
+	rc = la >= GDT_AT ? 0 : check(c, la, bytes, ACC_WRITE);
 	if (rc)
 		return rc;
-	*done = !memcmp(arena_at(la), old, bytes);
+	if (la < GDT_AT)
+		p = arena_at(la);
+	*done = !memcmp(p, old, bytes);
 	if (*done)
-		memcpy(arena_at(la), val, bytes);
+		memcpy(p, val, bytes);
 	else
-		memcpy(old, arena_at(la), bytes);
+		memcpy(old, p, bytes);
 	return X86EMUL_CONTINUE;
 }
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A case of the differential test: an instruction of a row, the state it begins
+ * with and the memory that it finds. Everything is drawn from one generator, so that
+ * a seed, a row and a mode give the same cases again.
+ */
+#ifndef ANYKVM_TESTS_DIFF_CASE_H
+#define ANYKVM_TESTS_DIFF_CASE_H
+
+#include "insn/state.h"
+#include "isa/insn.h"
+
+struct tcase {
+	uint8_t bytes[X86_MAX_INSN_LEN];
+	struct x86_insn insn;
+	enum x86_mode mode;		/* PROT32, PROT64 */
+	struct insn_state in;
+	uint8_t mem[ARENA_MEM_BYTES];	/* from ARENA_MEM */
+	/* Of the encoding, while it is made. */
+	uint8_t modrm_at, disp_at, disp_bytes, imm_at;
+};
+
+/* --- random.c ------------------------------------------------------------------- */
+
+void rnd_seed(uint64_t seed);
+uint64_t rnd(void);
+/* 1 of @n. */
+bool one_in(unsigned n);
+/* An integer that is more often interesting than random. */
+uint64_t rnd_value(void);
+/* @n bytes (a multiple of 8) as numbers of several kinds: integers, reals of each
+ * format with their special values, small ones. */
+void rnd_elements(uint8_t *p, unsigned n);
+/* An x87 register. */
+void rnd_real80(uint8_t *p);
+
+/* --- encode.c ------------------------------------------------------------------- */
+
+/* An encoding of row @id that the decoder takes for it: bytes and insn. False:
+ * none was found. */
+bool encode(struct tcase *t, unsigned id);
+/* Patches the displacement, or the immediate, of the encoding, decodes again. */
+bool patch_disp(struct tcase *t, int64_t disp);
+bool patch_imm(struct tcase *t, uint64_t imm);
+/* Where the row stands: text for reports, "0f38 f6 /r 66". */
+const char *row_place_text(unsigned id);
+
+/* --- prepare.c ------------------------------------------------------------------ */
+
+/* Registers, flags, FPU state and memory for t->insn: operands lie in the arena,
+ * with many alignments, across its pages, and outside of what may be accessed. */
+void prepare(struct tcase *t);
+
+/* --- oracle.c ------------------------------------------------------------------- */
+
+/* Why no oracle covers the row at all; NULL: one does. */
+const char *no_oracle(unsigned id);
+/* Cases that must not reach the host although their row may. */
+bool is_forbidden(const struct tcase *t);
+
+struct masks {
+	uint64_t gpr[X86_NR_GPRS];	/* bits not compared */
+	uint64_t eflags;
+	bool memory, fpu_pointers;
+};
+/* What of @t cannot agree, by the table of known deviations. */
+void known_deviation(const struct tcase *t, struct masks *m);
+
+/* --- compare.c ------------------------------------------------------------------ */
+
+enum verdict { AGREE, DIFFER, NOT_RUN };
+
+struct outcome {
+	struct insn_state state;
+	struct insn_result res;
+	uint8_t mem[ARENA_MEM_BYTES];
+};
+
+struct run {
+	struct outcome host, emul;	/* emul: the form that differs, if one */
+	bool fast;			/* it was the fast form */
+};
+
+/* Runs @t on both. NOT_RUN: the emulator says that it would leave the arena. */
+enum verdict run_case(const struct tcase *t, struct run *r);
+/* Makes @t as small as it can be with run_case() still saying DIFFER. */
+void shrink(struct tcase *t, struct run *r);
+/* The case, what differs, and the command that shows it again. */
+void report(const struct tcase *t, const struct run *r);
+
+#endif
