@@ -115,7 +115,9 @@ class Terminal:
         for _ in range(200):
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid: return os.waitstatus_to_exitcode(status)
+            # Drains the terminal; at its end the process may still be ending.
             self.expect(r"\Z.", 0.1)
+            time.sleep(0.1)
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         return "hangs"
