@@ -33,6 +33,7 @@
 #define STUBS		0x17000u
 #define TSS		0x18000u
 #define MAX_RUNS	12
+#define MAX_ANSWERS	8	/* that one instruction asks for */
 #define NR_MSRS		64
 
 struct msr_list {
@@ -187,6 +188,55 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* --- exits ---------------------------------------------------------------------------- */
+
+static void check_io(const struct kvm_run *run)
+{
+	uint64_t n = (uint64_t)run->io.size * run->io.count;
+
+	FUZZ_CHECK(run->io.size == 1 || run->io.size == 2 || run->io.size == 4);
+	FUZZ_CHECK(run->io.count && run->io.data_offset + n <= 3 * 4096);
+	FUZZ_CHECK(run->io.direction <= KVM_EXIT_IO_OUT);
+	if (run->io.direction == KVM_EXIT_IO_IN)
+		memset((uint8_t *)run + run->io.data_offset, 0x5a, n);
+}
+
+static void check_mmio(struct kvm_run *run)
+{
+	FUZZ_CHECK(run->mmio.len >= 1 && run->mmio.len <= 8);
+	FUZZ_CHECK(run->mmio.is_write <= 1);
+	FUZZ_CHECK(run->mmio.phys_addr >= ROM);
+	if (!run->mmio.is_write)
+		memset(run->mmio.data, 0x5a, sizeof(run->mmio.data));
+}
+
+/* Answers the exit; whether to run on. */
+static bool handle_exit(struct kvm_run *run)
+{
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		check_io(run);
+		return true;
+	case KVM_EXIT_MMIO:
+		check_mmio(run);
+		return true;
+	case KVM_EXIT_HLT:
+	case KVM_EXIT_SET_TPR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+	case KVM_EXIT_HYPERCALL:
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+	case KVM_EXIT_SYSTEM_EVENT:
+		return false;
+	case KVM_EXIT_INTERNAL_ERROR:
+		FUZZ_CHECK(run->internal.suberror >= 1 &&
+			   run->internal.suberror <= 4);
+		return false;
+	default:
+		FUZZ_FAIL("exit reason %u", run->exit_reason);
+	}
+}
+
 /* --- an input's beginning ---------------------------------------------------------- */
 
 static void set_segments(struct kvm_sregs *s, bool is64, bool user)
@@ -235,14 +285,34 @@ static void set_mode(struct machine *m, unsigned mode)
 	OK(m->vcpu, KVM_SET_REGS, &r);
 }
 
+/*
+ * The last guest may have left in the middle of an instruction, which a client
+ * finishes by answering its exits with immediate_exit set.
+ */
+static void finish_instruction(struct machine *m)
+{
+	unsigned i;
+	int ret;
+
+	m->run->immediate_exit = 1;
+	for (i = 0; i < MAX_ANSWERS; i++) {
+		ret = vm_ioctl(m->vcpu, KVM_RUN, NULL);
+		if (ret)
+			break;
+		handle_exit(m->run);
+	}
+	if (i == MAX_ANSWERS || errno != EINTR)
+		FUZZ_FAIL("immediate_exit, %u answers: %d, errno %d, exit %u", i, ret,
+			  errno, m->run->exit_reason);
+	m->run->immediate_exit = 0;
+}
+
 static void reset(struct machine *m)
 {
 	struct kvm_vcpu_events events = m->events;
 	struct kvm_mp_state running = { KVM_MP_STATE_RUNNABLE };
 
-	m->run->immediate_exit = 1;	/* ends an instruction that waits for its answer */
-	FUZZ_CHECK(vm_ioctl(m->vcpu, KVM_RUN, NULL) == -1 && errno == EINTR);
-	m->run->immediate_exit = 0;
+	finish_instruction(m);
 	memcpy(m->ram, ram_template, RAM);
 	OK(m->vcpu, KVM_SET_SREGS, &m->sregs);
 	if (m->has_xcrs)
@@ -262,53 +332,6 @@ static void reset(struct machine *m)
 static void kick(void *vcpu)
 {
 	anykvm_kick(*(int *)vcpu);
-}
-
-static void check_io(const struct kvm_run *run)
-{
-	uint64_t n = (uint64_t)run->io.size * run->io.count;
-
-	FUZZ_CHECK(run->io.size == 1 || run->io.size == 2 || run->io.size == 4);
-	FUZZ_CHECK(run->io.count && run->io.data_offset + n <= 3 * 4096);
-	FUZZ_CHECK(run->io.direction <= KVM_EXIT_IO_OUT);
-	if (run->io.direction == KVM_EXIT_IO_IN)
-		memset((uint8_t *)run + run->io.data_offset, 0x5a, n);
-}
-
-static void check_mmio(struct kvm_run *run)
-{
-	FUZZ_CHECK(run->mmio.len >= 1 && run->mmio.len <= 8);
-	FUZZ_CHECK(run->mmio.is_write <= 1);
-	FUZZ_CHECK(run->mmio.phys_addr >= ROM);
-	if (!run->mmio.is_write)
-		memset(run->mmio.data, 0x5a, sizeof(run->mmio.data));
-}
-
-/* Answers the exit; whether to run on. */
-static bool handle_exit(struct kvm_run *run)
-{
-	switch (run->exit_reason) {
-	case KVM_EXIT_IO:
-		check_io(run);
-		return true;
-	case KVM_EXIT_MMIO:
-		check_mmio(run);
-		return true;
-	case KVM_EXIT_HLT:
-	case KVM_EXIT_SET_TPR:
-	case KVM_EXIT_IRQ_WINDOW_OPEN:
-	case KVM_EXIT_HYPERCALL:
-		return true;
-	case KVM_EXIT_SHUTDOWN:
-	case KVM_EXIT_SYSTEM_EVENT:
-		return false;
-	case KVM_EXIT_INTERNAL_ERROR:
-		FUZZ_CHECK(run->internal.suberror >= 1 &&
-			   run->internal.suberror <= 4);
-		return false;
-	default:
-		FUZZ_FAIL("exit reason %u", run->exit_reason);
-	}
 }
 
 static void run(struct machine *m)
