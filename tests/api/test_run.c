@@ -215,17 +215,14 @@ static void nmi(void **state)
 
 static void nmi_wakes_from_hlt(void **state)
 {
-	struct runner r;
+	struct kvm_mp_state m = { KVM_MP_STATE_HALTED };
 	struct vm v;
 
 	vm_new(&v, VM_IRQCHIP);
 	vm_load(&v, GUEST(irq));	/* for its handler */
 	*(uint16_t *)(v.ram + 8) = 0x1120;
-	memcpy(v.ram + CODE, "\xf4\xe6\xe9\xf4", 4);	/* hlt; out; hlt */
-	runner_start(&r, &v, 0);
-	usleep(20000);
-	assert_false(r.done);
-	runner_stop(&r);
+	memcpy(v.ram + CODE, "\xe6\xe9\xf4", 3);	/* out; hlt */
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_MP_STATE, &m));
 	ok(kvm_ioctl(v.vcpu[0], KVM_NMI, 0));
 	run_until(&v, KVM_EXIT_IO);
 	assert_int_equal(word(&v, 0x2020), 1);
