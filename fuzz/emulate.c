@@ -239,8 +239,8 @@ static void check_no_trace(const struct vm *vm, const struct x86_emulate_ctxt *w
 		describe(vm, rc, "registers have changed");
 	if (!same_segments(c, was))
 		describe(vm, rc, "segments have changed");
-	if (memcmp(fpu_guest.fx.xmm, fpu->fx.xmm, sizeof(fpu->fx.xmm)) ||
-	    memcmp(fpu_guest.fx.st, fpu->fx.st, sizeof(fpu->fx.st)))
+	/* Not XMM, which code built for the sanitizers uses itself meanwhile. */
+	if (memcmp(fpu_guest.fx.st, fpu->fx.st, sizeof(fpu->fx.st)))
 		describe(vm, rc, "FPU registers have changed");
 	if (!is_memory_kept(vm))
 		describe(vm, rc, "memory has changed");
