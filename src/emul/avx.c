@@ -168,13 +168,21 @@ static bool is_elementwise(const struct x86_insn *i)
 	       (!(ev & EV_NF) || (i->row->access & ACC_W));
 }
 
-/* Aligned moves want it of the whole operand, whatever the mask. */
+/* Aligned moves want it of the whole operand, if the mask leaves any of it. */
 static int check_alignment(struct x86_emulate_ctxt *c, unsigned n)
 {
 	uint64_t base = emul_is_64bit(c) && c->insn->seg < X86_FS ? 0 :
 			c->seg[c->insn->seg].base;
 
 	return (base + emul_ea(c)) & (n - 1) ? emul_gp(c, 0) : X86EMUL_CONTINUE;
+}
+
+/* A store under a mask that wants the right to write all of it. */
+static int probe_whole(struct x86_emulate_ctxt *c, const struct operand *o)
+{
+	struct avx_elements all = { ~0ull >> (64 - o->n / o->e.bytes), o->e.bytes };
+
+	return avx_probe_store(c, &all, true);
 }
 
 static int prepare(struct x86_emulate_ctxt *c, int mem, bool stores,
@@ -194,8 +202,10 @@ static int prepare(struct x86_emulate_ctxt *c, int mem, bool stores,
 	if (rc)
 		return rc;
 	avx_masked_elements(i, mem, mask, &o->e);
-	return i->row->attr & I_ALIGN ? check_alignment(c, o->n) :
-					X86EMUL_CONTINUE;
+	if (i->row->evex & EV_NF)
+		return probe_whole(c, o);
+	return i->row->attr & I_ALIGN && o->e.need ? check_alignment(c, o->n) :
+						     X86EMUL_CONTINUE;
 }
 
 static int execute(struct x86_emulate_ctxt *c, int gpr, struct stub_regs *r)

@@ -16,6 +16,7 @@
 struct gather {
 	struct fpu_buf data, index, mask;	/* mask: VEX only */
 	uint64_t need;		/* elements still to do */
+	uint64_t beyond;	/* EVEX: mask bits that no element has */
 	unsigned n;		/* of them, altogether */
 	unsigned bytes;		/* of one */
 	unsigned index_bytes;
@@ -120,6 +121,7 @@ static int begin(struct x86_emulate_ctxt *c, struct gather *g)
 		return rc;
 	if (g->evex) {
 		rc = avx_get_opmask(c, i->evex & INSN_EVEX_AAA, &g->need);
+		g->beyond = g->need & ~((1ull << g->n) - 1);
 		g->need &= (1ull << g->n) - 1;
 		return rc;
 	}
@@ -151,24 +153,26 @@ static void zero_from(struct fpu_buf *buf, unsigned at)
 		buf->b[at] = 0;
 }
 
-/* The mask as it is now: what is still needed. */
+/* The mask as it is now: what is still needed; when all is done it is zero. */
 static int put_mask(struct x86_emulate_ctxt *c, struct gather *g)
 {
 	const struct x86_insn *i = c->insn;
 	unsigned k;
 
 	if (g->evex)
-		return avx_set_opmask(c, i->evex & INSN_EVEX_AAA, g->need);
+		return avx_set_opmask(c, i->evex & INSN_EVEX_AAA,
+				      g->need ? g->need | g->beyond : 0);
 	for (k = 0; k < g->n; k++)
 		set(&g->mask, k, g->bytes, g->need >> k & 1 ? ~0ull : 0);
 	zero_from(&g->mask, g->n * g->bytes);
 	return move(c, false, i->vvvv, &g->mask);
 }
 
-/* Whether registers change, after @rc: done, or some of it. */
+/* Whether registers change, after @rc: done, or some of it. With VEX the elements of
+ * the mask have become all ones or zero by then. */
 static bool is_visible(const struct gather *g, int rc)
 {
-	return !rc || (rc == X86EMUL_PROPAGATE_FAULT && g->any);
+	return !rc || (rc == X86EMUL_PROPAGATE_FAULT && (g->any || !g->evex));
 }
 
 int em_vgather(struct x86_emulate_ctxt *c)
@@ -181,7 +185,8 @@ int em_vgather(struct x86_emulate_ctxt *c)
 	rc = work(c, &g, load_element);
 	if (!is_visible(&g, rc))
 		return rc;
-	zero_from(&g.data, g.n * g.bytes);
+	if (!rc)
+		zero_from(&g.data, g.n * g.bytes);
 	rc2 = move(c, false, c->insn->reg, &g.data);
 	if (!rc2)
 		rc2 = put_mask(c, &g);

@@ -86,9 +86,8 @@ int avx_load(struct x86_emulate_ctxt *c, struct fpu_buf *buf,
 	return rc;
 }
 
-/* Whether all of @e can be written: segment and, where there are more pages than
- * one, both of them. */
-static int probe_store(struct x86_emulate_ctxt *c, const struct avx_elements *e)
+int avx_probe_store(struct x86_emulate_ctxt *c, const struct avx_elements *e,
+		    bool pages)
 {
 	struct run r = { 0, 0 };
 	uint64_t la, last, first = 0, v;
@@ -103,7 +102,7 @@ static int probe_store(struct x86_emulate_ctxt *c, const struct avx_elements *e)
 			first = la;
 		any = true;
 		last = la + r.n * e->bytes - 1;
-		if (((first ^ last) & PAGE_MASK) == 0)
+		if (!pages && ((first ^ last) & PAGE_MASK) == 0)
 			continue;
 		rc = emul_read_la(c, la, &v, 1, ACC_WRITE);
 		if (!rc && ((la ^ last) & PAGE_MASK))
@@ -118,7 +117,7 @@ int avx_store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf,
 {
 	struct run r = { 0, 0 };
 	uint64_t la;
-	int rc = probe_store(c, e);
+	int rc = avx_probe_store(c, e, false);
 
 	while (!rc && next_run(e, &r)) {
 		rc = linearize_run(c, e, &r, ACC_WRITE, &la);

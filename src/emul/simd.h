@@ -58,6 +58,11 @@ int avx_load(struct x86_emulate_ctxt *c, struct fpu_buf *buf,
 int avx_store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf,
 	      const struct avx_elements *e);
 
+/* Whether all of @e can be written: segment and, where there are more pages than one
+ * or @pages asks for it, pages. */
+int avx_probe_store(struct x86_emulate_ctxt *c, const struct avx_elements *e,
+		    bool pages);
+
 /* Elements of memory operand @mem that opmask value @mask lets the instruction
  * touch. */
 void avx_masked_elements(const struct x86_insn *i, int mem, uint64_t mask,
