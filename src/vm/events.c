@@ -163,20 +163,26 @@ static void open_windows(struct kvm_vcpu *vcpu)
 		ops->enable_irq_window(vcpu);
 }
 
+/* One event an entry: the first of these that there is. */
+static void inject_one(struct kvm_vcpu *vcpu)
+{
+	if (reinject(vcpu))
+		return;
+	if (vcpu->arch.exception.pending) {
+		inject_pending_exception(vcpu);
+		return;
+	}
+	if (!inject_new_nmi(vcpu))
+		inject_new_irq(vcpu);
+}
+
 void kvm_inject_pending_events(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_arch *arch = &vcpu->arch;
-	bool given;
 
 	if (kvm_check_request(vcpu, KVM_REQ_NMI))
 		process_nmi(vcpu);
-	given = reinject(vcpu);
-	if (!given && arch->exception.pending) {
-		inject_pending_exception(vcpu);
-		given = true;
-	}
-	if (!given)
-		given = inject_new_nmi(vcpu) || inject_new_irq(vcpu);
+	inject_one(vcpu);
 	open_windows(vcpu);
 	if (arch->apic)
 		kvm_ops(vcpu)->update_cr8_intercept(vcpu, kvm_lapic_get_cr8(arch->apic) << 4,

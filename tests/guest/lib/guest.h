@@ -17,7 +17,11 @@
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define BIT(n)		(1ul << (n))
 #define barrier()	asm volatile("" : : : "memory")
+#ifdef __clang__
+#define NOINLINE	__attribute__((noinline))
+#else
 #define NOINLINE	__attribute__((noinline, noclone))
+#endif
 
 typedef unsigned long ulong;
 
