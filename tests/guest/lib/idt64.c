@@ -38,13 +38,18 @@ void set_gate(unsigned vector, const void *fn, unsigned dpl, unsigned ist)
 		.attr = 0x8e | dpl << 5 };
 }
 
+/* Whether @rip is in [@e[0], @e[1]); a trap may have the address at the end. */
+static bool within(const uint64_t *e, uint64_t rip, bool trap)
+{
+	return rip >= e[0] && (rip < e[1] || (trap && rip == e[1]));
+}
+
 static bool fix_up(struct regs *r)
 {
-	for (const uint64_t (*e)[2] = ex_table; e < ex_table_end; e++) {
-		/* A trap of the last instruction has the address after it. */
-		bool trap = r->vector == DB || r->vector == BP;
+	bool trap = r->vector == DB || r->vector == BP;
 
-		if (r->rip - trap >= (*e)[0] && r->rip - trap < (*e)[1]) {
+	for (const uint64_t (*e)[2] = ex_table; e < ex_table_end; e++) {
+		if (within(*e, r->rip, trap)) {
 			r->rip = (*e)[1];
 			return true;
 		}
