@@ -22,7 +22,9 @@ unsigned x86_opnd_bytes(const struct x86_insn *insn, unsigned i)
 	const struct x86_opnd *o = &insn->row->opnd[i];
 	unsigned v = insn->opsize;
 
-	if (unlikely(insn_is_broadcast(insn)) && o->kind == OPK_W)
+	/* The decoder asks also where b is not allowed, before it says so. */
+	if (unlikely(insn_is_broadcast(insn)) && o->kind == OPK_W &&
+	    (insn->row->evex & EV_BC))
 		return x86_elem_bytes(insn->row);
 	if (fixed_bytes[o->size])
 		return fixed_bytes[o->size];

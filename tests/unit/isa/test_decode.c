@@ -194,6 +194,8 @@ static const struct {
 	{ P64, BYTES(0x0f, 0x24, 0xc0),       X86_DECODE_UNDEFINED },
 	{ P64, BYTES(0x0f, 0x0f, 0xc0, 0x9e), X86_DECODE_UNDEFINED },	/* 3DNow! */
 	{ P64, BYTES(0xdb, 0xe5),             X86_DECODE_UNDEFINED },
+	/* VCOMISS: no broadcast, and so no element that scales disp8. */
+	{ P64, BYTES(0x62, 0xf1, 0x7c, 0x18, 0x2f, 0x58, 1), X86_DECODE_UNDEFINED },
 	{ P64, BYTES(0xf3, 0x0f, 0xc7, 0xf0), X86_DECODE_UNDEFINED },
 	{ P64, BYTES(0xf0, 0x01, 0xc0),       X86_DECODE_BAD_LOCK },
 	{ P64, BYTES(0xf0, 0x03, 0x00),       X86_DECODE_BAD_LOCK },
