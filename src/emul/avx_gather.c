@@ -16,7 +16,7 @@
 struct gather {
 	struct fpu_buf data, index, mask;	/* mask: VEX only */
 	uint64_t need;		/* elements still to do */
-	uint64_t beyond;	/* EVEX: mask bits that no element has */
+	uint64_t beyond;	/* mask bits that no element has */
 	unsigned n;		/* of them, altogether */
 	unsigned bytes;		/* of one */
 	unsigned index_bytes;
@@ -91,14 +91,32 @@ static int store_element(struct x86_emulate_ctxt *c, struct gather *g, unsigned 
 				       ACC_WRITE);
 }
 
-static uint64_t signs(const struct gather *g)
+/* The signs of all that the vector has, be they an element's or not. */
+static uint64_t signs(const struct gather *g, unsigned veclen)
 {
-	uint64_t need = 0;
+	uint64_t mask = 0;
 	unsigned k;
 
-	for (k = 0; k < g->n; k++)
-		need |= (uint64_t)(g->mask.b[(k + 1) * g->bytes - 1] >> 7) << k;
-	return need;
+	for (k = 0; k < veclen / g->bytes; k++)
+		mask |= (uint64_t)(g->mask.b[(k + 1) * g->bytes - 1] >> 7) << k;
+	return mask;
+}
+
+static int get_mask(struct x86_emulate_ctxt *c, struct gather *g)
+{
+	const struct x86_insn *i = c->insn;
+	uint64_t mask;
+	int rc;
+
+	if (g->evex) {
+		rc = avx_get_opmask(c, i->evex & INSN_EVEX_AAA, &mask);
+	} else {
+		rc = move(c, true, i->vvvv, &g->mask);
+		mask = signs(g, i->veclen);
+	}
+	g->need = mask & ((1ull << g->n) - 1);
+	g->beyond = mask & ~g->need;
+	return rc;
 }
 
 /* Registers into @g. */
@@ -117,17 +135,7 @@ static int begin(struct x86_emulate_ctxt *c, struct gather *g)
 	rc = move(c, true, i->reg, &g->data);
 	if (!rc)
 		rc = move(c, true, i->index, &g->index);
-	if (rc)
-		return rc;
-	if (g->evex) {
-		rc = avx_get_opmask(c, i->evex & INSN_EVEX_AAA, &g->need);
-		g->beyond = g->need & ~((1ull << g->n) - 1);
-		g->need &= (1ull << g->n) - 1;
-		return rc;
-	}
-	rc = move(c, true, i->vvvv, &g->mask);
-	g->need = signs(g);
-	return rc;
+	return rc ? rc : get_mask(c, g);
 }
 
 static int work(struct x86_emulate_ctxt *c, struct gather *g,
@@ -157,14 +165,14 @@ static void zero_from(struct fpu_buf *buf, unsigned at)
 static int put_mask(struct x86_emulate_ctxt *c, struct gather *g)
 {
 	const struct x86_insn *i = c->insn;
+	uint64_t mask = g->need ? g->need | g->beyond : 0;
 	unsigned k;
 
 	if (g->evex)
-		return avx_set_opmask(c, i->evex & INSN_EVEX_AAA,
-				      g->need ? g->need | g->beyond : 0);
-	for (k = 0; k < g->n; k++)
-		set(&g->mask, k, g->bytes, g->need >> k & 1 ? ~0ull : 0);
-	zero_from(&g->mask, g->n * g->bytes);
+		return avx_set_opmask(c, i->evex & INSN_EVEX_AAA, mask);
+	for (k = 0; k < i->veclen / g->bytes; k++)
+		set(&g->mask, k, g->bytes, mask >> k & 1 ? ~0ull : 0);
+	zero_from(&g->mask, i->veclen);
 	return move(c, false, i->vvvv, &g->mask);
 }
 
@@ -185,9 +193,9 @@ int em_vgather(struct x86_emulate_ctxt *c)
 	rc = work(c, &g, load_element);
 	if (!is_visible(&g, rc))
 		return rc;
-	if (!rc)
-		zero_from(&g.data, g.n * g.bytes);
-	rc2 = move(c, false, c->insn->reg, &g.data);
+	zero_from(&g.data, rc ? c->insn->veclen : g.n * g.bytes);
+	if (!rc || g.any)
+		rc2 = move(c, false, c->insn->reg, &g.data);
 	if (!rc2)
 		rc2 = put_mask(c, &g);
 	return rc2 ? rc2 : rc;
