@@ -34,6 +34,23 @@ void host_access_set_stubs(const void *start, size_t size)
 	__atomic_store_n(&stubs, (uintptr_t)start, __ATOMIC_RELEASE);
 }
 
+static uintptr_t (*code_landing)(uintptr_t pc);
+
+void host_access_set_code(uintptr_t (*landing)(uintptr_t pc))
+{
+	__atomic_store_n(&code_landing, landing, __ATOMIC_RELEASE);
+}
+
+static bool leave_code(ucontext_t *uc)
+{
+	uintptr_t (*fn)(uintptr_t) = __atomic_load_n(&code_landing, __ATOMIC_ACQUIRE);
+	uintptr_t to = fn ? fn(uc->uc_mcontext.gregs[REG_RIP]) : 0;
+
+	if (to)
+		uc->uc_mcontext.gregs[REG_RIP] = to;
+	return to;
+}
+
 /* Inside of the area the stack pointer is at the return address. */
 static bool leave_stub(ucontext_t *uc)
 {
@@ -60,7 +77,7 @@ bool host_access_fixup(void *ucontext)
 			(uintptr_t)&e->landing + e->landing;
 		return true;
 	}
-	return leave_stub(uc);
+	return leave_stub(uc) || leave_code(uc);
 }
 
 static void chain(const struct sigaction *to, int sig, siginfo_t *si, void *uc)

@@ -102,6 +102,13 @@ void host_access_owned(void);
 void host_access_set_stubs(const void *start, size_t size);
 
 /*
+ * The translator's code: @landing is called with the address of an instruction that
+ * has met a fault; where execution goes on instead, or 0: not one of its own. It must
+ * be async-signal-safe. Set once.
+ */
+void host_access_set_code(uintptr_t (*landing)(uintptr_t pc));
+
+/*
  * For an owner of the process's signal table (the interposer): looks up the
  * faulting instruction in @ucontext; true when it was ours and the context has
  * been moved to the landing pad.

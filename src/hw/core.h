@@ -26,6 +26,19 @@ int hw_tlb_access(struct hw_cpu *cpu, uint64_t la, unsigned kind, unsigned acc,
 /* Drops what the current asid's @pcid tagged. */
 void hw_tlb_flush_pcid(struct hw_cpu *cpu, uint16_t pcid);
 
+/* --- code.c ------------------------------------------------------------------ */
+
+/* Does anybody have translations of code in the page of @at? Any thread. */
+bool hw_code_is(hva_t at);
+/* This processor has written [at, at + len), which is inside a page. */
+void hw_code_written(struct hw_cpu *cpu, hva_t at, unsigned len);
+/* Takes note of what others did. @ran: this processor may have written memory
+ * since the last call. */
+void hw_code_sync(struct hw_cpu *cpu, bool ran);
+/* tlb.c: takes the write permission from entries of @page (0: all). False: there
+ * were none. */
+bool hw_tlb_protect(struct hw_cpu *cpu, hva_t page);
+
 /* --- walk.c ------------------------------------------------------------------ */
 
 /* A second-dimension translation, and what it allows. */

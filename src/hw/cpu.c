@@ -52,10 +52,13 @@ static void reset(struct hw_cpu *cpu)
 
 struct hw_cpu *hw_cpu_create(const struct hw_config *cfg)
 {
-	struct hw_cpu *cpu = calloc(1, sizeof(*cpu));
+	struct hw_cpu *cpu;
 	void *icache;
 
-	if (!cpu)
+	/* Fresh pages: most of the translator's part is never touched. */
+	cpu = mmap(NULL, sizeof(*cpu), PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (cpu == MAP_FAILED)
 		return NULL;
 	cpu->cfg = *cfg;
 	if (!cpu->cfg.maxphyaddr || cpu->cfg.maxphyaddr > 52)
@@ -74,6 +77,14 @@ struct hw_cpu *hw_cpu_create(const struct hw_config *cfg)
 		return NULL;
 	}
 	hw_fpu_host_init();
+	if (cfg->jit) {
+		if (cfg->jit->create(cpu)) {
+			hw_cpu_destroy(cpu);
+			return NULL;
+		}
+		cpu->jit_ops = cfg->jit;
+		hw_code_attach(cpu);
+	}
 	return cpu;
 }
 
@@ -81,10 +92,14 @@ void hw_cpu_destroy(struct hw_cpu *cpu)
 {
 	if (!cpu)
 		return;
+	if (cpu->jit_ops) {
+		hw_code_detach(cpu);
+		cpu->jit_ops->destroy(cpu);
+	}
 	if (cpu->icache)
 		munmap(cpu->icache, ICACHE_BYTES);
 	hw_tlb_destroy(cpu);
-	free(cpu);
+	munmap(cpu, sizeof(*cpu));
 }
 
 uint64_t *hw_gprs(struct hw_cpu *cpu)
@@ -133,6 +148,9 @@ void hw_set_dr(struct hw_cpu *cpu, unsigned n, uint64_t v)
 void hw_set_features(struct hw_cpu *cpu, const uint64_t *bitmap)
 {
 	memcpy(cpu->features, bitmap, sizeof(cpu->features));
+	/* What is translated depends on it. */
+	if (cpu->jit_ops)
+		cpu->jit_ops->drop(cpu, 0);
 }
 
 const uint64_t *hw_features(const struct hw_cpu *cpu)

@@ -397,6 +397,8 @@ static void do_requests(struct hw_cpu *cpu)
 				   __ATOMIC_SEQ_CST);
 		hw_tlb_flush_all(cpu);
 	}
+	if (req & HW_REQ_CODE)
+		hw_code_sync(cpu, true);
 	if (cpu->db_match) {
 		cpu->pending_db |= cpu->db_match;
 		cpu->db_match = 0;

@@ -29,7 +29,11 @@ struct hw_cpu;
 struct hw_config {
 	bool amd;
 	uint8_t maxphyaddr;	/* guest-physical width offered, 0: 46 */
+	const struct hw_jit_ops *jit;	/* NULL: interpreter only */
 };
+
+/* The translator (jit/), for hw_config.jit. */
+extern const struct hw_jit_ops hw_jit;
 
 /* NULL when there is no memory. A processor is some hundred KiB. */
 struct hw_cpu *hw_cpu_create(const struct hw_config *cfg);

@@ -72,6 +72,14 @@ static int span_get(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
 	return X86EMUL_CONTINUE;
 }
 
+/* The span has been stored to: was it code? */
+static void span_written(struct hw_cpu *cpu, const struct span *s)
+{
+	hw_code_written(cpu, (uintptr_t)s->p[0], s->n[0]);
+	if (unlikely(s->n[1]))
+		hw_code_written(cpu, (uintptr_t)s->p[1], s->n[1]);
+}
+
 /* Guest memory in and out, each natural size as one host access. */
 static int piece_in(void *val, const void *p, unsigned n)
 {
@@ -152,6 +160,7 @@ int hw_op_write(struct x86_emulate_ctxt *c, uint64_t la, const void *val,
 	if (unlikely(s.n[1]) &&
 	    piece_out(s.p[1], (const char *)val + s.n[0], s.n[1]))
 		return hw_host_fault(hw_of(c), s.p[1]);
+	span_written(hw_of(c), &s);
 	return X86EMUL_CONTINUE;
 }
 
@@ -213,12 +222,16 @@ int hw_op_cmpxchg(struct x86_emulate_ctxt *c, uint64_t la, void *old,
 	rc = span_get(c, la, bytes, ACC_WRITE | ACC_LOCKED, &s);
 	if (rc != X86EMUL_CONTINUE)
 		return rc;
-	if (unlikely(s.n[1]) && (char *)s.p[0] + s.n[0] != s.p[1])
-		return split_cmpxchg(c, &s, old, val, done);
+	if (unlikely(s.n[1]) && (char *)s.p[0] + s.n[0] != s.p[1]) {
+		rc = split_cmpxchg(c, &s, old, val, done);
+		span_written(hw_of(c), &s);
+		return rc;
+	}
 	if (unlikely(bytes == 16 && ((uintptr_t)s.p[0] & 15)))
 		return X86EMUL_UNHANDLEABLE;
 	if (unlikely(locked_cmpxchg(s.p[0], old, val, bytes, done)))
 		return hw_host_fault(hw_of(c), s.p[0]);
+	span_written(hw_of(c), &s);
 	return X86EMUL_CONTINUE;
 }
 
@@ -233,8 +246,9 @@ void *hw_op_host_ptr(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
 	if (c->tlb == x86_tlb_empty || !bytes ||
 	    ((la ^ (la + bytes - 1)) & PAGE_MASK))
 		return NULL;
+	/* Writes to code are seen one by one. */
 	if (hw_tlb_access(cpu, la, kind, acc, &p) == X86EMUL_CONTINUE)
-		return p;
+		return (acc & ACC_WRITE) && hw_code_is((uintptr_t)p) ? NULL : p;
 	c->exception = saved;
 	return NULL;
 }

@@ -394,6 +394,49 @@ out:
 	not_continue(cpu, rc);
 }
 
+void hw_interp(struct hw_cpu *cpu)
+{
+	run_fast(cpu);
+}
+
+int hw_interp_insn(struct hw_cpu *cpu)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+	struct hw_icache_entry *e = cpu->icache;
+	int rc = fetch(cpu, e, &e);
+
+	if (rc == X86EMUL_CONTINUE) {
+		c->insn = &e->insn;
+		rc = e->exec(c);
+	}
+	cpu->stats.interpreted++;
+	if (rc != X86EMUL_CONTINUE)
+		not_continue(cpu, rc);
+	return rc;
+}
+
+void hw_interp_stretch(struct hw_cpu *cpu)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+	struct hw_icache_entry *e = cpu->icache;
+	unsigned left = RUN_BUDGET;
+	int rc;
+
+	do {
+		rc = fetch(cpu, e, &e);
+		if (rc == X86EMUL_CONTINUE) {
+			c->insn = &e->insn;
+			rc = e->exec(c);
+		}
+		if (unlikely(rc != X86EMUL_CONTINUE)) {
+			not_continue(cpu, rc);
+			break;
+		}
+	} while (!READ_ONCE(cpu->request) && --left &&
+		 !(e->insn.row->attr & I_JUMP));
+	cpu->stats.interpreted += RUN_BUDGET - left;
+}
+
 /* Did TF's trap come with this instruction? "Single-Step Exception Condition":
  * not after one that loaded SS, nor after a delivery, which clears TF. */
 static bool traps(const struct hw_cpu *cpu, uint64_t flags, uint64_t next)
@@ -468,6 +511,8 @@ static void enter(struct hw_cpu *cpu)
 		hw_tlb_flush_asid(cpu, 0, true);
 	cpu->win_len = 0;
 	hw_tlb_context(cpu);
+	if (cpu->jit_ops)
+		hw_code_sync(cpu, false);
 }
 
 void hw_run(struct hw_cpu *cpu)
@@ -481,6 +526,8 @@ void hw_run(struct hw_cpu *cpu)
 	while (!hw_boundary(cpu)) {
 		if (unlikely(cpu->step))
 			step(cpu);
+		else if (cpu->jit_ops)
+			cpu->jit_ops->run(cpu);
 		else
 			run_fast(cpu);
 	}
@@ -488,5 +535,7 @@ void hw_run(struct hw_cpu *cpu)
 	cpu->last_insn = cpu->c.insn;
 	cpu->in_guest = false;
 	cpu->stats.exits++;
+	if (cpu->jit_ops)
+		hw_code_sync(cpu, true);
 	hw_fpu_leave(cpu);
 }

@@ -119,6 +119,7 @@ struct hw_exit {
 /* cpu->request: why the run loop must look up. Set by any thread. */
 #define HW_REQ_KICK	BIT(0)	/* hw_kick() */
 #define HW_REQ_FLUSH	BIT(4)	/* hw_request_flush() */
+#define HW_REQ_CODE	BIT(5)	/* news of code pages: code.c */
 /* Set by the processor itself. */
 #define HW_REQ_EVENT	BIT(1)	/* IF, shadow, windows, TF, V_INTR: reconsider */
 #define HW_REQ_EXIT	BIT(2)	/* cpu->exit is filled: leave */
@@ -168,6 +169,41 @@ struct hw_svm {			/* svm_*.c own it */
 	uint32_t intercepts[6];
 	uint64_t cr4_bits;	/* CR4 bits that exist, 0: not computed yet */
 	uint8_t by_code[96];	/* exit codes 60h-BFh: enum x86_intercept */
+};
+
+/* Where execution goes on for a rip in a context; 16 bytes, see jit/flow.c. */
+#define HW_JHASH_BITS	12
+struct hw_jit_target {
+	uint64_t tag;		/* rip ^ key << 48; 0: none */
+	uint64_t code;
+};
+
+/* What translated code addresses (through GS, whose base is the hw_cpu). */
+struct hw_jit_state {
+	uint64_t key;		/* c.tlb_key << 48 */
+	uint64_t tmp;		/* of one instruction */
+	uint64_t host_sp, host_gs;
+	uint64_t fn[4];		/* C functions that it calls */
+	uint32_t flags;		/* status flags, packed as in emul/alu.h */
+	uint8_t  fpu_ready;	/* state is live and the control registers allow it */
+	struct hw_jit_target hash[1u << HW_JHASH_BITS];
+	struct jit *jit;	/* jit/'s own */
+};
+
+/* The translator, as the core calls it. All but create on the processor's thread. */
+struct hw_jit_ops {
+	/* 0, or -errno. */
+	int (*create)(struct hw_cpu *cpu);
+	void (*destroy)(struct hw_cpu *cpu);
+	/* Runs until cpu->request has a bit set, or for a while. */
+	void (*run)(struct hw_cpu *cpu);
+	/* TLB keys begin anew; one page (a page of @shift bits) has been flushed. */
+	void (*keys_reset)(struct hw_cpu *cpu);
+	void (*page_flushed)(struct hw_cpu *cpu, uint64_t la, unsigned shift);
+	/* The code in host page @page has changed; 0: all code may have. */
+	void (*drop)(struct hw_cpu *cpu, hva_t page);
+	/* @page has been mapped for execution: it may have changed before. */
+	void (*mapped)(struct hw_cpu *cpu, hva_t page);
 };
 
 struct hw_cpu {
@@ -226,9 +262,33 @@ struct hw_cpu {
 	struct hw_svm svm;
 	const char *entry_failure; /* the check that the last entry failed */
 	struct hw_stats stats;
+
+	const struct hw_jit_ops *jit_ops; /* NULL: no translator */
+	uint64_t code_seq;		/* code.c: news seen */
+	struct hw_cpu *code_next;	/* code.c: the next one that translates */
+	struct x86_tlb_entry tlb_entries[HW_TLB_SIZE] __attribute__((aligned(64)));
+	struct hw_jit_state jit;
 };
 
 enum hw_activity { HW_ACTIVE, HW_HLT, HW_SHUTDOWN, HW_WAIT_SIPI };
+
+/* --- what the core offers to the translator ------------------------------------ */
+
+/* run.c. The first instruction at rip; enum x86emul, all consequences are done:
+ * an exception is delivered, an exit recorded. */
+int hw_interp_insn(struct hw_cpu *cpu);
+/* Instructions up to and with the next transfer of control. */
+void hw_interp_stretch(struct hw_cpu *cpu);
+/* Until a request or a while has passed. */
+void hw_interp(struct hw_cpu *cpu);
+/* Where the code at rip is in the host; enum x86emul, nothing is delivered. */
+int hw_fetch_host(struct hw_cpu *cpu, uint64_t la, hva_t *host);
+
+/* code.c: host memory that holds code which somebody has translated. */
+void hw_code_attach(struct hw_cpu *cpu);
+void hw_code_detach(struct hw_cpu *cpu);
+/* [at, at + len) inside a page is about to be translated. False: do not. */
+bool hw_code_add(struct hw_cpu *cpu, hva_t at, unsigned len);
 
 /* --- core, called by the engines --------------------------------------------- */
 

@@ -34,9 +34,9 @@
 
 int hw_tlb_create(struct hw_cpu *cpu)
 {
-	cpu->tlb = aligned_alloc(64, HW_TLB_SIZE * sizeof(*cpu->tlb));
+	cpu->tlb = cpu->tlb_entries;
 	cpu->tlb_priv = calloc(1, sizeof(*cpu->tlb_priv) + HW_TLB_SIZE);
-	if (!cpu->tlb || !cpu->tlb_priv)
+	if (!cpu->tlb_priv)
 		return -ENOMEM;
 	cpu->tlb_priv->cur = cpu->tlb_priv->space;
 	cpu->tlb_priv->gpa_gen = 1;
@@ -46,7 +46,6 @@ int hw_tlb_create(struct hw_cpu *cpu)
 
 void hw_tlb_destroy(struct hw_cpu *cpu)
 {
-	free(cpu->tlb);
 	free(cpu->tlb_priv);
 }
 
@@ -66,8 +65,11 @@ static void clear_entries(struct hw_cpu *cpu)
 		memset(t->space[i].key, 0, sizeof(t->space[i].key));
 	t->large_lo = ~0ull;
 	t->large_hi = 0;
+	t->huge = false;
 	/* Key 1 is nobody's, and 0 with page 0 would be X86_TLB_NONE. */
 	t->next_key = 3;
+	if (cpu->jit_ops)
+		cpu->jit_ops->keys_reset(cpu);
 }
 
 static enum hw_tlb_who who_runs(const struct x86_emulate_ctxt *c);
@@ -260,10 +262,14 @@ static void flush_large(struct hw_cpu *cpu, uint64_t la)
 void hw_tlb_flush_page(struct hw_cpu *cpu, uint64_t la)
 {
 	const struct hw_tlb *t = cpu->tlb_priv;
+	bool large = la >= t->large_lo && la <= t->large_hi;
 
 	drop_slot(cpu, (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1));
-	if (la >= t->large_lo && la <= t->large_hi)
+	if (large)
 		flush_large(cpu, la);
+	if (cpu->jit_ops)
+		cpu->jit_ops->page_flushed(cpu, la, !large ? PAGE_SHIFT :
+					   t->huge ? 30 : 22);
 	cpu->win_len = 0;
 }
 
@@ -304,6 +310,7 @@ static void note_large(struct hw_tlb *t, uint64_t la, unsigned level)
 
 	t->large_lo = MIN(t->large_lo, lo);
 	t->large_hi = MAX(t->large_hi, hi);
+	t->huge |= level >= 3;
 }
 
 static unsigned walk_access(unsigned kind, enum hw_tlb_who who)
@@ -336,12 +343,17 @@ static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 	cpu->stats.tlb_fills++;
 	kinds = w.keys ? 0 : kinds_allowed(cpu, &w, who);
 	kinds |= BIT(kind);
+	/* Writes to code must be seen: ops.c tells code.c of each. */
+	if (unlikely(kinds & BIT(X86_TLB_WRITE)) && hw_code_is(w.hpa))
+		kinds &= ~(unsigned)BIT(X86_TLB_WRITE);
 	for (k = 0; k < 3; k++)
 		e->tag[k] = kinds & BIT(k) ? tag : X86_TLB_NONE;
 	e->addend = (w.hpa & PAGE_MASK) - (la & PAGE_MASK);
 	t->level[i] = w.level;
 	if (w.level > 1)
 		note_large(t, la, w.level);
+	if (kind == X86_TLB_FETCH && cpu->jit_ops)
+		cpu->jit_ops->mapped(cpu, w.hpa & PAGE_MASK);
 	*host = (void *)(uintptr_t)w.hpa;
 	return X86EMUL_CONTINUE;
 }
@@ -359,4 +371,29 @@ int hw_tlb_access(struct hw_cpu *cpu, uint64_t la, unsigned kind, unsigned acc,
 		return X86EMUL_CONTINUE;
 	}
 	return tlb_fill(cpu, la, kind, who, host);
+}
+
+bool hw_tlb_protect(struct hw_cpu *cpu, hva_t page)
+{
+	struct x86_tlb_entry *e = cpu->tlb_entries;
+	bool any = false;
+
+	for (; e < cpu->tlb_entries + HW_TLB_SIZE; e++) {
+		if (e->tag[X86_TLB_WRITE] == X86_TLB_NONE)
+			continue;
+		if (page && (e->tag[X86_TLB_WRITE] & PAGE_MASK) + e->addend != page)
+			continue;
+		e->tag[X86_TLB_WRITE] = X86_TLB_NONE;
+		any = true;
+	}
+	return any;
+}
+
+int hw_fetch_host(struct hw_cpu *cpu, uint64_t la, hva_t *host)
+{
+	void *p;
+	int rc = hw_tlb_access(cpu, la, X86_TLB_FETCH, 0, &p);
+
+	*host = (uintptr_t)p;
+	return rc;
 }

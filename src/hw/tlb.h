@@ -42,6 +42,7 @@ struct hw_tlb {
 	unsigned next_key;	/* odd; over 4095: start again */
 	/* Linear addresses of large pages in the TLB: [large_lo, large_hi]. */
 	uint64_t large_lo, large_hi;
+	bool huge;		/* 1-GiB ones among them */
 	uint64_t gpa_gen;	/* 0 is nobody's */
 	uint64_t tdp_root;	/* gpa_gen's */
 	struct hw_gpa_entry gpa[HW_GPA_SIZE];

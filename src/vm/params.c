@@ -21,13 +21,13 @@ struct param {
 };
 
 static const char *const vendors[] = { "intel", "amd", NULL };
-static const char *const engines[] = { "interp", NULL };
+static const char *const engines[] = { "interp", "jit", NULL };
 
 static const struct param params[] = {
 	{ "vendor", "whose processor: intel (VMX, EPT) or amd (SVM, NPT)",
 	  &kvm_params.vendor, 0, 1, vendors },
-	{ "engine", "what executes guest code: interp",
-	  &kvm_params.engine, 0, 0, engines },
+	{ "engine", "what executes guest code: interp (interpreter) or jit (translator)",
+	  &kvm_params.engine, 0, 1, engines },
 #define PARAM(name, def, min, max, desc) \
 	{ #name, desc, &kvm_params.name, min, max, NULL },
 #include "vm/params.def"

@@ -10,7 +10,7 @@
 #include "base/types.h"
 
 enum kvm_vendor { KVM_VENDOR_INTEL, KVM_VENDOR_AMD };
-enum kvm_engine { KVM_ENGINE_INTERP };
+enum kvm_engine { KVM_ENGINE_INTERP, KVM_ENGINE_JIT };
 
 struct kvm_params {
 	int vendor;		/* enum kvm_vendor */

@@ -203,6 +203,7 @@ static int init_processor(struct kvm_vcpu *vcpu)
 	struct kvm *kvm = vcpu->kvm;
 	const struct hw_config cfg = {
 		.amd = kvm->params.vendor == KVM_VENDOR_AMD,
+		.jit = kvm->params.engine == KVM_ENGINE_JIT ? &hw_jit : NULL,
 	};
 	int ret;
 

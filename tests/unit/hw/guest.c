@@ -79,6 +79,7 @@ static void build_tdp(struct guest *g)
 
 struct guest *guest_new(bool amd)
 {
+	const char *engine = getenv("ANYKVM_ENGINE");
 	struct hw_config cfg = { .amd = amd };
 	struct guest *g = aligned_alloc(64, sizeof(*g));
 	struct hw_ctl *ctl;
@@ -86,6 +87,8 @@ struct guest *guest_new(bool amd)
 	assert_non_null(g);
 	memset(g, 0, sizeof(*g));
 	g->amd = amd;
+	if (engine && !strcmp(engine, "jit"))
+		cfg.jit = &hw_jit;
 	g->cpu = hw_cpu_create(&cfg);
 	assert_non_null(g->cpu);
 	g->c = &g->cpu->c;

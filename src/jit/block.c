@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One block: discovery, and the order of its parts.
+ *
+ * A block begins anywhere and ends with a transfer that is not a Jcc, with an
+ * instruction after which anything may be different, at the end of its page, or when
+ * it is long. A Jcc is a way out in the middle. An instruction that crosses into the
+ * next page is a block of its own, which the interpreter executes.
+ *
+ * The page is registered (hw/code.c) before the bytes are used: they are read once
+ * to find the length and once more after that, and must be the same, so that a
+ * write that comes in between is either seen or told of.
+ */
+#include "base/access.h"
+#include "jit/jit.h"
+
+static bool ends_block(enum jit_class c)
+{
+	return c == JIT_EXEC_END || c > JIT_JCC;
+}
+
+/* Decodes from @code, @room bytes. */
+static void discover(struct jit *j, const uint8_t *code, unsigned room)
+{
+	j->nr = 0;
+	j->len = 0;
+	while (j->nr < JIT_MAX_INSNS) {
+		struct jit_insn *n = &j->insn[j->nr];
+
+		if (x86_decode(&n->i, code + j->len, room - j->len,
+			       X86_MODE_PROT64) != X86_DECODE_OK)
+			break;
+		n->rip = j->rip + j->len;
+		jit_classify(j, n);
+		j->nr++;
+		j->len += n->i.len;
+		if (ends_block(n->class))
+			break;
+	}
+}
+
+static void lea(struct jit *j, struct jit_insn *n)
+{
+	unsigned h = jit_host_reg(n->i.reg), dst = h == IN_MEM ? T1 : h;
+	struct jit_addr a;
+
+	jit_operand_addr(n, &a);
+	a.seg = X86_SEG_NONE;
+	jit_ea(j, &a, dst, n->i.opsize == 8);
+	if (h == IN_MEM)
+		emit_store(j, T1, GPR_OFF(n->i.reg));
+}
+
+static void raw(struct jit *j, struct jit_insn *n)
+{
+	unsigned k;
+
+	jit_flags_need(j, n);
+	for (k = 0; k < n->i.len; k++)
+		e8(j, n->i.bytes[k]);
+	jit_flags_done(j, n);
+}
+
+static void exec(struct jit *j, struct jit_insn *n)
+{
+	jit_exec_insn(j, n, n->class == JIT_EXEC_END);
+}
+
+static void nothing(struct jit *j, struct jit_insn *n)
+{
+}
+
+static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
+	[JIT_EXEC] = exec, [JIT_EXEC_END] = exec, [JIT_SAME] = jit_same,
+	[JIT_NOTHING] = nothing, [JIT_RAW] = raw, [JIT_LEA] = lea,
+	[JIT_PUSH] = jit_push, [JIT_POP] = jit_pop, [JIT_LEAVE] = jit_leave,
+	[JIT_JCC] = jit_jcc, [JIT_LOOP] = jit_loop, [JIT_JMP] = jit_jmp,
+	[JIT_CALL] = jit_call, [JIT_RET] = jit_ret,
+	[JIT_JMP_IND] = jit_indirect, [JIT_CALL_IND] = jit_indirect,
+};
+
+static void emit_block(struct jit *j)
+{
+	unsigned k;
+
+	for (k = 0; k < j->nr; k++)
+		emitters[j->insn[k].class](j, &j->insn[k]);
+	if (!j->nr) {
+		/* Undefined, or across the page's end. */
+		jit_flags_free(j, FLAG_ALL);
+		emit_mov_imm(j, T1, j->rip);
+		emit_jump(j, CC_ALWAYS, j->exec_end);
+	} else if (!ends_block(j->insn[j->nr - 1].class)) {
+		jit_goto(j, j->rip + j->len, j->insn[j->nr - 1].rip);
+	}
+	jit_slow_emit(j);
+}
+
+/* The bytes of the block; false: they cannot be had, or may not be translated. */
+static bool read_code(struct jit *j, hva_t host)
+{
+	uint8_t code[JIT_MAX_INSNS * X86_MAX_INSN_LEN];
+	uint8_t again[sizeof(code)];
+	unsigned room = MIN(PAGE_SIZE - (host & ~PAGE_MASK), sizeof(code));
+
+	if (host_copy_in(code, (const void *)host, room))
+		return false;
+	discover(j, code, room);
+	if (!hw_code_add(j->cpu, host, j->len ? j->len : 1))
+		return false;
+	if (host_copy_in(again, (const void *)host, j->len) ||
+	    __builtin_memcmp(code, again, j->len))
+		return false;
+	return true;
+}
+
+struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
+				uint8_t loc)
+{
+	struct hw_stats *stats = &j->cpu->stats;
+	struct jit_block *b;
+
+	if (j->flush_wanted || jit_full(j))
+		jit_flush(j);
+	j->rip = rip;
+	j->host = host;
+	if (!read_code(j, host))
+		return NULL;
+	jit_liveness(j);
+	j->entry = j->nr && !jit_live_before(&j->insn[0]) ? FL_MEM | FL_HOST : loc;
+	j->loc = j->entry == loc ? loc : FL_MEM;
+	j->nr_slow = 0;
+	j->fpu_checked = false;
+	j->pos = (j->pos + 15) & ~15u;
+	j->code = j->pos;
+	emit_block(j);
+	b = jit_block_new(j);
+	stats->jit_blocks++;
+	stats->jit_guest_bytes += j->len;
+	stats->jit_host_bytes += j->pos - j->code;
+	return b;
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The code cache and its tables: blocks by (rip, host address), the blocks of a host
+ * page, the targets known by rip and context.
+ *
+ * Code memory is one memfd, mapped twice: written through one mapping, executed
+ * through the other. It fills from start to end; when it is full everything is
+ * forgotten (jit_flush) and it begins anew. Dropped blocks leave their code behind
+ * until then, so that code which is still running when its page is dropped runs to
+ * its end. A flush happens only while no translated code is to be returned to:
+ * FN_EXEC never translates.
+ *
+ * Validity. A block is made of the bytes at a host address; it is found by rip and
+ * host address, so that what address space it is in does not matter. It goes when
+ * the page is written (hw/code.c), or when the page is found changed as it is mapped
+ * for execution again (jit_page_check()): what the client wrote behind our back.
+ * A target in hw_jit_state.hash carries the context's key and is as good as an entry
+ * of the TLB with it.
+ *
+ * fork(): the areas are not inherited; a child's processor starts with new ones.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/access.h"
+#include "jit/jit.h"
+
+static void *anonymous(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int map_code(struct jit *j)
+{
+	int fd = memfd_create("anykvm-jit", MFD_CLOEXEC);
+	void *rw = MAP_FAILED, *rx = MAP_FAILED;
+
+	if (fd >= 0 && !ftruncate(fd, JIT_CODE_BYTES)) {
+		rw = mmap(NULL, JIT_CODE_BYTES, PROT_READ | PROT_WRITE,
+			  MAP_SHARED, fd, 0);
+		rx = mmap(NULL, JIT_CODE_BYTES, PROT_READ | PROT_EXEC,
+			  MAP_SHARED, fd, 0);
+	}
+	if (fd >= 0)
+		close(fd);
+	j->rw = rw == MAP_FAILED ? NULL : rw;
+	j->rx = rx == MAP_FAILED ? NULL : rx;
+	return j->rw && j->rx ? 0 : -ENOMEM;
+}
+
+/* All tables in one mapping; what is not touched costs nothing. */
+static size_t place_tables(struct jit *j, uint8_t *p)
+{
+	size_t n = 0;
+
+#define PLACE(field, count)						\
+	do {								\
+		j->field = (void *)(p + n);				\
+		n += (sizeof(*j->field) * (size_t)(count) + 63) & ~63ul; \
+	} while (0)
+	PLACE(blocks, JIT_MAX_BLOCKS);
+	PLACE(pages, JIT_MAX_PAGES);
+	PLACE(faults, JIT_MAX_FAULTS);
+	PLACE(bhash, 1u << JIT_BHASH_BITS);
+	PLACE(phash, 1u << JIT_PHASH_BITS);
+	PLACE(heat, 1u << JIT_HEAT_BITS);
+	PLACE(bloom, 1u << JIT_BLOOM_BITS);
+#undef PLACE
+	return n;
+}
+
+static void destroy(struct jit *j)
+{
+	if (j->rx)
+		munmap(j->rx, JIT_CODE_BYTES);
+	if (j->rw)
+		munmap(j->rw, JIT_CODE_BYTES);
+	if (j->tables)
+		munmap(j->tables, place_tables(j, j->tables));
+	munmap(j, sizeof(*j));
+}
+
+int jit_create(struct hw_cpu *cpu)
+{
+	struct jit *j = anonymous(sizeof(*j));
+
+	if (!j)
+		return -ENOMEM;
+	j->cpu = cpu;
+	j->tables = anonymous(place_tables(j, NULL));
+	if (!j->tables || map_code(j)) {
+		destroy(j);
+		return -ENOMEM;
+	}
+	place_tables(j, j->tables);
+	cpu->jit.jit = j;
+	jit_helpers_init(cpu);
+	jit_faults_add(j);
+	return 0;
+}
+
+void jit_destroy(struct hw_cpu *cpu)
+{
+	jit_faults_remove(cpu->jit.jit);
+	destroy(cpu->jit.jit);
+	cpu->jit.jit = NULL;
+}
+
+/* --- targets ---------------------------------------------------------------------- */
+
+static void forget_targets(struct jit *j)
+{
+	__builtin_memset(j->cpu->jit.hash, 0, sizeof(j->cpu->jit.hash));
+	__builtin_memset(j->bloom, 0, 1u << JIT_BLOOM_BITS);
+}
+
+/* Which pages, and which larger ones, have targets. */
+static uint8_t *bloom_of(struct jit *j, uint64_t rip, unsigned shift)
+{
+	uint64_t h = (rip >> shift | (uint64_t)shift << 56) * 0x9e3779b97f4a7c15ull;
+
+	return &j->bloom[h >> (64 - JIT_BLOOM_BITS)];
+}
+
+void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
+{
+	struct hw_jit_target *t = &j->cpu->jit.hash[jit_target_index(rip)];
+
+	t->tag = rip ^ j->cpu->jit.key;
+	t->code = (uintptr_t)j->rx + b->code;
+	*bloom_of(j, rip, PAGE_SHIFT) = 1;
+	*bloom_of(j, rip, 22) = 1;
+	*bloom_of(j, rip, 30) = 1;
+}
+
+void jit_keys_reset(struct hw_cpu *cpu)
+{
+	forget_targets(cpu->jit.jit);
+}
+
+void jit_page_flushed(struct hw_cpu *cpu, uint64_t la, unsigned shift)
+{
+	if (*bloom_of(cpu->jit.jit, la, shift))
+		forget_targets(cpu->jit.jit);
+}
+
+/* --- blocks ------------------------------------------------------------------------- */
+
+static uint32_t *block_chain(struct jit *j, uint64_t rip, hva_t host)
+{
+	uint64_t h = (host ^ rip << 20) * 0x9e3779b97f4a7c15ull;
+
+	return &j->bhash[h >> (64 - JIT_BHASH_BITS)];
+}
+
+static uint32_t *page_chain(struct jit *j, hva_t page)
+{
+	uint64_t h = (page >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull;
+
+	return &j->phash[h >> (64 - JIT_PHASH_BITS)];
+}
+
+static struct jit_page *page_find(struct jit *j, hva_t page)
+{
+	uint32_t i;
+
+	for (i = *page_chain(j, page); i; i = j->pages[i - 1].next)
+		if (j->pages[i - 1].host == page)
+			return &j->pages[i - 1];
+	return NULL;
+}
+
+static struct jit_page *page_get(struct jit *j, hva_t page)
+{
+	struct jit_page *p = page_find(j, page);
+	uint32_t *chain = page_chain(j, page);
+
+	if (p)
+		return p;
+	p = &j->pages[j->nr_pages++];
+	*p = (struct jit_page){ .host = page, .next = *chain };
+	*chain = j->nr_pages;
+	return p;
+}
+
+struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
+				 uint8_t loc)
+{
+	struct jit_block *b;
+	uint32_t i;
+
+	for (i = *block_chain(j, rip, host); i; i = b->next) {
+		b = &j->blocks[i - 1];
+		if (b->host == host && b->rip == rip && (b->flags & loc))
+			return b;
+	}
+	return NULL;
+}
+
+uint64_t jit_sum(const uint8_t *p, unsigned n)
+{
+	uint64_t sum = n, q;
+
+	for (; n >= 8; n -= 8, p += 8) {
+		__builtin_memcpy(&q, p, 8);
+		sum = (sum ^ q) * 0x9e3779b97f4a7c15ull;
+		sum ^= sum >> 29;
+	}
+	for (q = 0; n--; p++)
+		q = q << 8 | *p;
+	sum = (sum ^ q) * 0x9e3779b97f4a7c15ull;
+	return sum ^ sum >> 29;
+}
+
+static uint64_t sum_of_insns(const struct jit *j)
+{
+	uint8_t code[JIT_MAX_INSNS * X86_MAX_INSN_LEN];
+	unsigned k, n = 0;
+
+	for (k = 0; k < j->nr; k++) {
+		__builtin_memcpy(code + n, j->insn[k].i.bytes, X86_MAX_INSN_LEN);
+		n += j->insn[k].i.len;
+	}
+	return jit_sum(code, n);
+}
+
+struct jit_block *jit_block_new(struct jit *j)
+{
+	struct jit_block *b = &j->blocks[j->nr_blocks++];
+	uint32_t *chain = block_chain(j, j->rip, j->host);
+	struct jit_page *p = page_get(j, j->host & PAGE_MASK);
+
+	*b = (struct jit_block){
+		.rip = j->rip, .host = j->host, .sum = sum_of_insns(j),
+		.code = j->code, .next = *chain, .page_next = p->first,
+		.len = j->len, .flags = j->entry,
+	};
+	*chain = p->first = j->nr_blocks;
+	return b;
+}
+
+bool jit_full(const struct jit *j)
+{
+	return j->pos + JIT_BLOCK_ROOM > JIT_CODE_BYTES ||
+	       j->nr_blocks == JIT_MAX_BLOCKS ||
+	       j->nr_pages == JIT_MAX_PAGES ||
+	       j->nr_faults + 4 * JIT_MAX_INSNS > JIT_MAX_FAULTS;
+}
+
+void jit_flush(struct jit *j)
+{
+	j->cpu->stats.jit_flushes += !j->flush_wanted;
+	j->flush_wanted = false;
+	j->generation++;
+	j->pos = j->start;
+	j->nr_blocks = j->nr_pages = j->nr_faults = 0;
+	__builtin_memset(j->bhash, 0, sizeof(*j->bhash) << JIT_BHASH_BITS);
+	__builtin_memset(j->phash, 0, sizeof(*j->phash) << JIT_PHASH_BITS);
+	forget_targets(j);
+}
+
+/* --- validity --------------------------------------------------------------------- */
+
+static void drop_page(struct jit *j, struct jit_page *p)
+{
+	uint32_t i;
+
+	for (i = p->first; i; i = j->blocks[i - 1].page_next) {
+		struct jit_block *b = &j->blocks[i - 1];
+		struct hw_jit_target *t =
+			&j->cpu->jit.hash[jit_target_index(b->rip)];
+
+		if (t->code == (uintptr_t)j->rx + b->code)
+			t->tag = 0;
+		/* Code that changes is not translated at once again. */
+		*jit_heat(j, b->host) = 0;
+		b->host = 0;
+	}
+	if (p->first)
+		j->cpu->stats.jit_drops++;
+	p->first = 0;
+	p->check = false;
+}
+
+void jit_drop(struct hw_cpu *cpu, hva_t page)
+{
+	struct jit *j = cpu->jit.jit;
+	struct jit_page *p;
+	uint32_t i;
+
+	if (page) {
+		p = page_find(j, page);
+		if (p)
+			drop_page(j, p);
+		return;
+	}
+	/* The code itself may be running: the memory waits for the next block. */
+	for (i = 0; i < j->nr_pages; i++)
+		drop_page(j, &j->pages[i]);
+	forget_targets(j);
+	j->flush_wanted = true;
+}
+
+void jit_mapped(struct hw_cpu *cpu, hva_t page)
+{
+	struct jit_page *p = page_find(cpu->jit.jit, page);
+
+	if (p)
+		p->check = true;
+}
+
+static bool block_same(const struct jit_block *b)
+{
+	uint8_t code[JIT_MAX_INSNS * X86_MAX_INSN_LEN];
+
+	return !host_copy_in(code, (const void *)b->host, b->len) &&
+	       jit_sum(code, b->len) == b->sum;
+}
+
+void jit_page_check(struct jit *j, hva_t host)
+{
+	struct jit_page *p = page_find(j, host & PAGE_MASK);
+	uint32_t i;
+
+	if (!p || !p->check)
+		return;
+	p->check = false;
+	for (i = p->first; i; i = j->blocks[i - 1].page_next) {
+		if (!block_same(&j->blocks[i - 1])) {
+			drop_page(j, p);
+			return;
+		}
+	}
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The assembler: the few host instructions that the translator makes up itself, and
+ * the stubs between C and translated code.
+ *
+ * Stubs:
+ *   enter	(cpu, code) called by C: registers from hw_cpu, then to code
+ *   leave	jumped to by code: registers to hw_cpu, back to enter's caller
+ *   exec	called by code with rip in T1: FN_EXEC; returns, or goes elsewhere
+ *   exec_end, go, link_host, link_mem
+ *		jumped to with rip in T1 (link: the site in T2): go where C says
+ *
+ * C functions run on the same stack with the guest's registers in hw_cpu. They keep
+ * vector registers alone (novec.h), so that the FPU state stays where it is.
+ */
+#include "jit/jit.h"
+
+static void opcode(struct jit *j, unsigned op)
+{
+	if (op > 0xff)
+		e8(j, 0x0f);
+	e8(j, op);
+}
+
+static void prefixes(struct jit *j, unsigned reg, unsigned rm, unsigned bytes)
+{
+	unsigned rex = (bytes == 8) << 3 | (reg >> 3) << 2 | rm >> 3;
+
+	if (bytes == 2)
+		e8(j, 0x66);
+	if (rex || (bytes == 1 && (reg >= 4 || rm >= 4)))
+		e8(j, 0x40 | rex);
+}
+
+void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
+	     unsigned bytes)
+{
+	e8(j, 0x65);
+	prefixes(j, reg, 0, bytes);
+	opcode(j, op);
+	e8(j, (reg & 7) << 3 | 4);
+	e8(j, 0x25);
+	e32(j, disp);
+}
+
+void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
+		unsigned bytes)
+{
+	e8(j, 0x65);
+	prefixes(j, reg, T2, bytes);
+	opcode(j, op);
+	e8(j, 0x80 | (reg & 7) << 3 | (T2 & 7));
+	e32(j, disp);
+}
+
+void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
+	     unsigned bytes)
+{
+	prefixes(j, reg, rm, bytes);
+	opcode(j, op);
+	e8(j, 0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+
+void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,
+	     int32_t disp)
+{
+	bool small = disp == (int8_t)disp;
+
+	prefixes(j, reg, base, 8);
+	opcode(j, op);
+	e8(j, (small ? 0x40 : 0x80) | (reg & 7) << 3 | (base & 7));
+	if ((base & 7) == 4)
+		e8(j, 0x24);
+	if (small)
+		e8(j, disp);
+	else
+		e32(j, disp);
+}
+
+void emit_mov_imm(struct jit *j, unsigned reg, uint64_t v)
+{
+	if (v == (uint32_t)v) {
+		prefixes(j, 0, reg, 4);
+		e8(j, 0xb8 | (reg & 7));
+		e32(j, v);
+	} else if (v == (uint64_t)(int32_t)v) {
+		prefixes(j, 0, reg, 8);
+		e8(j, 0xc7);
+		e8(j, 0xc0 | (reg & 7));
+		e32(j, v);
+	} else {
+		prefixes(j, 0, reg, 8);
+		e8(j, 0xb8 | (reg & 7));
+		e64(j, v);
+	}
+}
+
+void emit_mov_rr(struct jit *j, unsigned to, unsigned from)
+{
+	emit_rr(j, 0x89, from, to, 8);
+}
+
+void emit_load(struct jit *j, unsigned reg, uint32_t disp)
+{
+	emit_gs(j, 0x8b, reg, disp, 8);
+}
+
+void emit_store(struct jit *j, unsigned reg, uint32_t disp)
+{
+	emit_gs(j, 0x89, reg, disp, 8);
+}
+
+uint32_t emit_jump_later(struct jit *j, unsigned cc)
+{
+	if (cc == CC_ALWAYS) {
+		e8(j, 0xe9);
+	} else {
+		e8(j, 0x0f);
+		e8(j, 0x80 | cc);
+	}
+	e32(j, 0);
+	return j->pos - 4;
+}
+
+void emit_patch(struct jit *j, uint32_t rel32, uint32_t to)
+{
+	uint32_t v = to - (rel32 + 4);
+
+	__builtin_memcpy(j->rw + rel32, &v, 4);
+}
+
+void emit_jump(struct jit *j, unsigned cc, uint32_t to)
+{
+	emit_patch(j, emit_jump_later(j, cc), to);
+}
+
+static void save_to_slot(struct jit *j)
+{
+	e8(j, 0x9f);				/* lahf */
+	e8(j, 0x0f), e8(j, 0x90), e8(j, 0xc0);	/* seto al */
+	emit_gs(j, 0x89, X86_RAX, CPU_OFF(jit.flags), 2);
+}
+
+static void load_from_slot(struct jit *j)
+{
+	emit_gs(j, 0xfb7, X86_RAX, CPU_OFF(jit.flags), 4);	/* movzx */
+	e8(j, 0x04), e8(j, 0x7f);		/* add al, 7fh: OF */
+	e8(j, 0x9e);				/* sahf */
+}
+
+void emit_flags_save(struct jit *j, unsigned scratch)
+{
+	emit_mov_rr(j, scratch, X86_RAX);
+	save_to_slot(j);
+	emit_mov_rr(j, X86_RAX, scratch);
+}
+
+void emit_flags_load(struct jit *j, unsigned scratch)
+{
+	emit_mov_rr(j, scratch, X86_RAX);
+	load_from_slot(j);
+	emit_mov_rr(j, X86_RAX, scratch);
+}
+
+/* --- stubs ----------------------------------------------------------------------- */
+
+static void registers(struct jit *j, bool to_memory)
+{
+	unsigned r;
+
+	for (r = 0; r < X86_NR_GPRS; r++)
+		if (jit_host_reg(r) != IN_MEM)
+			emit_gs(j, to_memory ? 0x89 : 0x8b, jit_host_reg(r),
+				GPR_OFF(r), 8);
+}
+
+static void push_pop(struct jit *j, unsigned op, unsigned reg)
+{
+	if (reg >= 8)
+		e8(j, 0x41);
+	e8(j, op | (reg & 7));
+}
+
+static const uint8_t saved[] = { X86_RBX, X86_RBP, X86_R12, X86_R13, X86_R14,
+				 X86_R15 };
+
+/* RDGSBASE (0), WRGSBASE (1). */
+static void gs_base(struct jit *j, bool write, unsigned reg)
+{
+	e8(j, 0xf3);
+	e8(j, 0x48 | reg >> 3);
+	e8(j, 0x0f), e8(j, 0xae);
+	e8(j, (write ? 0xd8 : 0xc8) | (reg & 7));
+}
+
+static void emit_enter(struct jit *j, bool fsgsbase)
+{
+	unsigned i;
+
+	j->enter = j->pos;
+	for (i = 0; i < sizeof(saved); i++)
+		push_pop(j, 0x50, saved[i]);
+	e8(j, 0x48), e8(j, 0x83), e8(j, 0xec), e8(j, 8);	/* sub rsp, 8 */
+	if (fsgsbase) {
+		gs_base(j, false, X86_RAX);
+		gs_base(j, true, X86_RDI);
+		emit_store(j, X86_RAX, CPU_OFF(jit.host_gs));
+	}
+	emit_mov_rr(j, T2, X86_RSI);
+	registers(j, false);
+	e8(j, 0x41), e8(j, 0xff), e8(j, 0xe0 | (T2 & 7));	/* jmp T2 */
+}
+
+static void emit_leave(struct jit *j, bool fsgsbase)
+{
+	unsigned i;
+
+	j->leave = j->pos;
+	registers(j, true);
+	if (fsgsbase) {
+		emit_load(j, X86_RAX, CPU_OFF(jit.host_gs));
+		gs_base(j, true, X86_RAX);
+	}
+	e8(j, 0x48), e8(j, 0x83), e8(j, 0xc4), e8(j, 8);	/* add rsp, 8 */
+	for (i = sizeof(saved); i--;)
+		push_pop(j, 0x58, saved[i]);
+	e8(j, 0xc3);
+}
+
+/* fn(cpu, T1, T2); what it returns is in T1 then, the guest's registers are back. */
+static void call_c(struct jit *j, unsigned fn)
+{
+	registers(j, true);
+	emit_load(j, X86_RDI, CPU_OFF(c.owner));
+	emit_mov_rr(j, X86_RSI, T1);
+	emit_mov_rr(j, X86_RDX, T2);
+	emit_gs(j, 0xff, 2, CPU_OFF(jit.fn[0]) + 8 * fn, 4);	/* call */
+	emit_mov_rr(j, T1, X86_RAX);
+	registers(j, false);
+}
+
+static void jump_t1(struct jit *j)
+{
+	e8(j, 0x41), e8(j, 0xff), e8(j, 0xe0 | (T1 & 7));
+}
+
+static void emit_exec(struct jit *j)
+{
+	uint32_t out;
+
+	j->exec = j->pos;
+	e8(j, 0x48), e8(j, 0x83), e8(j, 0xec), e8(j, 8);
+	call_c(j, FN_EXEC);
+	e8(j, 0x48), e8(j, 0x83), e8(j, 0xc4), e8(j, 8);
+	emit_rr(j, 0x85, T1, T1, 8);				/* test */
+	out = emit_jump_later(j, CC_NE);
+	e8(j, 0xc3);
+	emit_patch(j, out, j->pos);
+	/* It does not return: its return address goes. */
+	e8(j, 0x48), e8(j, 0x83), e8(j, 0xc4), e8(j, 8);
+	jump_t1(j);
+}
+
+static uint32_t emit_away(struct jit *j, unsigned fn)
+{
+	uint32_t at = j->pos;
+
+	call_c(j, fn);
+	jump_t1(j);
+	return at;
+}
+
+/* @host: the flags are in RFLAGS here, and where the link leads. */
+static uint32_t emit_link(struct jit *j, bool host)
+{
+	uint32_t at = j->pos;
+
+	if (host) {
+		emit_store(j, X86_RAX, GPR_OFF(X86_RAX));
+		save_to_slot(j);
+		emit_load(j, X86_RAX, GPR_OFF(X86_RAX));
+	}
+	call_c(j, FN_LINK);
+	if (host)
+		emit_flags_load(j, T2);
+	jump_t1(j);
+	return at;
+}
+
+void emit_stubs(struct jit *j, bool fsgsbase)
+{
+	emit_enter(j, fsgsbase);
+	emit_leave(j, fsgsbase);
+	emit_exec(j);
+	j->exec_end = emit_away(j, FN_EXEC_END);
+	j->go = emit_away(j, FN_GO);
+	j->link_host = emit_link(j, true);
+	j->link_mem = emit_link(j, false);
+	j->start = j->pos;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Control flow: how a block ends, and what is out of line.
+ *
+ * A target in the block's own page is jumped to directly: both have the same
+ * virtual page and the same memory, whatever the address space does, and are dropped
+ * together. The jump leads to a stub first, which finds or makes the target and
+ * links it (helpers.c). Every other target, known or not, is looked up in
+ * hw_jit_state.hash by rip and context key: 1 << HW_JHASH_BITS entries, direct
+ * mapped, forgotten when the context's key is (jit/cache.c).
+ *
+ * Latency: cpu->request is looked at on every jump backwards and every lookup, so
+ * that no more than a page of code runs between two looks.
+ *
+ * An instruction that does not find its target by itself has changed nothing yet (a
+ * CALL has stored its return address, where it will store it again): the
+ * interpreter does it, and what comes next is C's to find.
+ */
+#include "jit/jit.h"
+
+/* --- out of line --------------------------------------------------------------- */
+
+struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip)
+{
+	struct jit_slow *s = &j->slow[j->nr_slow++];
+
+	*s = (struct jit_slow){ .rip = rip, .kind = kind };
+	return s;
+}
+
+void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc)
+{
+	s->jumps[s->nr_jumps++] = emit_jump_later(j, cc);
+}
+
+static void call(struct jit *j, uint32_t to)
+{
+	e8(j, 0xe8);
+	e32(j, to - (j->pos + 4));
+}
+
+static void slow_one(struct jit *j, const struct jit_slow *s)
+{
+	unsigned k;
+
+	for (k = 0; k < s->nr_jumps; k++)
+		emit_patch(j, s->jumps[k], j->pos);
+	for (k = 0; k < s->nr_faults; k++)
+		j->faults[s->fault + k].landing = j->pos;
+	if (s->save && s->kind != SLOW_LINK)
+		emit_flags_save(j, T1);
+	emit_mov_imm(j, T1, s->rip);
+	switch (s->kind) {
+	case SLOW_EXEC:
+		call(j, j->exec);
+		if (s->restore)
+			emit_flags_load(j, T2);
+		emit_jump(j, CC_ALWAYS, s->back);
+		break;
+	case SLOW_EXEC_END:
+		emit_jump(j, CC_ALWAYS, j->exec_end);
+		break;
+	case SLOW_GOTO:
+		emit_jump(j, CC_ALWAYS, j->go);
+		break;
+	default:
+		emit_mov_imm(j, T2, s->jumps[0] | (s->save ? BIT(31) : 0));
+		emit_jump(j, CC_ALWAYS, s->save ? j->link_host : j->link_mem);
+		break;
+	}
+}
+
+void jit_slow_emit(struct jit *j)
+{
+	unsigned k;
+
+	for (k = 0; k < j->nr_slow; k++)
+		slow_one(j, &j->slow[k]);
+}
+
+void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
+{
+	jit_flags_free(j, jit_live_before(n));
+	emit_mov_imm(j, T1, n->rip);
+	if (end)
+		emit_jump(j, CC_ALWAYS, j->exec_end);
+	else
+		call(j, j->exec);
+}
+
+/* --- transfers ------------------------------------------------------------------- */
+
+static void compare_request(struct jit *j)
+{
+	emit_gs(j, 0x83, 7, CPU_OFF(request), 4);
+	e8(j, 0);
+}
+
+/* Leaves for C, which goes on at @rip, when there is a request. */
+static void poll(struct jit *j, uint64_t rip)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_GOTO, rip);
+
+	if (j->loc == FL_MEM) {
+		compare_request(j);
+		jit_slow_jump(j, s, CC_NE);
+		return;
+	}
+	/* RFLAGS must stay. */
+	s->save = true;
+	emit_mov_rr(j, T2, X86_RCX);
+	emit_gs(j, 0x8b, X86_RCX, CPU_OFF(request), 4);
+	e8(j, 0xe3), e8(j, 8);			/* jrcxz */
+	emit_mov_rr(j, X86_RCX, T2);
+	jit_slow_jump(j, s, CC_ALWAYS);
+	emit_mov_rr(j, X86_RCX, T2);
+}
+
+static bool is_near(const struct jit *j, uint64_t rip)
+{
+	return !((rip ^ j->rip) & PAGE_MASK);
+}
+
+/* A translation of @rip, in this page, that can be entered now; 0: none yet. */
+static uint32_t known_code(struct jit *j, uint64_t rip, uint8_t *flags)
+{
+	struct jit_block *b;
+
+	*flags = 0;
+	if (rip == j->rip && (j->entry & j->loc)) {
+		*flags = j->entry;
+		return j->code;
+	}
+	b = jit_block_find(j, rip, j->host + (rip - j->rip), j->loc);
+	if (!b)
+		return 0;
+	*flags = b->flags;
+	return b->code;
+}
+
+static void link_later(struct jit *j, unsigned cc, uint64_t rip)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_LINK, rip);
+
+	s->save = j->loc == FL_HOST;
+	jit_slow_jump(j, s, cc);
+}
+
+static void goto_near(struct jit *j, uint64_t rip, uint64_t from)
+{
+	uint8_t flags;
+	uint32_t code = known_code(j, rip, &flags);
+
+	if (rip <= from) {
+		/* A target that needs no flags lets the poll overwrite them. */
+		if (flags == (FL_MEM | FL_HOST))
+			j->loc = FL_MEM;
+		poll(j, rip);
+	}
+	if (code)
+		emit_jump(j, CC_ALWAYS, code);
+	else
+		link_later(j, CC_ALWAYS, rip);
+}
+
+#define HASH_OFF(field, at) ((uint32_t)(offsetof(struct hw_cpu, jit.hash) +	\
+			     offsetof(struct hw_jit_target, field) + (at)))
+
+static void goto_far(struct jit *j, uint64_t rip)
+{
+	uint32_t at = jit_target_index(rip) * sizeof(struct hw_jit_target);
+	struct jit_slow *s = jit_slow_add(j, SLOW_GOTO, rip);
+
+	jit_flags_free(j, FLAG_ALL);
+	compare_request(j);
+	jit_slow_jump(j, s, CC_NE);
+	emit_mov_imm(j, T1, rip);
+	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);
+	emit_gs(j, 0x3b, T1, HASH_OFF(tag, at), 8);
+	jit_slow_jump(j, s, CC_NE);
+	emit_gs(j, 0xff, 4, HASH_OFF(code, at), 4);
+}
+
+void jit_goto(struct jit *j, uint64_t rip, uint64_t from)
+{
+	if (is_near(j, rip))
+		goto_near(j, rip, from);
+	else
+		goto_far(j, rip);
+}
+
+_Static_assert(sizeof(struct hw_jit_target) == 16, "the shift below");
+
+/* T1 holds a target: T2 its entry, or off to @s. */
+static void find_target(struct jit *j, struct jit_slow *s)
+{
+	emit_rr(j, 0x89, T1, T2, 4);
+	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7)), e8(j, 12); /* shr */
+	emit_rr(j, 0x31, T1, T2, 4);
+	e8(j, 0x41), e8(j, 0x81), e8(j, 0xe0 | (T2 & 7));	/* and */
+	e32(j, (1u << HW_JHASH_BITS) - 1);
+	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe0 | (T2 & 7)), e8(j, 4); /* shl */
+	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);
+	emit_gs_t2(j, 0x3b, T1, HASH_OFF(tag, 0), 8);
+	jit_slow_jump(j, s, CC_NE);
+	compare_request(j);
+	jit_slow_jump(j, s, CC_NE);
+}
+
+static void jump_target(struct jit *j)
+{
+	emit_gs_t2(j, 0xff, 4, HASH_OFF(code, 0), 4);
+}
+
+/* [T1] = the address after @n, and RSP moves. */
+static void push_return(struct jit *j, const struct jit_insn *n,
+			struct jit_slow *s)
+{
+	uint64_t next = n->rip + n->i.len;
+	struct jit_addr a;
+
+	jit_stack_addr(&a, -8);
+	jit_lookup(j, &a, 8, X86_TLB_WRITE, s);
+	if (next == (uint64_t)(int32_t)next) {
+		jit_may_fault(j, s);
+		e8(j, 0x49), e8(j, 0xc7), e8(j, T1 & 7), e32(j, next);
+	} else {
+		emit_mov_imm(j, T2, next);
+		jit_may_fault(j, s);
+		emit_rm(j, 0x89, T2, T1, 0);
+	}
+}
+
+static void move_rsp(struct jit *j, int32_t by)
+{
+	emit_rm(j, 0x8d, H_RSP, H_RSP, by);
+}
+
+static uint64_t target_of(const struct jit_insn *n)
+{
+	return n->rip + n->i.len + n->i.imm;
+}
+
+void jit_jcc(struct jit *j, struct jit_insn *n)
+{
+	uint64_t to = target_of(n);
+	unsigned cc = n->i.opcode & 15;
+	uint8_t flags;
+	uint32_t code, skip;
+
+	jit_flags_need(j, n);
+	if (is_near(j, to) && to > n->rip) {
+		code = known_code(j, to, &flags);
+		if (code)
+			emit_jump(j, cc, code);
+		else
+			link_later(j, cc, to);
+		return;
+	}
+	skip = emit_jump_later(j, cc ^ 1);
+	jit_goto(j, to, n->rip);
+	emit_patch(j, skip, j->pos);
+	j->loc = FL_HOST;
+}
+
+/* LOOP, LOOPE, LOOPNE, JRCXZ: the host's own, over a jump. */
+void jit_loop(struct jit *j, struct jit_insn *n)
+{
+	uint32_t not_taken;
+	uint8_t loc;
+
+	jit_flags_need(j, n);
+	if (n->i.adsize == 4)
+		e8(j, 0x67);
+	e8(j, n->i.opcode), e8(j, 5);
+	not_taken = emit_jump_later(j, CC_ALWAYS);
+	loc = j->loc;
+	jit_goto(j, target_of(n), n->rip);
+	emit_patch(j, not_taken, j->pos);
+	j->loc = loc;
+	jit_goto(j, n->rip + n->i.len, n->rip);
+}
+
+void jit_jmp(struct jit *j, struct jit_insn *n)
+{
+	jit_goto(j, target_of(n), n->rip);
+}
+
+void jit_call(struct jit *j, struct jit_insn *n)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
+
+	jit_flags_free(j, FLAG_ALL);
+	push_return(j, n, s);
+	move_rsp(j, -8);
+	jit_goto(j, target_of(n), n->rip);
+}
+
+void jit_ret(struct jit *j, struct jit_insn *n)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
+	bool imm = n->i.row->opnd[0].kind == OPK_I;
+	struct jit_addr a;
+
+	jit_flags_free(j, FLAG_ALL);
+	jit_stack_addr(&a, 0);
+	jit_lookup(j, &a, 8, X86_TLB_READ, s);
+	jit_may_fault(j, s);
+	emit_rm(j, 0x8b, T1, T1, 0);
+	find_target(j, s);
+	move_rsp(j, 8 + (imm ? (uint16_t)n->i.imm : 0));
+	jump_target(j);
+}
+
+void jit_indirect(struct jit *j, struct jit_insn *n)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
+	unsigned h = jit_host_reg(n->i.rm);
+	struct jit_addr a;
+
+	jit_flags_free(j, FLAG_ALL);
+	if (n->i.mod != 3) {
+		jit_operand_addr(n, &a);
+		jit_lookup(j, &a, 8, X86_TLB_READ, s);
+		jit_may_fault(j, s);
+		emit_rm(j, 0x8b, T1, T1, 0);
+	} else if (h == IN_MEM) {
+		emit_load(j, T1, GPR_OFF(n->i.rm));
+	} else {
+		emit_mov_rr(j, T1, h);
+	}
+	if (n->class == JIT_CALL_IND) {
+		emit_store(j, T1, CPU_OFF(jit.tmp));
+		push_return(j, n, s);
+		emit_load(j, T1, CPU_OFF(jit.tmp));
+	}
+	find_target(j, s);
+	if (n->class == JIT_CALL_IND)
+		move_rsp(j, -8);
+	jump_target(j);
+}

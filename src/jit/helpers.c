@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the run loop into translated code, and the C functions that it calls.
+ *
+ * While translated code runs the guest's registers are in the host's; a stub stores
+ * them before it calls C and loads them after. The status flags are in
+ * hw_jit_state.flags then, and go to eflags (status_in_eflags()) before anything
+ * looks at the guest's state; what C may have changed comes back in refresh().
+ *
+ * Each function returns an address: where to go on; 0 from FN_EXEC: after the
+ * instruction. Whenever there is something to be done that translated code does not
+ * do (a request, a context that is not translated, cold code) that is the stub which
+ * leaves, and hw_run() takes it from there.
+ *
+ * Not translated: every mode but 64-bit mode; 5-level paging (the tag of a target is
+ * rip and key in 64 bits); single steps (hw_run() does not come here); accesses that
+ * must be seen one by one; a guest with the VMX-preemption timer on, whose interpreter
+ * looks at the clock.
+ */
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "emul/alu.h"
+#include "jit/jit.h"
+
+#define RUN_TURNS	64	/* before hw_run() looks around */
+#define HWCAP2_FSGSBASE	BIT(1)
+#define ARCH_SET_GS	0x1001
+#define ARCH_GET_GS	0x1004
+
+static bool fsgsbase;
+
+static bool is_translated(const struct hw_cpu *cpu)
+{
+	return cpu->c.mode == X86_MODE_PROT64 && cpu->c.tlb == cpu->tlb_entries &&
+	       !(cpu->c.cr4 & X86_CR4_LA57) &&
+	       cpu->ctl.preemption_deadline == UINT64_MAX;
+}
+
+static void status_in_eflags(struct hw_cpu *cpu)
+{
+	alu_set_flags(&cpu->c.eflags, cpu->jit.flags);
+}
+
+/* hw_jit_state from the state proper. */
+static void refresh(struct hw_cpu *cpu)
+{
+	const struct x86_emulate_ctxt *c = &cpu->c;
+
+	cpu->jit.flags = alu_pack(c->eflags);
+	cpu->jit.key = c->tlb_key << 48;
+	cpu->jit.fpu_ready = cpu->fpu_loaded && (c->cr4 & X86_CR4_OSFXSR) &&
+			     !(c->cr0 & (X86_CR0_EM | X86_CR0_TS));
+}
+
+/* Counts executions of cold code: is it time? */
+static bool is_hot(struct jit *j, hva_t host)
+{
+	uint8_t *heat = jit_heat(j, host);
+
+	if (*heat >= JIT_HOT)
+		return true;
+	++*heat;
+	return false;
+}
+
+static uint64_t tsc(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (uint64_t)hi << 32 | lo;
+}
+
+/* The block at rip for an entry with the flags at @loc; NULL: the interpreter's. */
+static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc)
+{
+	struct jit *j = cpu->jit.jit;
+	uint64_t rip = cpu->c.rip, start;
+	struct jit_block *b;
+	hva_t host;
+
+	if (!is_canonical(rip, false) ||
+	    hw_fetch_host(cpu, rip, &host) != X86EMUL_CONTINUE)
+		return NULL;
+	jit_page_check(j, host);
+	b = jit_block_find(j, rip, host, loc);
+	if (b || !is_hot(j, host))
+		return b;
+	start = tsc();
+	b = jit_translate(j, rip, host, loc);
+	cpu->stats.jit_cycles += tsc() - start;
+	return b;
+}
+
+/* The code for rip with the flags in memory, or 0. */
+static uintptr_t code_for_rip(struct hw_cpu *cpu)
+{
+	struct jit *j = cpu->jit.jit;
+	struct hw_jit_target *t = &cpu->jit.hash[jit_target_index(cpu->c.rip)];
+	struct jit_block *b;
+
+	if (t->tag == (cpu->c.rip ^ cpu->jit.key))
+		return t->code;
+	cpu->stats.jit_lookups++;
+	b = get_block(cpu, FL_MEM);
+	if (!b)
+		return 0;
+	/* A walk may have changed the context's key. */
+	refresh(cpu);
+	jit_target_set(j, cpu->c.rip, b);
+	return (uintptr_t)j->rx + b->code;
+}
+
+/* State is in memory and complete; where to go on. */
+static uintptr_t go_on(struct hw_cpu *cpu)
+{
+	struct jit *j = cpu->jit.jit;
+	uintptr_t code = 0;
+
+	refresh(cpu);
+	if (!READ_ONCE(cpu->request) && is_translated(cpu))
+		code = code_for_rip(cpu);
+	return code ? code : (uintptr_t)j->rx + j->leave;
+}
+
+static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+	int rc;
+
+	status_in_eflags(cpu);
+	c->rip = rip;
+	cpu->stats.jit_execs++;
+	rc = hw_interp_insn(cpu);
+	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
+	    likely(c->rip == rip + c->insn->len)) {
+		refresh(cpu);
+		return 0;
+	}
+	return go_on(cpu);
+}
+
+static uintptr_t fn_exec_end(struct hw_cpu *cpu, uint64_t rip)
+{
+	status_in_eflags(cpu);
+	cpu->c.rip = rip;
+	cpu->stats.jit_execs++;
+	hw_interp_insn(cpu);
+	return go_on(cpu);
+}
+
+static uintptr_t fn_go(struct hw_cpu *cpu, uint64_t rip)
+{
+	status_in_eflags(cpu);
+	cpu->c.rip = rip;
+	return go_on(cpu);
+}
+
+/*
+ * The jump whose rel32 is at @site wants to go to @rip in its own page. Bit 31 of
+ * @site: its flags are in the host's register there, and the stub puts them back.
+ */
+static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
+{
+	struct jit *j = cpu->jit.jit;
+	uint32_t rel32 = site & ~BIT(31), generation = j->generation;
+	struct jit_block *b = NULL;
+
+	status_in_eflags(cpu);
+	cpu->c.rip = rip;
+	refresh(cpu);
+	if (!READ_ONCE(cpu->request) && is_translated(cpu))
+		b = get_block(cpu, site & BIT(31) ? FL_HOST : FL_MEM);
+	if (!b)
+		return (uintptr_t)j->rx + j->leave;
+	refresh(cpu);
+	if (generation == j->generation) {
+		emit_patch(j, rel32, b->code);
+		cpu->stats.jit_links++;
+	}
+	return (uintptr_t)j->rx + b->code;
+}
+
+void jit_helpers_init(struct hw_cpu *cpu)
+{
+	cpu->jit.fn[FN_EXEC] = (uintptr_t)fn_exec;
+	cpu->jit.fn[FN_EXEC_END] = (uintptr_t)fn_exec_end;
+	cpu->jit.fn[FN_GO] = (uintptr_t)fn_go;
+	cpu->jit.fn[FN_LINK] = (uintptr_t)fn_link;
+	fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
+	emit_stubs(cpu->jit.jit, fsgsbase);
+}
+
+static long arch_prctl(long code, uintptr_t arg)
+{
+	long ret;
+
+	__asm__ volatile("syscall" : "=a"(ret)
+			 : "a"(SYS_arch_prctl), "D"(code), "S"(arg)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+static void enter(struct hw_cpu *cpu, uintptr_t code)
+{
+	struct jit *j = cpu->jit.jit;
+	void (*stub)(struct hw_cpu *cpu, uintptr_t code) =
+		(void (*)(struct hw_cpu *, uintptr_t))(j->rx + j->enter);
+	uint64_t gs = 0;
+
+	cpu->stats.jit_entries++;
+	if (!fsgsbase) {
+		arch_prctl(ARCH_GET_GS, (uintptr_t)&gs);
+		arch_prctl(ARCH_SET_GS, (uintptr_t)cpu);
+	}
+	stub(cpu, code);
+	if (!fsgsbase)
+		arch_prctl(ARCH_SET_GS, gs);
+	status_in_eflags(cpu);
+}
+
+void jit_run(struct hw_cpu *cpu)
+{
+	unsigned turns = RUN_TURNS;
+	uintptr_t code;
+
+	do {
+		if (!is_translated(cpu)) {
+			hw_interp(cpu);
+			return;
+		}
+		refresh(cpu);
+		code = code_for_rip(cpu);
+		if (code)
+			enter(cpu, code);
+		else
+			hw_interp_stretch(cpu);
+	} while (!READ_ONCE(cpu->request) && --turns);
+}
+
+const struct hw_jit_ops hw_jit = {
+	.create = jit_create,
+	.destroy = jit_destroy,
+	.run = jit_run,
+	.keys_reset = jit_keys_reset,
+	.page_flushed = jit_page_flushed,
+	.drop = jit_drop,
+	.mapped = jit_mapped,
+};

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of the translator: what the files of jit/ share. To the rest of the
+ * silicon it is the table hw_jit (hw/hw.h, struct hw_jit_ops). The essay is
+ * docs/jit.md.
+ *
+ * One struct jit a processor: code, blocks and tables belong to it and are touched
+ * by its thread only, so that nothing here takes a lock. (Exception: the signal
+ * handler's list of code areas, fault.c.)
+ *
+ * Registers in translated code:
+ *
+ *   guest RAX..R12		the host register of the same number
+ *   guest RSP			host R15
+ *   guest R13, R14, R15	hw_cpu.c.gpr
+ *   host R14			address scratch (T1)
+ *   host R13			index scratch (T2)
+ *   host RSP			the C stack, 16-byte aligned
+ *   GS base			the hw_cpu
+ *   status flags		host RFLAGS (FL_HOST) or hw_jit_state.flags (FL_MEM)
+ *
+ * Everything else of the state is in the hw_cpu. rip is not kept: each way out of
+ * translated code says what it is.
+ */
+#ifndef ANYKVM_JIT_JIT_H
+#define ANYKVM_JIT_JIT_H
+
+#include "hw/state.h"
+
+#define T1	14
+#define T2	13
+#define H_RSP	15		/* where the guest's RSP is */
+#define IN_MEM	0xff		/* jit_host_reg(): not in a register */
+
+#define JIT_CODE_BYTES	(32ul << 20)
+#define JIT_BLOCK_ROOM	(48ul << 10)	/* no block's code is larger */
+#define JIT_MAX_BLOCKS	(1u << 18)
+#define JIT_MAX_PAGES	(1u << 15)
+#define JIT_MAX_FAULTS	(1u << 20)
+#define JIT_BHASH_BITS	16
+#define JIT_PHASH_BITS	13
+#define JIT_HEAT_BITS	16
+#define JIT_BLOOM_BITS	13
+#define JIT_MAX_INSNS	48
+#define JIT_MAX_SLOW	(2 * JIT_MAX_INSNS + 16)
+#define JIT_HOT		16	/* executions before a block is translated */
+
+/* Where the status flags are. */
+#define FL_MEM	BIT(0)
+#define FL_HOST	BIT(1)
+
+struct jit_block {
+	uint64_t rip;
+	hva_t host;		/* of its first byte; 0: dropped */
+	uint64_t sum;		/* of its guest bytes */
+	uint32_t code;		/* offset of its translation */
+	uint32_t next;		/* in its hash chain, + 1 */
+	uint32_t page_next;	/* of the same page, + 1 */
+	uint16_t len;		/* guest bytes */
+	uint8_t  flags;		/* FL_*: how it may be entered */
+};
+
+struct jit_page {
+	hva_t host;
+	uint32_t first;		/* block, + 1 */
+	uint32_t next;		/* in its hash chain, + 1 */
+	bool check;		/* compare before the next use */
+};
+
+/* A host instruction that may fault, and where execution goes on then. */
+struct jit_fault {
+	uint32_t pc, landing;
+};
+
+/* --- one block in translation ------------------------------------------------- */
+
+enum jit_class {
+	JIT_EXEC,		/* by the interpreter, then on */
+	JIT_EXEC_END,		/* by the interpreter; the block ends */
+	JIT_SAME,		/* the same instruction, operands replaced */
+	JIT_NOTHING,		/* no effect */
+	JIT_RAW,		/* the same bytes */
+	JIT_LEA, JIT_PUSH, JIT_POP, JIT_LEAVE,
+	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
+	JIT_JMP_IND, JIT_CALL_IND,
+};
+
+struct jit_insn {
+	struct x86_insn i;
+	uint64_t rip;
+	enum jit_class class;
+	bool fpu;		/* needs the FPU state live */
+	uint8_t reads, writes;	/* status flags, FLAG_* */
+	uint8_t live;		/* those that are needed after it */
+};
+
+/* The six status flags in a byte: OF is bit 1. */
+#define FLAG_ALL	0xd7
+#define FLAG_OF		BIT(1)
+
+/* A way out of line: the interpreter does the instruction. */
+struct jit_slow {
+	uint64_t rip;
+	uint32_t jumps[4];	/* rel32 fields that lead here */
+	uint8_t  nr_jumps;
+	uint8_t  kind;		/* enum slow_kind */
+	bool     save;		/* flags are in the host's register on the way in */
+	bool     restore;	/* ... and must be on the way back */
+	uint32_t back;		/* where the instruction is over */
+	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
+};
+
+enum slow_kind { SLOW_EXEC, SLOW_EXEC_END, SLOW_GOTO, SLOW_LINK };
+
+struct jit {
+	struct hw_cpu *cpu;
+	uint8_t *rx, *rw;	/* the code, executable and writable */
+	uint32_t pos;		/* end of what has been emitted */
+	uint32_t start;		/* first byte for blocks: behind the stubs */
+	uint32_t generation;	/* counts flushes */
+	bool flush_wanted;
+	uint32_t enter, leave, exec, exec_end, go, link_host, link_mem;
+
+	struct jit_block *blocks;
+	uint32_t nr_blocks, *bhash;
+	struct jit_page *pages;
+	uint32_t nr_pages, *phash;
+	struct jit_fault *faults;
+	uint32_t nr_faults;
+	uint8_t *heat;
+	uint8_t *bloom;
+	struct jit *next;	/* fault.c's list */
+	void *tables;
+
+	/* The block in translation. */
+	struct jit_insn insn[JIT_MAX_INSNS];
+	unsigned nr;
+	struct jit_slow slow[JIT_MAX_SLOW];
+	unsigned nr_slow;
+	uint64_t rip;		/* of the block */
+	hva_t host;
+	uint32_t code;
+	unsigned len;
+	uint8_t loc;		/* FL_HOST or FL_MEM, now */
+	uint8_t entry;		/* block's jit_block.flags */
+	bool fpu_checked;
+};
+
+/* --- emit.c: the assembler --------------------------------------------------------- */
+
+static inline void e8(struct jit *j, uint8_t v)
+{
+	j->rw[j->pos++] = v;
+}
+
+static inline void e32(struct jit *j, uint32_t v)
+{
+	__builtin_memcpy(j->rw + j->pos, &v, 4);
+	j->pos += 4;
+}
+
+static inline void e64(struct jit *j, uint64_t v)
+{
+	__builtin_memcpy(j->rw + j->pos, &v, 8);
+	j->pos += 8;
+}
+
+#define CPU_OFF(field)	((uint32_t)offsetof(struct hw_cpu, field))
+#define GPR_OFF(r)	((uint32_t)(offsetof(struct hw_cpu, c.gpr) + 8 * (r)))
+
+/* op reg, gs:[disp] and op reg, gs:[T2 + disp]; @bytes 1 to 8 of the register. A
+ * store or load is a matter of @op; two-byte opcodes are 0x0fxx. */
+void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
+	     unsigned bytes);
+void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
+		unsigned bytes);
+/* op reg, rm; both registers. */
+void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
+	     unsigned bytes);
+/* op reg, [base + disp] */
+void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,
+	     int32_t disp);
+void emit_mov_imm(struct jit *j, unsigned reg, uint64_t v);
+void emit_mov_rr(struct jit *j, unsigned to, unsigned from);
+void emit_load(struct jit *j, unsigned reg, uint32_t disp);	/* 64 bits */
+void emit_store(struct jit *j, unsigned reg, uint32_t disp);
+/* Jumps to a known place; those whose place is told later return the position of
+ * their rel32. @cc: condition, or CC_ALWAYS. */
+#define CC_ALWAYS 16
+#define CC_NE	5
+void emit_jump(struct jit *j, unsigned cc, uint32_t to);
+uint32_t emit_jump_later(struct jit *j, unsigned cc);
+void emit_patch(struct jit *j, uint32_t rel32, uint32_t to);
+/* Flags between RFLAGS and jit_state.flags; @scratch is overwritten. */
+void emit_flags_save(struct jit *j, unsigned scratch);
+void emit_flags_load(struct jit *j, unsigned scratch);
+/* The stubs at the start of the code area. */
+void emit_stubs(struct jit *j, bool fsgsbase);
+
+/* --- regs.c ----------------------------------------------------------------------------- */
+
+/* The host register of guest register @r, or IN_MEM. */
+static inline unsigned jit_host_reg(unsigned r)
+{
+	return r == X86_RSP ? H_RSP : r >= 13 ? IN_MEM : r;
+}
+
+/* Liveness of the flags over the block; fills insn[].live. */
+void jit_liveness(struct jit *j);
+/* Status flags that are needed before @n. */
+static inline uint8_t jit_live_before(const struct jit_insn *n)
+{
+	return n->reads | (n->live & ~n->writes);
+}
+
+/* RFLAGS may be overwritten from here on, if some of @live are in it they are put
+ * aside first. T1 is overwritten. */
+void jit_flags_free(struct jit *j, uint8_t live);
+/* The flags that @n reads, or leaves, are in RFLAGS. T2 is overwritten. */
+void jit_flags_need(struct jit *j, const struct jit_insn *n);
+/* @n has been emitted. */
+void jit_flags_done(struct jit *j, const struct jit_insn *n);
+
+/* --- mem.c ------------------------------------------------------------------------------ */
+
+/* Memory operands: segment base + base + index << scale + disp. */
+struct jit_addr {
+	uint8_t base, index;	/* guest registers or X86_REG_NONE */
+	uint8_t scale, seg;	/* X86_FS, X86_GS or X86_SEG_NONE */
+	uint8_t adsize;
+	bool fixed;		/* @la is all */
+	uint64_t la;
+	int64_t disp;
+};
+
+void jit_operand_addr(const struct jit_insn *n, struct jit_addr *a);
+void jit_stack_addr(struct jit_addr *a, int disp);
+/*
+ * T1 = the host address of @a's @bytes for an access of @kind (X86_TLB_*), or off to
+ * @s. Overwrites RFLAGS and T2. False: cannot be done, nothing emitted.
+ */
+bool jit_lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
+		unsigned kind, struct jit_slow *s);
+/* dst = the effective address; @w: 64 bits. Registers in memory go through T1, T2. */
+void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w);
+/* The next host instruction may fault: then @s. */
+void jit_may_fault(struct jit *j, struct jit_slow *s);
+
+/* --- rows.c ----------------------------------------------------------------------------- */
+
+void jit_classify(const struct jit *j, struct jit_insn *n);
+/* JIT_SAME. */
+void jit_same(struct jit *j, struct jit_insn *n);
+/* Number of the operand in memory, or -1. */
+int jit_mem_operand(const struct x86_insn *i);
+
+/* --- stack.c, flow.c ---------------------------------------------------------------- */
+
+void jit_push(struct jit *j, struct jit_insn *n);
+void jit_pop(struct jit *j, struct jit_insn *n);
+void jit_leave(struct jit *j, struct jit_insn *n);
+
+void jit_jcc(struct jit *j, struct jit_insn *n);
+void jit_loop(struct jit *j, struct jit_insn *n);
+void jit_jmp(struct jit *j, struct jit_insn *n);
+void jit_call(struct jit *j, struct jit_insn *n);
+void jit_ret(struct jit *j, struct jit_insn *n);
+void jit_indirect(struct jit *j, struct jit_insn *n);
+/* On to @rip, from the instruction at @from. */
+void jit_goto(struct jit *j, uint64_t rip, uint64_t from);
+/* The interpreter does @n. */
+void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
+struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip);
+void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc);
+void jit_slow_emit(struct jit *j);
+/* Where a target is in hw_jit_state.hash. */
+static inline unsigned jit_target_index(uint64_t rip)
+{
+	return (rip ^ rip >> 12) & ((1u << HW_JHASH_BITS) - 1);
+}
+
+/* --- block.c, cache.c, fault.c, helpers.c ------------------------------------------------ */
+
+/* Translates the code at @rip, @host for an entry with flags at @loc. NULL: cannot. */
+struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
+				uint8_t loc);
+int jit_create(struct hw_cpu *cpu);
+void jit_destroy(struct hw_cpu *cpu);
+struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
+				 uint8_t loc);
+/* A new block's record, in its tables; NULL: full. */
+struct jit_block *jit_block_new(struct jit *j);
+bool jit_full(const struct jit *j);
+void jit_flush(struct jit *j);
+void jit_drop(struct hw_cpu *cpu, hva_t page);
+void jit_mapped(struct hw_cpu *cpu, hva_t page);
+void jit_keys_reset(struct hw_cpu *cpu);
+void jit_page_flushed(struct hw_cpu *cpu, uint64_t la, unsigned shift);
+/* Remembers where @rip goes in the present context. */
+void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b);
+/* If @host's page was mapped anew: drops what does not match memory any more. */
+void jit_page_check(struct jit *j, hva_t host);
+/* Counts executions of cold code at @host. */
+static inline uint8_t *jit_heat(struct jit *j, hva_t host)
+{
+	return &j->heat[(host * 0x9e3779b97f4a7c15ull) >> (64 - JIT_HEAT_BITS)];
+}
+uint64_t jit_sum(const uint8_t *p, unsigned n);
+
+void jit_faults_add(struct jit *j);
+void jit_faults_remove(struct jit *j);
+
+void jit_run(struct hw_cpu *cpu);
+/* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
+enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK };
+void jit_helpers_init(struct hw_cpu *cpu);
+
+#endif
