@@ -162,6 +162,26 @@ int vcpu_set_cpuid2(struct kvm_file *f, unsigned long arg)
 	return kvm_vcpu_set_cpuid(f->vcpu, e, n);
 }
 
+/* The older form: no sub-leaves, no flags. */
+int vcpu_set_cpuid(struct kvm_file *f, unsigned long arg)
+{
+	struct kvm_cpuid_entry2 e[KVM_MAX_CPUID_ENTRIES];
+	struct kvm_cpuid_entry old[KVM_MAX_CPUID_ENTRIES];
+	uint32_t n;
+
+	if (host_read_32(USER_FIELD(kvm_cpuid, arg, nent), &n))
+		return -EFAULT;
+	if (n > KVM_MAX_CPUID_ENTRIES)
+		return -E2BIG;
+	if (host_copy_in(old, USER_FIELD(kvm_cpuid, arg, entries), n * sizeof(*old)))
+		return -EFAULT;
+	for (unsigned i = 0; i < n; i++)
+		e[i] = (struct kvm_cpuid_entry2){
+			.function = old[i].function, .eax = old[i].eax,
+			.ebx = old[i].ebx, .ecx = old[i].ecx, .edx = old[i].edx };
+	return kvm_vcpu_set_cpuid(f->vcpu, e, n);
+}
+
 int vcpu_get_cpuid2(struct kvm_file *f, unsigned long arg)
 {
 	unsigned n = f->vcpu->arch.cpuid_nent;

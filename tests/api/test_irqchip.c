@@ -115,11 +115,12 @@ static void chip_state(void **state)
 	c.chip_id = KVM_IRQCHIP_IOAPIC;
 	ok(kvm_ioctl(v.fd, KVM_GET_IRQCHIP, &c));
 	assert_int_equal(c.chip.ioapic.base_address, 0xfec00000);
-	c.chip.ioapic.redirtbl[5].bits = 0x10051;
+	/* Bit 13, active low: kept and without effect (KVM_CAP_IOAPIC_POLARITY_IGNORED). */
+	c.chip.ioapic.redirtbl[5].bits = 0x12051;
 	ok(kvm_ioctl(v.fd, KVM_SET_IRQCHIP, &c));
 	got.chip_id = KVM_IRQCHIP_IOAPIC;
 	ok(kvm_ioctl(v.fd, KVM_GET_IRQCHIP, &got));
-	assert_int_equal(got.chip.ioapic.redirtbl[5].bits, 0x10051);
+	assert_int_equal(got.chip.ioapic.redirtbl[5].bits, 0x12051);
 	c.chip_id = 3;
 	fails(EINVAL, kvm_ioctl(v.fd, KVM_GET_IRQCHIP, &c));
 	fails(EINVAL, kvm_ioctl(v.fd, KVM_SET_IRQCHIP, &c));

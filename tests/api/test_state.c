@@ -355,7 +355,7 @@ static void debugregs_rejections(void **state)
 
 /* --- events ------------------------------------------------------------------------------ */
 
-/* KVM_CAP_VCPU_EVENTS. */
+/* KVM_CAP_VCPU_EVENTS, KVM_CAP_INTR_SHADOW. */
 static void events_round_trip(void **state)
 {
 	struct kvm_vcpu_events e, got;

@@ -351,6 +351,7 @@ P(VM, KVM_SET_GSI_ROUTING)
 P(VM, KVM_REINJECT_CONTROL)
 P(VCPU, KVM_GET_MSRS)
 P(VCPU, KVM_SET_MSRS)
+P(VCPU, KVM_SET_CPUID)
 P(VCPU, KVM_SET_CPUID2)
 P(VCPU, KVM_GET_CPUID2)
 P(VCPU, KVM_SET_SIGNAL_MASK)
@@ -487,6 +488,29 @@ static void guest_sees_its_cpuid(void **state)
 	assert_memory_equal(v.ram + 0x2010, want, sizeof(want));
 }
 
+/* The older request, whose entries have no sub-leaves. */
+static void cpuid_without_subleaves(void **state)
+{
+	static struct { struct kvm_cpuid h; struct kvm_cpuid_entry e[2]; } old;
+	static struct cpuid_buf got;
+	struct vm v;
+
+	vm_new(&v, 0);
+	old.h.nent = 2;
+	old.e[0] = (struct kvm_cpuid_entry){ .function = 0, .eax = 0x40000010 };
+	old.e[1] = (struct kvm_cpuid_entry){ .function = 0x40000010, .eax = 1,
+		.ebx = 2, .ecx = 3, .edx = 4 };
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_CPUID, &old));
+	got.h.nent = ARRAY_SIZE(got.e);
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_CPUID2, &got));
+	assert_int_equal(got.h.nent, 2);
+	assert_int_equal(got.e[1].function, 0x40000010);
+	assert_int_equal(got.e[1].edx, 4);
+	assert_int_equal(got.e[1].index | got.e[1].flags, 0);
+	old.h.nent = 257;
+	fails(E2BIG, kvm_ioctl(v.vcpu[0], KVM_SET_CPUID, &old));
+}
+
 static const struct CMUnitTest tests[] = {
 	T(api_version), T(vcpu_mmap_size), T(create_vm_types),
 	T(vcpu_pages_are_shared), T(listed_capabilities),
@@ -497,6 +521,6 @@ static const struct CMUnitTest tests[] = {
 	T(bad_descriptors), T(foreign_descriptors), T(bad_pointers),
 	T(requests_with_an_argument_of_0), T(set_nr_mmu_pages),
 	T(tss_and_identity_map), T(boot_cpu_id), T(cpuid_round_trip),
-	T(cpuid_misuse), T(guest_sees_its_cpuid),
+	T(cpuid_misuse), T(cpuid_without_subleaves), T(guest_sees_its_cpuid),
 };
 SUITE(system, tests);
