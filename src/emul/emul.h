@@ -42,6 +42,8 @@
 #define HOW_ICPT	BIT(1)		/* handler calls ops->intercept */
 #define HOW_BITS	BIT(2)		/* BT family: src's bit offset moves dst */
 #define HOW_LOCKED	BIT(3)		/* XCHG: memory is locked, always */
+#define HOW_READ	BIT(4)		/* a memory dst is fetched as a read; before it
+					 * lets it be written the handler linearizes */
 
 /* c->wb */
 #define WB_DST		BIT(0)

@@ -175,7 +175,7 @@ static void track(struct x86_emulate_ctxt *c, const struct x86_fxsave *before,
 /* The state is made live for the stub alone: memory belongs to the owner, whose code
  * may use vector registers. @before: gets the state before, if it is @wanted. */
 static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r,
-		   struct x86_fxsave *before, bool wanted)
+		   struct x86_fxsave *before, bool wanted, bool *suppressed)
 {
 	uint64_t ea = emul_ea(c);
 	struct host_stub stub;
@@ -191,9 +191,24 @@ static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r,
 	rc = host_stub_run(&stub, r);
 	if (!rc)
 		track(c, before, ea, host_fnstsw());
+	if (!is_control(c->insn))
+		*suppressed = is_suppressed();
 	fpu_put(c);
 	host_stub_put(&stub);
 	return rc ? emul_fault(c, rc) : X86EMUL_CONTINUE;
+}
+
+/*
+ * The state is live. An unmasked invalid operation, overflow or underflow keeps a
+ * result from memory (SDM Vol. 1, "x87 FPU Exception Handling"); none was there
+ * before.
+ */
+static bool is_suppressed(void)
+{
+	uint16_t fcw, fsw = host_fnstsw();
+
+	__asm__ volatile("fnstcw %0" : "=m"(fcw));
+	return fsw & FSW_ES && fsw & ~fcw & (FSW_IE | FSW_OE | FSW_UE);
 }
 
 /* Runs it, and stores @n bytes if it writes memory. */
@@ -205,14 +220,14 @@ static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 	const struct opcode *row = c->insn->row;
 	struct stub_regs r = { .flags = row->flags_read | row->flags_written,
 			       .rflags = c->eflags, .mem = buf };
-	bool sure = !n || emul_tlb(c, la, n, X86_TLB_WRITE);
-	int rc = execute(c, &r, &before, !sure);
+	bool sure = !n || emul_tlb(c, la, n, X86_TLB_WRITE), suppressed = false;
+	int rc = execute(c, &r, &before, !sure, &suppressed);
 
 	if (rc)
 		return rc;
 	if (row->flags_written)
 		emul_set_flags(c, row->flags_written, r.rflags);
-	if (n)
+	if (n && !suppressed)
 		rc = fpu_store(c, buf, la, n);
 	if (rc && !sure) {
 		fpu_get(c);

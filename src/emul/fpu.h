@@ -56,6 +56,9 @@ static inline uint16_t host_fnstsw(void)
 	return sw;
 }
 
+#define FSW_IE BIT(0)
+#define FSW_OE BIT(3)
+#define FSW_UE BIT(4)
 #define FSW_ES BIT(7)
 
 /* State is live: an unmasked x87 exception waits (#MF at the next instruction). */

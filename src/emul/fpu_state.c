@@ -59,8 +59,8 @@ int em_fxrstor(struct x86_emulate_ctxt *c)
 	uint64_t la;
 	int rc = check(c, 0, &la);
 
-	if (!rc)
-		rc = fpu_read_la(c, la, &in, n);
+	if (!rc)	/* all of it, though the end is software's */
+		rc = fpu_read_la(c, la, &in, sizeof(in));
 	if (rc)
 		return rc;
 	if (in.mxcsr & fpu_mxcsr_reserved())

@@ -94,7 +94,7 @@ static bool limit_ok(const struct x86_segment *s, uint64_t off, unsigned n)
 	const uint64_t last = off + n - 1;
 
 	if (!(s->ar & X86_AR_CE) || (s->ar & X86_AR_CODE))
-		return last <= s->limit;
+		return last <= s->limit || s->limit == UINT32_MAX;
 	return off > s->limit &&
 	       last <= (s->ar & X86_AR_DB ? 0xffffffffull : 0xffffull);
 }

@@ -31,10 +31,11 @@
 #include "x86/regs.h"
 
 #define STUB_BYTES	32
-#define NR_STUBS	2048
-#define AREA_BYTES	(64ul * 1024 + PAGE_SIZE)
-#define SPARE		(64ul * 1024)	/* offset of the spare stub */
-#define NR_SLOTS	4096		/* of the index; twice the stubs */
+#define NR_STUBS	16384
+#define SPARE		(512ul * 1024)	/* offset of the spare stub */
+#define AREA_BYTES	(SPARE + PAGE_SIZE)
+#define SLOT_BITS	15		/* of the index; twice the stubs */
+#define NR_SLOTS	(1u << SLOT_BITS)
 
 _Static_assert(NR_STUBS * STUB_BYTES <= SPARE, "the spare stub has its own page");
 
@@ -165,7 +166,7 @@ static struct slot *find(const uint64_t key[2])
 {
 	uint64_t h = (key[0] ^ key[1] * 0x9e3779b97f4a7c15ull) *
 		     0xff51afd7ed558ccdull;
-	unsigned i = h >> 52;
+	unsigned i = h >> (64 - SLOT_BITS);
 
 	for (;; i = (i + 1) % NR_SLOTS) {
 		struct slot *s = &slots[i];

@@ -191,8 +191,8 @@ static int io_string(struct x86_emulate_ctxt *c, unsigned reg,
 		if (c->rep_limit)
 			n = MIN(n, c->rep_limit);
 	}
-	if (!n)
-		return X86EMUL_CONTINUE;
+	if (!n)		/* permission comes before the count */
+		return emul_io_permitted(c, c->gpr[X86_RDX], io_size(c));
 	rc = begin(c, c->gpr[X86_RDX], io_size(c));
 	if (!rc)
 		rc = some(c, &n);

@@ -9,6 +9,9 @@
  *	protected	null or unusable, type, limit: #GP(0), limit of SS: #SS(0)
  *	real, vm86	limit only
  *
+ * An access that passes the end of a segment of 4 GiB wraps, as processors do that
+ * use the freedom of "Limit Checking" that way.
+ *
  * A read-modify-write is checked as a write. Execute-only code segments cannot
  * be read, code segments cannot be written.
  */
@@ -52,7 +55,7 @@ static bool limit_allows(const struct x86_segment *s, uint64_t ea,
 
 	if ((s->ar & (X86_AR_S | X86_AR_CODE | X86_AR_CE)) !=
 	    (X86_AR_S | X86_AR_CE))
-		return last <= s->limit;
+		return last <= s->limit || s->limit == UINT32_MAX;
 	/* Expand-down: what is above the limit. */
 	return ea > s->limit && last <= (s->ar & X86_AR_DB ? 0xffffffff : 0xffff);
 }

@@ -73,7 +73,7 @@ static int fetch_mem(struct x86_emulate_ctxt *c, struct x86_operand *op,
 {
 	const struct x86_insn *i = c->insn;
 	uint64_t ea = operand_ea(c, o->kind);
-	unsigned acc = o->access & OPA_W ? ACC_WRITE : 0;
+	unsigned acc = o->access & OPA_W && !(how & HOW_READ) ? ACC_WRITE : 0;
 	int rc;
 
 	op->type = OPERAND_MEM;

@@ -114,11 +114,23 @@ int em_push_sreg(struct x86_emulate_ctxt *c)
 	return emul_push(c, c->seg[seg].selector, c->insn->opsize);
 }
 
+/* Intel's processors read the selector alone and move the stack pointer by the
+ * operand size. */
+static int pop_selector(struct x86_emulate_ctxt *c, uint64_t *sp, uint64_t *sel)
+{
+	uint64_t after = *sp;
+	int rc = emul_pop_at(c, sp, sel, c->vendor_amd ? c->insn->opsize : 2);
+
+	if (!c->vendor_amd)
+		*sp = emul_merge(after, after + c->insn->opsize, c->stack_size);
+	return rc;
+}
+
 int em_pop_sreg(struct x86_emulate_ctxt *c)
 {
 	const unsigned seg = c->insn->row->opnd[0].reg;
 	uint64_t sp = c->gpr[X86_RSP], sel;
-	int rc = emul_pop_at(c, &sp, &sel, c->insn->opsize);
+	int rc = pop_selector(c, &sp, &sel);
 
 	if (!rc)
 		rc = load_segment(c, seg, sel);
@@ -254,6 +266,13 @@ int em_arpl(struct x86_emulate_ctxt *c)
 	const unsigned rpl = c->src.val & X86_SEL_RPL;
 	const bool lower = (c->dst.val & X86_SEL_RPL) < rpl;
 
+	/* Memory is a destination only when it changes. */
+	if (lower && c->dst.type == OPERAND_MEM) {
+		int rc = emul_linearize_operand(c, 2, ACC_WRITE, &c->dst.la);
+
+		if (rc)
+			return rc;
+	}
 	set_zf(c, lower);
 	if (lower)
 		c->dst.val = (c->dst.val & ~(uint64_t)X86_SEL_RPL) | rpl;

@@ -105,10 +105,10 @@ static void compare(struct x86_emulate_ctxt *c, uint64_t a, uint64_t b)
 static int cmps_one(struct x86_emulate_ctxt *c)
 {
 	uint64_t a, b;
-	int rc = load_si(c, &a);
+	int rc = load_di(c, &b);	/* the order of processors */
 
 	if (!rc)
-		rc = load_di(c, &b);
+		rc = load_si(c, &a);
 	if (rc)
 		return rc;
 	compare(c, a, b);
@@ -149,18 +149,43 @@ static bool ends_on_zf(const struct x86_emulate_ctxt *c)
 	return c->insn->prefix & PFX_REPNE ? zf : !zf;
 }
 
+/*
+ * A count of 0 with 32-bit addresses in 64-bit mode: Intel's processors have cut the
+ * registers to size before they look at the count.
+ */
+static void cut_registers(struct x86_emulate_ctxt *c)
+{
+	unsigned op = c->insn->row->op;
+
+	if (c->insn->adsize != 4 || !emul_is_64bit(c) || c->vendor_amd)
+		return;
+	c->gpr[X86_RCX] = 0;
+	if (op == X86_OP_MOVS)
+		c->gpr[X86_RSI] = (uint32_t)c->gpr[X86_RSI];
+	if (op == X86_OP_MOVS || op == X86_OP_STOS)
+		c->gpr[X86_RDI] = (uint32_t)c->gpr[X86_RDI];
+}
+
+/*
+ * CMPS and SCAS that do not come to their end leave the flags as they were (SDM
+ * Vol. 2B, "REP/REPE/REPZ/REPNE/REPNZ").
+ */
 int emul_string_loop(struct x86_emulate_ctxt *c, x86_exec_fn one,
 		     emul_bulk_fn bulk)
 {
 	uint64_t left = c->rep_limit ? c->rep_limit : REP_BOUND, count;
+	uint64_t flags = c->eflags;
 	int rc;
 
 	if (!(c->insn->prefix & (PFX_REP | PFX_REPNE)))
 		return one(c);
+	if (!emul_rep_count(c))
+		cut_registers(c);
 	while ((count = emul_rep_count(c))) {
 		uint64_t n = 0;
 
 		if (!left) {
+			c->eflags = flags;
 			c->next_rip = c->rip;
 			return X86EMUL_CONTINUE;
 		}
@@ -168,8 +193,10 @@ int emul_string_loop(struct x86_emulate_ctxt *c, x86_exec_fn one,
 			n = bulk(c, MIN(count, left));
 		if (!n) {
 			rc = one(c);
-			if (rc)
+			if (rc) {
+				c->eflags = flags;
 				return rc;
+			}
 			n = 1;
 		}
 		emul_rep_done(c, n);

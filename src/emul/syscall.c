@@ -145,7 +145,7 @@ int em_sysret(struct x86_emulate_ctxt *c)
 	/* Real-address mode is no #UD on AMD for this one. */
 	if (c->vendor_amd && (c->efer & X86_EFER_SCE) && !is_protected(c))
 		return emul_gp(c, 0);
-	if (syscall_undefined(c))
+	if (syscall_undefined(c) || (!c->vendor_amd && !emul_is_64bit(c)))
 		return emul_ud(c);
 	if (c->cpl)
 		return emul_gp(c, 0);

@@ -226,6 +226,19 @@ int em_wrmsr(struct x86_emulate_ctxt *c)
 }
 
 /* XCR 1 is XCR0 & XINUSE; no component is tracked as being initial. */
+/* XINUSE: components that are not in their initial state. */
+static uint64_t in_use(struct x86_emulate_ctxt *c)
+{
+	uint32_t lo, hi;
+
+	fpu_get(c);
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(1));
+	fpu_put(c);
+	/* ZMM16-31 are not in use where they cannot be. */
+	return ((uint64_t)hi << 32 | lo) &
+	       (emul_is_64bit(c) ? ~0ull : ~BIT_ULL(7));
+}
+
 int em_xgetbv(struct x86_emulate_ctxt *c)
 {
 	const uint32_t nr = c->gpr[X86_RCX];
@@ -234,7 +247,7 @@ int em_xgetbv(struct x86_emulate_ctxt *c)
 		return emul_ud(c);
 	if (nr > 1 || (nr == 1 && !emul_has(c, X86_FEATURE_XGETBV1)))
 		return emul_gp(c, 0);
-	set_edx_eax(c, c->xcr0);
+	set_edx_eax(c, c->xcr0 & (nr ? in_use(c) : ~0ull));
 	return X86EMUL_CONTINUE;
 }
 

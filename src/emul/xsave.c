@@ -156,7 +156,8 @@ static uint64_t host_xsave(struct x86_emulate_ctxt *c, union xarea *a,
 		a->fx.fip = (uint32_t)a->fx.fip;
 		a->fx.fdp = (uint32_t)a->fx.fdp;
 	}
-	return a->head.xstate_bv;
+	/* ZMM16-31 are not in use where they cannot be. */
+	return a->head.xstate_bv & (emul_is_64bit(c) ? ~0ull : ~BIT_ULL(7));
 }
 
 static int put_legacy(struct x86_emulate_ctxt *c, uint64_t la,

@@ -348,15 +348,16 @@ static void more_encodings_than_stubs(void **state)
 	unsigned imm, d, s;
 	uint32_t got;
 
-	for (d = 0; d < 4; d++)
-		for (s = 0; s < 4; s++)
+	for (d = 0; d < 16; d++)
+		for (s = 0; s < 5; s++)
 			for (imm = 0; imm < 256; imm++) {
 				fpu_reset(vm);
 				fpu_guest.fx.xmm[s].b[0] = imm;
 				fpu_guest.fx.xmm[s].b[4 * (imm & 3)] = 0x5a;
 				/* PSHUFD xmm, xmm, imm */
-				assert_int_equal(VM_RUN(vm, 0x66, 0x0f, 0x70,
-					0xc0 | d << 3 | s, imm), 0);
+				assert_int_equal(VM_RUN(vm, 0x66,
+					0x40 | d >> 3 << 2, 0x0f, 0x70,
+					0xc0 | (d & 7) << 3 | s, imm), 0);
 				memcpy(&got, fpu_guest.fx.xmm[d].b, 4);
 				assert_int_equal(got, 0x5a);
 			}

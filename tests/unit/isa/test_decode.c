@@ -172,7 +172,6 @@ static const struct {
 	{ P64, BYTES(0xd6),                   X86_DECODE_UNDEFINED },
 	{ P64, BYTES(0x62, 0, 0, 0, 0, 0),    X86_DECODE_UNDEFINED },	/* EVEX */
 	{ P32, BYTES(0x62, 0xc0, 0, 0),       X86_DECODE_UNDEFINED },
-	{ P64, BYTES(0xc5, 0xf8, 0x77),       X86_DECODE_UNDEFINED },	/* VZEROUPPER: no row */
 	{ R16, BYTES(0xc4, 0xe2, 0x73, 0xf6, 0xc0), X86_DECODE_UNDEFINED },
 	{ P64, BYTES(0x66, 0xc4, 0xe2, 0x73, 0xf6, 0xc0), X86_DECODE_UNDEFINED },
 	{ P64, BYTES(0xc4, 0xe2, 0x77, 0xf6, 0xc0), X86_DECODE_UNDEFINED },	/* MULX, L = 1 */

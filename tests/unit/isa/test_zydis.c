@@ -359,7 +359,8 @@ static uint8_t *encode_vex(uint8_t *p, unsigned id, unsigned escapes, uint8_t p1
 	*p++ = 0x62;
 	*p++ = high | map;
 	*p++ = p1 | vvvv | 4;
-	*p++ = l << 5 | (rnd() & 1 ? 8 : rnd() & 0x9f);
+	*p++ = l << 5 | (rnd() & 1 ? 8 : rnd() & 0x9f) |
+	       !!(x86_rows[id]->evex & EV_KREQ);
 	return p;
 }
 
@@ -387,7 +388,9 @@ static void encode_row(struct both *b, unsigned id, unsigned at)
 			*p++ = opc >> 8;
 	}
 	*p++ = opc;
-	if (when & (0xffff | MEM | REG))
+	if (x86_rows[id]->attr & I_VSIB)
+		*p = (*p & 0x78) | X86_RSP;
+	else if (when & (0xffff | MEM | REG))
 		*p = any_of(when & 0xff, 8) << 3 | any_of(when >> 8 & 0xff, 8) |
 		     (when & REG ? 0xc0 : when & MEM ? rnd() % 3 << 6 :
 		      rnd() & 0xc0);
