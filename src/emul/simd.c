@@ -8,7 +8,8 @@
  * A memory operand becomes a buffer, a general register becomes rAX, whose value
  * goes in and out. Order: CR0 and CR4, pending #MF for MMX, alignment, memory read,
  * execute, memory write, general registers and flags. No instruction here changes
- * a register and stores to memory, so that a store that faults leaves no trace.
+ * a register and stores to memory, so that a store that faults leaves no trace; but
+ * MMX instructions mark the x87 registers as in use, and probe for their store first.
  *
  * An unmasked SIMD exception comes back from the host as #XM, or #UD for a guest
  * without CR4.OSXMMEXCPT; the flags in MXCSR are then the host's doing.
@@ -188,6 +189,8 @@ int em_simd(struct x86_emulate_ctxt *c)
 				  stores ? ACC_WRITE : 0, &la);
 	if (!rc && n && !stores)
 		rc = fpu_load(c, &buf, la, n);
+	else if (!rc && n && (i->row->attr & I_FPU))
+		rc = emul_read_bytes_la(c, la, buf.b, n, ACC_WRITE);
 	if (rc)
 		return rc;
 	simd_registers_in(c, gpr, &r);

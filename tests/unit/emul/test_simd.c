@@ -282,6 +282,11 @@ static void page_faults(void **state)
 	old = fpu_guest;
 	assert_fault(VM_RUN(vm, 0x0f, 0x29, 0x06), vm, X86_PF);
 	assert_memory_equal(old.fx.xmm, fpu_guest.fx.xmm, 256);
+	/* An MMX store that faults has not taken the x87 registers either. */
+	fpu_guest.fx.fsw = 3 << 11;
+	assert_fault(VM_RUN(vm, 0x0f, 0x7f, 0x06), vm, X86_PF);
+	assert_int_equal(fpu_guest.fx.fsw, 3 << 11);
+	assert_int_equal(fpu_guest.fx.ftw, 0);
 	vm_protect(vm, VM_DATA, 0);
 	assert_fault(VM_RUN(vm, 0x0f, 0x28, 0x06), vm, X86_PF);
 	assert_memory_equal(old.fx.xmm, fpu_guest.fx.xmm, 256);
