@@ -3,7 +3,8 @@
 # test.sh [SUITE ...|asan] - the project's tests.
 #
 # Without an argument, everything CI wants: the layering check, the gcc build and
-# all its suites, the clang build, and the unit and asm suites under ASan and UBSan.
+# all its suites, the clang build, the unit and asm suites under ASan and UBSan, and
+# each fuzzer for a short while.
 # With suites (unit asm guest api boot): those, on the gcc build. asan: that part
 # only. The last line is "N passed, N failed". JOBS: how many at a time (2).
 set -uo pipefail
@@ -48,7 +49,9 @@ suites() { # DIR SUITE...
 
 build_gcc() { CC=gcc scripts/build.sh build; }
 build_clang() { CC=clang scripts/build.sh build-clang; }
-build_asan() {
+build_fuzz() { FUZZ_SECONDS=${FUZZ_SECONDS:-20} scripts/fuzz.sh; }
+
+asan() {
 	CC=clang scripts/build.sh build-asan -Dbuildtype=debugoptimized \
 		-Db_sanitize=address,undefined -Db_lundef=false
 }
@@ -64,6 +67,7 @@ everything() {
 	step "build with clang" build_clang
 	step "build with gcc" build_gcc && suites build unit asm guest api boot
 	asan
+	step "fuzzers" fuzz
 }
 
 finish() {
