@@ -49,12 +49,12 @@ suites() { # DIR SUITE...
 
 build_gcc() { CC=gcc scripts/build.sh build; }
 build_clang() { CC=clang scripts/build.sh build-clang; }
-build_fuzz() { FUZZ_SECONDS=${FUZZ_SECONDS:-20} scripts/fuzz.sh; }
-
-asan() {
+build_asan() {
 	CC=clang scripts/build.sh build-asan -Dbuildtype=debugoptimized \
 		-Db_sanitize=address,undefined -Db_lundef=false
 }
+
+fuzz() { FUZZ_SECONDS=${FUZZ_SECONDS:-20} scripts/fuzz.sh; }
 
 asan() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1
