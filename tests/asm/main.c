@@ -90,18 +90,23 @@ static void create_tables(void)
 
 static void set_cpuid(void)
 {
-	static struct { struct kvm_cpuid2 h; struct kvm_cpuid_entry2 e[256]; } b;
+	static union {
+		struct kvm_cpuid2 h;
+		uint8_t room[sizeof(struct kvm_cpuid2) +
+			     256 * sizeof(struct kvm_cpuid_entry2)];
+	} b;
+	struct kvm_cpuid_entry2 *e = b.h.entries;
 
 	b.h.nent = 256;
 	KVM(t.sys, KVM_GET_SUPPORTED_CPUID, &b);
 	KVM(t.vcpu, KVM_SET_CPUID2, &b);
 	for (unsigned i = 0; i < b.h.nent; i++) {
-		if (b.e[i].function == 1)
-			t.features[FEATURE_C1 >> 8] = b.e[i].ecx;
-		if (b.e[i].function == 7 && b.e[i].index == 0)
-			t.features[FEATURE_B7 >> 8] = b.e[i].ebx;
-		if (b.e[i].function == 0x80000001)
-			t.features[FEATURE_C81 >> 8] = b.e[i].ecx;
+		if (e[i].function == 1)
+			t.features[FEATURE_C1 >> 8] = e[i].ecx;
+		if (e[i].function == 7 && e[i].index == 0)
+			t.features[FEATURE_B7 >> 8] = e[i].ebx;
+		if (e[i].function == 0x80000001)
+			t.features[FEATURE_C81 >> 8] = e[i].ecx;
 	}
 }
 

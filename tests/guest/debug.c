@@ -23,7 +23,6 @@ static inline void write_dr##n(ulong v)					\
 	asm volatile("mov %0, %%dr" #n : : "r"(v) : "memory");		\
 }
 DR_FN(0)
-DR_FN(1)
 DR_FN(6)
 DR_FN(7)
 

@@ -103,7 +103,8 @@ static void test_exceptions(void)
 	asm volatile(".byte 0x0f, 0x00, 0xd0" : : : "memory");
 	report_eq(seen[4], 2, "#UD by LLDT");
 	hook(5, isr_skip3);
-	asm volatile("boundw %0, %1" : : "r"((uint16_t)3), "m"(bounds) : "memory");
+	asm volatile(".byte 0x62, 0x07"		/* bound %ax, (%bx) */
+		     : : "a"(3), "b"(bounds) : "memory");
 	report_eq(seen[4], 0, "BOUND within");
 	hook(13, isr_skip4);
 	asm volatile("movw $0x2000, %%ax; movw %%ax, %%es; .byte 0x26, 0xa1, 0xff, 0xff"

@@ -171,16 +171,21 @@ static void create_vm(void)
 
 static void set_cpuid(struct cpu *c)
 {
-	static struct { struct kvm_cpuid2 h; struct kvm_cpuid_entry2 e[256]; } b;
+	static union {
+		struct kvm_cpuid2 h;
+		uint8_t room[sizeof(struct kvm_cpuid2) +
+			     256 * sizeof(struct kvm_cpuid_entry2)];
+	} b;
+	struct kvm_cpuid_entry2 *e = b.h.entries;
 
 	b.h.nent = 256;
 	KVM(m.sys, KVM_GET_SUPPORTED_CPUID, &b);
 	for (unsigned i = 0; i < b.h.nent; i++) {
-		if (b.e[i].function == 1)
-			b.e[i].ebx = (b.e[i].ebx & 0xffff) | m.nr_cpus << 16 |
+		if (e[i].function == 1)
+			e[i].ebx = (e[i].ebx & 0xffff) | m.nr_cpus << 16 |
 				     c->id << 24;
-		if (b.e[i].function == 0xb || b.e[i].function == 0x1f)
-			b.e[i].edx = c->id;
+		if (e[i].function == 0xb || e[i].function == 0x1f)
+			e[i].edx = c->id;
 	}
 	KVM(c->fd, KVM_SET_CPUID2, &b);
 }

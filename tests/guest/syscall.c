@@ -33,7 +33,7 @@ asm(".text\n"
     "	mov %rbx, %rdx\n"
     "	mov %rbp, %rcx\n"
     "	mov $78, %eax\n"
-    "	rex.w sysexit\n");
+    "	.byte 0x48, 0x0f, 0x35\n");	/* SYSEXIT to 64-bit mode */
 
 static uint64_t user_syscall(void *p)
 {
