@@ -124,7 +124,8 @@ void vmx_skip_emulated_instruction(struct kvm_vcpu *vcpu)
 		return;
 	}
 	rip = kvm_rip_read(vcpu) + vmcs_read(vcpu, VM_EXIT_INSTRUCTION_LEN);
-	if (!is_long_mode(vcpu))
+	/* EIP wraps outside of 64-bit mode. */
+	if (rip >> 32 && !is_64_bit_mode(vcpu))
 		rip = (uint32_t)rip;
 	kvm_rip_write(vcpu, rip);
 	vmx_set_interrupt_shadow(vcpu, 0);
