@@ -61,10 +61,15 @@ bool is_forbidden(const struct tcase *t);
 struct masks {
 	uint64_t gpr[X86_NR_GPRS];	/* bits not compared */
 	uint64_t eflags;
-	bool memory, fpu_pointers;
+	bool memory;			/* bytes that a fault left behind */
+	bool address;			/* CR2 */
+	bool top;			/* FSW.TOP */
 };
-/* What of @t cannot agree, by the table of known deviations. */
-void known_deviation(const struct tcase *t, struct masks *m);
+struct outcome;
+/* What of @t cannot agree, by the table of known deviations: @host is how it ended
+ * there. */
+void known_deviation(const struct tcase *t, const struct outcome *host,
+		     struct masks *m);
 
 /* --- compare.c ------------------------------------------------------------------ */
 

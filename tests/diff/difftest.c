@@ -21,7 +21,7 @@
 #include "insn/machine.h"
 
 #define NR_MODES	2
-#define CHILD_SECONDS	120
+#define CHILD_SECONDS	60
 
 static const enum x86_mode modes[NR_MODES] = { X86_MODE_PROT64, X86_MODE_PROT32 };
 static const int bits[NR_MODES] = { 64, 32 };
@@ -64,7 +64,8 @@ static void run_row(unsigned id, unsigned mode, struct tally *y)
 		case DIFFER:
 			if (y->different++ < opt.show) {
 				small = t;
-				shrink(&small, &r);
+				if (r.emul.res.end != END_UNHANDLED)
+					shrink(&small, &r);
 				report(&small, &r);
 			}
 			break;
@@ -88,6 +89,7 @@ static void row_in_child(unsigned id, unsigned mode)
 	pid = fork();
 	if (!pid) {
 		alarm(CHILD_SECONDS);
+		arena_touch();
 		run_row(id, mode, y);
 		fflush(stdout);
 		_exit(0);

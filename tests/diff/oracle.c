@@ -62,12 +62,41 @@ static const struct {
 	{ X86_OP_RDSEED, OUT_RM },
 };
 
-void known_deviation(const struct tcase *t, struct masks *m)
+/*
+ * What processors do with an instruction of many accesses that faults in the middle,
+ * and the manuals leave open. Each only for a fault.
+ */
+#define PARTS_MEM	BIT(0)	/* parts are stored */
+#define PARTS_REGS	BIT(1)	/* registers are loaded: POPA */
+#define PARTS_CR2	BIT(2)	/* another part is touched first */
+
+static const struct {
+	uint16_t op;
+	uint8_t what;
+} in_parts[] = {
+	{ X86_OP_POPA, PARTS_REGS | PARTS_CR2 },
+	{ X86_OP_PUSHA, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_ENTER, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_CALL_FAR, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_RET_FAR, PARTS_CR2 }, { X86_OP_IRET, PARTS_CR2 },
+	{ X86_OP_JMP_FAR, PARTS_CR2 }, { X86_OP_LFP, PARTS_CR2 },
+	{ X86_OP_FXSAVE, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_FXRSTOR, PARTS_CR2 },
+	{ X86_OP_XSAVE, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_XSAVEC, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_XSAVEOPT, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_XRSTOR, PARTS_CR2 },
+	{ X86_OP_FNSAVE, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_FRSTOR, PARTS_CR2 },
+	{ X86_OP_FNSTENV, PARTS_MEM | PARTS_CR2 },
+	{ X86_OP_FLDENV, PARTS_CR2 },
+	{ X86_OP_X87, PARTS_MEM },		/* FSTP m80, FBSTP */
+};
+
+static void changing_values(const struct x86_insn *i, struct masks *m)
 {
-	const struct x86_insn *i = &t->insn;
 	unsigned k;
 
-	memset(m, 0, sizeof(*m));
 	for (k = 0; k < ARRAY_SIZE(changing); k++) {
 		if (changing[k].op != i->row->op)
 			continue;
@@ -78,4 +107,42 @@ void known_deviation(const struct tcase *t, struct masks *m)
 		if (changing[k].out & OUT_RM)
 			m->gpr[i->rm] = ~0ull;
 	}
+}
+
+static void faults(const struct tcase *t, struct masks *m)
+{
+	const struct x86_insn *i = &t->insn;
+	unsigned k;
+
+	for (k = 0; k < ARRAY_SIZE(in_parts); k++) {
+		if (in_parts[k].op != i->row->op)
+			continue;
+		if (in_parts[k].what & PARTS_REGS)
+			memset(m->gpr, 0xff, sizeof(m->gpr));
+		m->memory = in_parts[k].what & PARTS_MEM;
+		m->address = in_parts[k].what & PARTS_CR2;
+	}
+	/* A REP with 32-bit addresses cuts its registers before the fault. */
+	if (i->row->attr & I_REP && i->adsize == 4 &&
+	    t->mode == X86_MODE_PROT64)
+		m->gpr[X86_RCX] = m->gpr[X86_RSI] = m->gpr[X86_RDI] =
+			0xffffffff00000000;
+	/* An MMX instruction has made TOP 0 before it touches memory. */
+	m->top = i->row->attr & I_FPU && i->map != X86_MAP_1B;
+}
+
+void known_deviation(const struct tcase *t, const struct outcome *host,
+		     struct masks *m)
+{
+	unsigned i;
+
+	memset(m, 0, sizeof(*m));
+	changing_values(&t->insn, m);
+	if (host->res.end == END_FAULT)
+		faults(t, m);
+	/* From 64-bit mode to compatibility mode: upper halves are undefined. */
+	if (t->mode == X86_MODE_PROT64 &&
+	    host->state.sel[X86_CS] == USER_CS32)
+		for (i = 0; i < X86_NR_GPRS; i++)
+			m->gpr[i] |= 0xffffffff00000000;
 }

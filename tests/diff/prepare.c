@@ -403,7 +403,7 @@ static void fill_stack(struct tcase *t, uint64_t sp)
 		poke(t, sp, code_target(t), n);
 		poke(t, sp + n, one_in(4) ? any_selector() : rnd() & 1 ?
 		     USER_CS64 : USER_CS32, n);
-		poke(t, sp + 2 * n, rnd() & ~0x20000ull, n);
+		poke(t, sp + 2 * n, rnd() & 0x50cd5, n);
 		poke(t, sp + 3 * n, place_good(8), n);
 		poke(t, sp + 4 * n, one_in(4) ? any_selector() : USER_DS, n);
 		break;

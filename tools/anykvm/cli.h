@@ -17,6 +17,7 @@
 int cmd_run(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_params(int argc, char **argv);
+int cmd_insn(int argc, char **argv);
 
 /* Options of the library, as they were given. */
 struct lib_options {

@@ -14,6 +14,7 @@ static const struct command {
 } commands[] = {
 	{ "run", cmd_run, "boot a kernel or run a flat binary in a virtual machine" },
 	{ "exec", cmd_exec, "run a KVM client with anykvm in place of /dev/kvm" },
+	{ "insn", cmd_insn, "what is known of an instruction, and what it does" },
 	{ "params", cmd_params, "list the module parameters" },
 };
 

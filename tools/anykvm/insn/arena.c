@@ -40,10 +40,23 @@ static bool map_low(int fd)
 	for (i = 0; i < ARENA_PAGES; i++) {
 		if (mprotect(low + i * PAGE_SIZE, PAGE_SIZE, prot_of(rights[i])))
 			return false;
-		if (rights[i])
-			(void)*(volatile uint8_t *)(low + i * PAGE_SIZE);
 	}
+	arena_touch();
 	return true;
+}
+
+void arena_touch(void)
+{
+	volatile uint8_t *p;
+	unsigned i;
+
+	for (i = 0; i < ARENA_PAGES; i++) {
+		p = (volatile uint8_t *)(ARENA_BASE + i * PAGE_SIZE);
+		if (rights[i] & ARENA_W)
+			*p = 0;
+		else if (rights[i])
+			(void)*p;
+	}
 }
 
 bool arena_init(void)

@@ -169,6 +169,9 @@ static void store_context(ucontext_t *uc, struct insn_state *s)
 	s->eflags = g[REG_EFL] & ~(uint64_t)X86_EFLAGS_RF;
 	s->sel[X86_CS] = CS_OF(g);
 	s->sel[X86_SS] = SS_OF(g);
+	/* The kernel's IRET makes every null selector 0. */
+	for (i = 0; i < X86_NR_USER_SEGS; i++)
+		s->sel[i] = s->sel[i] & ~3 ? s->sel[i] : 0;
 	memcpy(s->fpu.area, x, 2688);
 	fpu_normalize(&s->fpu);
 	trapno = g[REG_TRAPNO];
@@ -296,11 +299,11 @@ static bool is_fetch_fault(const struct insn_state *in,
 		out->rip - in->rip >= X86_MAX_INSN_LEN);
 }
 
-static void judge(const struct insn_state *in, struct insn_state *out,
+static void judge(size_t n, const struct insn_state *in, struct insn_state *out,
 		  struct insn_result *res)
 {
 	*res = (struct insn_result){ .end = END_FAULT, .vector = trapno };
-	if (trapno == X86_BP && out->rip - 1 != in->rip &&
+	if (trapno == X86_BP && out->rip - 1 - in->rip >= n &&
 	    arena_rights(out->rip - 1) & ARENA_X &&
 	    *arena_at(out->rip - 1) == 0xcc) {
 		out->rip--;
@@ -333,6 +336,6 @@ void host_run(const uint8_t *bytes, size_t n, const struct insn_state *in,
 	__asm__ volatile("int3" : : : "memory", "cc", "xmm0", "xmm1", "xmm2",
 			 "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
 			 "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-	judge(in, out, res);
+	judge(n, in, out, res);
 	memset(code, 0xcc, n);
 }

@@ -414,7 +414,7 @@ static void unload(struct insn_state *out, struct insn_result *res, int rc)
 	out->rip = m.trap ? c->next_rip : c->rip;
 	out->eflags = c->eflags & ~(uint64_t)X86_EFLAGS_RF;
 	for (s = 0; s < X86_NR_USER_SEGS; s++)
-		out->sel[s] = c->seg[s].selector;
+		out->sel[s] = c->seg[s].selector & ~3 ? c->seg[s].selector : 0;
 	out->fs_base = c->seg[X86_FS].base;
 	out->gs_base = c->seg[X86_GS].base;
 	fpu_normalize(&out->fpu);

@@ -63,6 +63,8 @@ struct insn_result {
 
 /* Maps the arena, once a process. False: no such address or no memory. */
 bool arena_init(void);
+/* Makes sure that the kernel has all pages of it mapped: after a fork() it has not. */
+void arena_touch(void);
 /* ARENA_* rights at @la, 0 where there is nothing; any address. */
 unsigned arena_rights(uint64_t la);
 /* Where the tests write: the arena's byte at @la (in the arena). */
