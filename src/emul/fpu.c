@@ -172,6 +172,19 @@ static void track(struct x86_emulate_ctxt *c, const struct x86_fxsave *before,
 		p->fdp = ea;
 }
 
+/*
+ * The state is live. An unmasked invalid operation, overflow or underflow keeps a
+ * result from memory (SDM Vol. 1, "x87 FPU Exception Handling"); none was there
+ * before.
+ */
+static bool is_suppressed(void)
+{
+	uint16_t fcw, fsw = host_fnstsw();
+
+	__asm__ volatile("fnstcw %0" : "=m"(fcw));
+	return fsw & FSW_ES && fsw & ~fcw & (FSW_IE | FSW_OE | FSW_UE);
+}
+
 /* The state is made live for the stub alone: memory belongs to the owner, whose code
  * may use vector registers. @before: gets the state before, if it is @wanted. */
 static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r,
@@ -196,19 +209,6 @@ static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r,
 	fpu_put(c);
 	host_stub_put(&stub);
 	return rc ? emul_fault(c, rc) : X86EMUL_CONTINUE;
-}
-
-/*
- * The state is live. An unmasked invalid operation, overflow or underflow keeps a
- * result from memory (SDM Vol. 1, "x87 FPU Exception Handling"); none was there
- * before.
- */
-static bool is_suppressed(void)
-{
-	uint16_t fcw, fsw = host_fnstsw();
-
-	__asm__ volatile("fnstcw %0" : "=m"(fcw));
-	return fsw & FSW_ES && fsw & ~fcw & (FSW_IE | FSW_OE | FSW_UE);
 }
 
 /* Runs it, and stores @n bytes if it writes memory. */
@@ -236,6 +236,27 @@ static int run_x87(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 		fpu_put(c);
 	}
 	return rc;
+}
+
+/* The operand of a store cannot be addressed: runs it, and undoes that unless an
+ * unmasked exception keeps the result back, which comes first. */
+static bool is_kept_back(struct x86_emulate_ctxt *c)
+{
+	struct x86_fxsave before __attribute__((aligned(16)));
+	struct x86_fpu_pointers ptr = c->fpu_ptr;
+	struct x86_exception e = c->exception;
+	struct fpu_buf buf;
+	struct stub_regs r = { .mem = &buf };
+	bool suppressed = false;
+
+	if (execute(c, &r, &before, true, &suppressed) || suppressed)
+		return suppressed;
+	fpu_get(c);
+	host_fxrstor(&before);
+	c->fpu_ptr = ptr;
+	fpu_put(c);
+	c->exception = e;
+	return false;
 }
 
 static bool is_pending(struct x86_emulate_ctxt *c)
@@ -267,7 +288,11 @@ int em_x87(struct x86_emulate_ctxt *c)
 		if (!rc && !store)
 			rc = fpu_load(c, &buf, la, n);
 	}
-	return rc ? rc : run_x87(c, &buf, la, store ? n : 0);
+	if (rc && store && is_kept_back(c))
+		rc = X86EMUL_CONTINUE;	/* nothing was to be stored there */
+	else if (!rc)
+		rc = run_x87(c, &buf, la, store ? n : 0);
+	return rc;
 }
 
 /* --- without a stub ----------------------------------------------------------- */

@@ -32,9 +32,11 @@ int em_fxsave(struct x86_emulate_ctxt *c)
 {
 	struct x86_fxsave fx __attribute__((aligned(16)));
 	struct x86_fpu_pointers ptr = c->fpu_ptr;
-	uint64_t la;
+	uint64_t la, last;
 	int rc = check(c, ACC_WRITE, &la);
 
+	if (!rc)	/* all of it must be writable */
+		rc = emul_read_la(c, la + 504, &last, 8, ACC_WRITE);
 	if (rc)
 		return rc;
 	fpu_get(c);
