@@ -106,12 +106,23 @@ int em_mov_from_sreg(struct x86_emulate_ctxt *c)
 	return X86EMUL_CONTINUE;
 }
 
-/* Zero-extended to the operand size: SDM leaves 32-bit pushes the choice. */
+/*
+ * The manuals leave 32-bit pushes the choice (SDM Vol. 2B, "PUSH"): Intel's processors
+ * write the selector alone, AMD's extend it with zeroes.
+ */
 int em_push_sreg(struct x86_emulate_ctxt *c)
 {
-	const unsigned seg = c->insn->row->opnd[0].reg;
+	const uint64_t sel = c->seg[c->insn->row->opnd[0].reg].selector;
+	uint64_t sp = c->gpr[X86_RSP];
+	int rc;
 
-	return emul_push(c, c->seg[seg].selector, c->insn->opsize);
+	if (c->vendor_amd || c->insn->opsize != 4)
+		return emul_push(c, sel, c->insn->opsize);
+	sp = emul_sp_add(c, sp, -4);
+	rc = emul_write(c, X86_SS, emul_sp_offset(c, sp), sel, 2);
+	if (!rc)
+		c->gpr[X86_RSP] = sp;
+	return rc;
 }
 
 /* Intel's processors read the selector alone and move the stack pointer by the
@@ -129,7 +140,7 @@ static int pop_selector(struct x86_emulate_ctxt *c, uint64_t *sp, uint64_t *sel)
 int em_pop_sreg(struct x86_emulate_ctxt *c)
 {
 	const unsigned seg = c->insn->row->opnd[0].reg;
-	uint64_t sp = c->gpr[X86_RSP], sel;
+	uint64_t sp = c->gpr[X86_RSP], sel = 0;
 	int rc = pop_selector(c, &sp, &sel);
 
 	if (!rc)

@@ -186,6 +186,15 @@ static int enter_nested(struct x86_emulate_ctxt *c, uint64_t *sp,
 	return push_or_probe(c, sp, frame, bytes, probe);
 }
 
+static int probe_top(struct x86_emulate_ctxt *c, uint64_t sp, unsigned bytes)
+{
+	uint64_t la, v;
+	int rc = emul_linearize(c, X86_SS, emul_sp_offset(c, sp), bytes,
+				ACC_WRITE, &la);
+
+	return rc ? rc : emul_read_la(c, la, &v, bytes, ACC_WRITE);
+}
+
 static int enter(struct x86_emulate_ctxt *c, bool probe)
 {
 	unsigned bytes = c->insn->opsize;
@@ -200,16 +209,17 @@ static int enter(struct x86_emulate_ctxt *c, bool probe)
 		if (rc)
 			return rc;
 	}
-	if (probe)
-		return X86EMUL_CONTINUE;
+	sp = emul_sp_add(c, sp, -(int64_t)(uint16_t)c->insn->imm);
+	if (probe)	/* a store at the new top must be possible */
+		return probe_top(c, sp, bytes);
 	emul_set_gpr(c, X86_RBP, frame, c->stack_size);
-	c->gpr[X86_RSP] = emul_sp_add(c, sp, -(int64_t)(uint16_t)c->insn->imm);
+	c->gpr[X86_RSP] = sp;
 	return X86EMUL_CONTINUE;
 }
 
 int em_enter(struct x86_emulate_ctxt *c)
 {
-	int rc = c->insn->imm2 & 31 ? enter(c, true) : X86EMUL_CONTINUE;
+	int rc = enter(c, true);
 
 	return rc ? rc : enter(c, false);
 }

@@ -13,6 +13,7 @@
  * them (APM Vol. 2, "Instruction Intercepts"), but for the #DB of GD.
  */
 #include "emul/desc.h"
+#include "emul/fpu.h"
 #include "emul/mem.h"
 
 /* arg of ops->intercept for reads of CRs and DRs */
