@@ -129,6 +129,8 @@ int hw_set_efer(struct hw_cpu *cpu, uint64_t val);
 void hw_get_fpu(struct x86_emulate_ctxt *c);
 void hw_fpu_leave(struct hw_cpu *cpu);
 void hw_fpu_host_init(void);
+/* Components of the host's XCR0 that guests may have; 0: no XSAVE. */
+uint64_t hw_fpu_host_xcr0(void);
 
 static inline bool hw_has(const uint64_t *features, enum x86_feature f)
 {

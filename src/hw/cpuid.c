@@ -27,6 +27,8 @@ enum { EAX, EBX, ECX, EDX };
 #define F_HOST	BIT(1)	/* they run on the host's units */
 #define F_INTEL	BIT(2)	/* that vendor's only */
 #define F_AMD	BIT(3)
+#define F_AVX	BIT(4)	/* the host's operating system has enabled that state */
+#define F_AVX512 BIT(5)
 
 /* clang-format off */
 static const struct {
@@ -54,6 +56,10 @@ static const struct {
 	{ X86_FEATURE_SSE4_1,	F_ROWS | F_HOST },
 	{ X86_FEATURE_SSE4_2,	F_ROWS | F_HOST },
 	{ X86_FEATURE_CX16,	F_ROWS | F_HOST },
+	{ X86_FEATURE_PCLMULQDQ, F_ROWS | F_HOST },
+	{ X86_FEATURE_AES,	F_ROWS | F_HOST },
+	{ X86_FEATURE_SHA,	F_ROWS | F_HOST },
+	{ X86_FEATURE_GFNI,	F_ROWS | F_HOST },
 	{ X86_FEATURE_PCID,	0 },
 	{ X86_FEATURE_MOVBE,	F_ROWS },
 	{ X86_FEATURE_POPCNT,	F_ROWS },
@@ -72,6 +78,8 @@ static const struct {
 	{ X86_FEATURE_RDPID,	F_ROWS },
 	{ X86_FEATURE_CLFLUSHOPT, F_ROWS },
 	{ X86_FEATURE_CLWB,	F_ROWS },
+	{ X86_FEATURE_MOVDIRI,	F_ROWS },
+	{ X86_FEATURE_MOVDIR64B, F_ROWS },
 	{ X86_FEATURE_SERIALIZE, F_ROWS | F_INTEL },
 	{ X86_FEATURE_LAHF_LM,	0 },
 	{ X86_FEATURE_CR8_LEGACY, F_AMD },
@@ -83,6 +91,31 @@ static const struct {
 	{ X86_FEATURE_RDTSCP,	F_ROWS },
 	{ X86_FEATURE_LM,	0 },
 	{ X86_FEATURE_INVARIANT_TSC, F_HOST },
+	{ X86_FEATURE_XSAVE,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_XSAVEOPT,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_XSAVEC,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_XGETBV1,	F_HOST | F_AVX },
+	{ X86_FEATURE_XSAVES,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_AVX,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_AVX2,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_FMA,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_F16C,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_VAES,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_VPCLMULQDQ, F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_AVX_VNNI,	F_ROWS | F_HOST | F_AVX },
+	{ X86_FEATURE_AVX512F,	F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512DQ,	F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512CD,	F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512BW,	F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512VL,	F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512_IFMA, F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512_VBMI, F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512_VBMI2, F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512_VNNI, F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512_BITALG, F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512_VPOPCNTDQ, F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512_BF16, F_ROWS | F_HOST | F_AVX512 },
+	{ X86_FEATURE_AVX512_FP16, F_ROWS | F_HOST | F_AVX512 },
 };
 
 /* Where each feature's bit is. */
@@ -135,10 +168,24 @@ static bool rows_have_semantics(enum x86_feature f)
 	return any;
 }
 
+/* The flags of features whose state the host has enabled. */
+static uint8_t host_state_flags(void)
+{
+	uint64_t have = hw_fpu_host_xcr0();
+	uint8_t flags = 0;
+
+	if (have & X86_XCR0_AVX)
+		flags |= F_AVX;
+	if ((have & X86_XCR0_AVX512) == X86_XCR0_AVX512)
+		flags |= F_AVX512;
+	return flags;
+}
+
 static uint64_t model[4];
 
 static void model_init(void)
 {
+	uint8_t state = host_state_flags() ^ (F_AVX | F_AVX512);
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(offered); i++) {
@@ -147,6 +194,8 @@ static void model_init(void)
 		if ((offered[i].flags & F_ROWS) && !rows_have_semantics(f))
 			continue;
 		if ((offered[i].flags & F_HOST) && !host_has(f))
+			continue;
+		if (offered[i].flags & state)
 			continue;
 		model[f / 64] |= BIT_ULL(f % 64);
 	}
@@ -245,14 +294,73 @@ static void leaf_topology(bool amd, uint32_t subleaf, uint32_t out[4])
 	out[ECX] |= (subleaf + 1) << 8;
 }
 
-/* The host's layout of the components that are offered: none without XSAVE. */
+/* Sub-leaves of leaf 7 that are there: one more where it has a feature. */
+static void leaf_features7(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	uint32_t next[4] = { 0 };
+
+	if (subleaf)
+		return;
+	feature_leaf(amd, 7, 1, next);
+	out[EAX] = !!(next[EAX] | next[EBX] | next[ECX] | next[EDX]);
+}
+
+uint64_t hw_xcr0_model(void)
+{
+	const uint64_t *have = hw_features_model();
+	uint64_t xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
+
+	if (!hw_has(have, X86_FEATURE_XSAVE))
+		return 0;
+	if (hw_has(have, X86_FEATURE_AVX))
+		xcr0 |= X86_XCR0_AVX;
+	if (hw_has(have, X86_FEATURE_AVX512F))
+		xcr0 |= X86_XCR0_AVX512;
+	return xcr0;
+}
+
+#define XSAVE_LEGACY	576u	/* with the header */
+
+uint32_t hw_xsave_size(uint64_t xcr0, bool compacted)
+{
+	uint32_t size = XSAVE_LEGACY, out[4];
+	unsigned i;
+
+	xcr0 &= hw_xcr0_model();
+	for (i = 2; i < 63; i++) {
+		if (!(xcr0 >> i & 1))
+			continue;
+		host_cpuid(0xd, i, out);
+		if (compacted && (out[ECX] & BIT(1)))
+			size = ALIGN_UP(size, 64u);
+		size = compacted ? size + out[EAX] :
+				   MAX(size, out[EBX] + out[EAX]);
+	}
+	return size;
+}
+
+/*
+ * Sizes and places of the components that are offered are the host's: images move
+ * between guests' areas and the host's registers as they are. None without XSAVE.
+ * Sizes for XCR0 as it is are hw_cpuid()'s; here it is as after reset.
+ */
 static void leaf_xsave(bool amd, uint32_t subleaf, uint32_t out[4])
 {
-	if (!hw_has(hw_features_model(), X86_FEATURE_XSAVE))
+	uint64_t xcr0 = hw_xcr0_model();
+
+	if (!xcr0)
 		return;
 	if (subleaf == 0) {
-		out[EAX] = X86_XCR0_X87 | X86_XCR0_SSE;
-		out[EBX] = out[ECX] = 576;
+		out[EAX] = xcr0;
+		out[EDX] = xcr0 >> 32;
+		out[EBX] = XSAVE_LEGACY;
+		out[ECX] = hw_xsave_size(xcr0, false);
+	} else if (subleaf == 1) {
+		out[EBX] = XSAVE_LEGACY;
+	} else if (subleaf < 63 && xcr0 >> subleaf & 1) {
+		host_cpuid(0xd, subleaf, out);
+		out[ECX] &= BIT(1);
+		out[EDX] = 0;
 	}
 }
 
@@ -339,7 +447,7 @@ static const struct leaf {
 	{ .leaf = 0x04, .fn = leaf_caches, .has_subleaves = true },
 	{ .leaf = 0x05 },
 	{ .leaf = 0x06 },
-	{ .leaf = 0x07, .has_subleaves = true },
+	{ .leaf = 0x07, .fn = leaf_features7, .has_subleaves = true },
 	{ .leaf = 0x0b, .fn = leaf_topology, .has_subleaves = true },
 	{ .leaf = 0x0d, .fn = leaf_xsave, .has_subleaves = true },
 	{ .leaf = 0x15, .fn = leaf_tsc },
@@ -387,6 +495,8 @@ void hw_cpuid(struct hw_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	/* OSXSAVE shows CR4's bit. */
 	if (leaf == 1 && (cpu->c.cr4 & X86_CR4_OSXSAVE))
 		out[ECX] |= BIT(27);
+	if (leaf == 0xd && subleaf < 2 && out[EBX])
+		out[EBX] = hw_xsave_size(cpu->c.xcr0, subleaf);
 	if (leaf == 0x80000008)
 		out[EAX] = (out[EAX] & ~0xffu) | cpu->cfg.maxphyaddr;
 }

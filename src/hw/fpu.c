@@ -46,6 +46,12 @@ void hw_fpu_host_init(void)
 	pthread_once(&once, find_host);
 }
 
+uint64_t hw_fpu_host_xcr0(void)
+{
+	hw_fpu_host_init();
+	return host_xcr0;
+}
+
 /* Only a guest with XSAVE has more than FXSAVE's state. */
 static bool whole_image(const struct hw_cpu *cpu)
 {
@@ -82,6 +88,13 @@ void hw_get_fpu(struct x86_emulate_ctxt *c)
 	cpu->fpu_loaded = true;
 }
 
+/* The header tells that these are there, should the guest get XSAVE later. */
+static void save_legacy(struct x86_fpu *f)
+{
+	__asm__ volatile("fxsave64 %0" : "+m"(*f));
+	((uint64_t *)f->area)[XSTATE_BV] |= X86_XCR0_X87 | X86_XCR0_SSE;
+}
+
 void hw_fpu_leave(struct hw_cpu *cpu)
 {
 	struct x86_fpu *f = cpu->c.fpu;
@@ -93,8 +106,41 @@ void hw_fpu_leave(struct hw_cpu *cpu)
 		__asm__ volatile("xsave64 %0; vzeroupper" : "+m"(*f)
 				 : "a"((uint32_t)host_xcr0), "d"(0));
 	else
-		__asm__ volatile("fxsave64 %0" : "+m"(*f));
+		save_legacy(f);
 	emul_fpu_saved(&cpu->c);
 	__asm__ volatile("fninit; fldcw %0; ldmxcsr %1"
 			 : : "m"(cpu->host_fcw), "m"(cpu->host_mxcsr));
+}
+
+/* --- for the hypervisor's emulator ------------------------------------------------ */
+
+static void restore_image(const struct x86_fpu *f, bool whole)
+{
+	if (whole && host_xcr0)
+		__asm__ volatile("xrstor64 %0" : : "m"(*f),
+				 "a"((uint32_t)host_xcr0), "d"(0));
+	else
+		__asm__ volatile("fxrstor64 %0" : : "m"(*f));
+}
+
+static void save_image(struct x86_fpu *f, bool whole)
+{
+	if (whole && host_xcr0)
+		__asm__ volatile("xsave64 %0" : "+m"(*f)
+				 : "a"((uint32_t)host_xcr0), "d"(0));
+	else
+		save_legacy(f);
+}
+
+void hw_fpu_swap_in(struct x86_fpu *host, struct x86_fpu *guest, bool whole)
+{
+	sanitize(guest);
+	save_image(host, whole);
+	restore_image(guest, whole);
+}
+
+void hw_fpu_swap_out(struct x86_fpu *host, struct x86_fpu *guest, bool whole)
+{
+	save_image(guest, whole);
+	restore_image(host, whole);
 }

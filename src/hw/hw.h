@@ -77,6 +77,20 @@ void hw_cpuid(struct hw_cpu *cpu, uint32_t leaf, uint32_t subleaf,
  * processor of vendor @amd on this host. False: no such leaf. */
 bool hw_cpuid_model(bool amd, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 const uint64_t *hw_features_model(void);
+/* Components that a guest's XCR0 can have; 0: there is no XSAVE. */
+uint64_t hw_xcr0_model(void);
+/* Bytes of an XSAVE area for the components of @xcr0: EBX of leaf 0xd, sub-leaf 0,
+ * or, @compacted, 1. */
+uint32_t hw_xsave_size(uint64_t xcr0, bool compacted);
+
+/*
+ * The host's FPU state to @host and the guest's from @guest into the registers, and
+ * back; for the hypervisor's emulator. @whole: the guest has XSAVE, there is more than
+ * FXSAVE moves. In between, and by the caller of the first until it calls the second,
+ * nothing may use a vector register.
+ */
+void hw_fpu_swap_in(struct x86_fpu *host, struct x86_fpu *guest, bool whole);
+void hw_fpu_swap_out(struct x86_fpu *host, struct x86_fpu *guest, bool whole);
 
 /* --- asynchronous ------------------------------------------------------------ */
 

@@ -96,8 +96,8 @@ static unsigned nr_subleaves(uint32_t leaf)
 		return 2;
 	case 0xb: case 0x1f:
 		return 2;
-	case 0xd:
-		return 3;
+	case 0xd:	/* through AVX-512's last component */
+		return 8;
 	default:
 		return 0;
 	}
@@ -110,6 +110,9 @@ static void add_model_leaf(struct leaf_list *l, bool amd, uint32_t leaf,
 	uint32_t out[4];
 
 	if (!hw_cpuid_model(amd, leaf, subleaf, out))
+		return;
+	/* A component that is not there has no entry. */
+	if (leaf == 0xd && subleaf > 1 && !out[0])
 		return;
 	e = add_leaf(l, leaf, subleaf, flags);
 	if (!e)
@@ -243,7 +246,20 @@ static void update_maxphyaddr(struct kvm_vcpu *vcpu)
 	vcpu->arch.maxphyaddr = MIN(MAX(vcpu->arch.maxphyaddr, 32), 52);
 }
 
-/* Bits that mirror registers: OSXSAVE, OSPKE, APIC. */
+/* Sizes of XSAVE areas for XCR0 as it is; IA32_XSS is 0. */
+static void update_xsave_sizes(struct kvm_vcpu *vcpu)
+{
+	struct kvm_cpuid_entry2 *e = find_entry(vcpu, 0xd, 0);
+
+	if (e)
+		e->ebx = hw_xsave_size(vcpu->arch.xcr0, false);
+	e = find_entry(vcpu, 0xd, 1);
+	if (e && (guest_has(vcpu, X86_FEATURE_XSAVES) ||
+		  guest_has(vcpu, X86_FEATURE_XSAVEC)))
+		e->ebx = hw_xsave_size(vcpu->arch.xcr0, true);
+}
+
+/* Bits that mirror registers: OSXSAVE, OSPKE, APIC; sizes of XSAVE areas. */
 void kvm_update_cpuid_runtime(struct kvm_vcpu *vcpu)
 {
 	struct kvm_cpuid_entry2 *e = find_entry(vcpu, 1, 0);
@@ -259,6 +275,7 @@ void kvm_update_cpuid_runtime(struct kvm_vcpu *vcpu)
 				e->edx |= BIT(9);
 		}
 	}
+	update_xsave_sizes(vcpu);
 	e = find_entry(vcpu, 7, 0);
 	if (e) {
 		e->ecx &= ~BIT(4);

@@ -484,15 +484,15 @@ static __thread struct x86_fpu host_fpu;
 
 static void emulator_get_fpu(struct x86_emulate_ctxt *c)
 {
-	__asm__ volatile("fxsave64 %0\n\tfxrstor64 %1"
-			 : "=m"(host_fpu.fx) : "m"(c->fpu->fx));
+	hw_fpu_swap_in(&host_fpu, c->fpu,
+		       guest_has(vcpu_of(c), X86_FEATURE_XSAVE));
 }
 
 static void emulator_put_fpu(struct x86_emulate_ctxt *c)
 {
-	__asm__ volatile("fxsave64 %0" : "=m"(c->fpu->fx));
+	hw_fpu_swap_out(&host_fpu, c->fpu,
+			guest_has(vcpu_of(c), X86_FEATURE_XSAVE));
 	emul_fpu_saved(c);
-	__asm__ volatile("fxrstor64 %0" : : "m"(host_fpu.fx));
 }
 
 const struct x86_emulate_ops kvm_emulate_ops = {

@@ -330,6 +330,18 @@ static int set_de_cfg(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool ho
 	return val & ~(uint64_t)BIT(1) ? 1 : 0;
 }
 
+/* There are no supervisor components that a guest could enable. */
+static int get_xss(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
+{
+	*val = 0;
+	return !host && !guest_has(vcpu, X86_FEATURE_XSAVES);
+}
+
+static int set_xss(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host)
+{
+	return val || (!host && !guest_has(vcpu, X86_FEATURE_XSAVES));
+}
+
 #define ONE(m)		(m), (m)
 
 static const struct msr_handler handlers[] = {
@@ -340,6 +352,7 @@ static const struct msr_handler handlers[] = {
 	{ ONE(MSR_IA32_APICBASE), get_apic_base, set_apic_base },
 	{ ONE(MSR_EFER), get_efer, set_efer },
 	{ ONE(MSR_IA32_CR_PAT), get_pat, set_pat },
+	{ ONE(MSR_IA32_XSS), get_xss, set_xss },
 	{ ONE(MSR_MTRRcap), get_mtrrcap, NULL },
 	{ MSR_MTRRphysBase0, MSR_MTRRphysMask7, get_mtrr, set_mtrr },
 	{ MSR_MTRRfix64K_00000, MSR_MTRRfix4K_F8000, get_mtrr, set_mtrr },
@@ -384,7 +397,7 @@ const uint32_t kvm_msrs_to_save[] = {
 	MSR_FS_BASE, MSR_GS_BASE, MSR_TSC_AUX,
 	MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_DEADLINE,
 	MSR_IA32_CR_PAT, MSR_EFER, MSR_IA32_MISC_ENABLE, MSR_IA32_MCG_STATUS,
-	MSR_IA32_UCODE_REV,
+	MSR_IA32_UCODE_REV, MSR_IA32_XSS,
 	MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME,
 	MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
 	MSR_MTRRphysBase0, MSR_MTRRphysMask0, MSR_MTRRphysBase1,

@@ -232,10 +232,8 @@ int kvm_vcpu_set_xsave(struct kvm_vcpu *vcpu, const struct kvm_xsave *x)
 {
 	const uint64_t *header = (const uint64_t *)((const char *)x->region + 512);
 	uint32_t mxcsr = x->region[6];
-	uint64_t supported = X86_XCR0_X87 | X86_XCR0_SSE;
+	uint64_t supported = X86_XCR0_X87 | X86_XCR0_SSE | hw_xcr0_model();
 
-	if (guest_has(vcpu, X86_FEATURE_AVX))
-		supported |= X86_XCR0_AVX;
 	if ((header[0] & ~supported) || header[1] || (mxcsr >> 16))
 		return -EINVAL;
 	memcpy(vcpu->arch.fpu.area, x->region, sizeof(x->region));
