@@ -10,7 +10,7 @@ RUNFLAGS ?= --mem 512 --cpus 1
 SETUP	:= scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all run test lint guest bench asan fuzz install clean help setup
+.PHONY: all run test lint guest bench difftest asan fuzz install clean help setup
 
 all: setup ## build the release into build/
 	@scripts/build.sh $(BUILD)
@@ -34,6 +34,10 @@ guest: ## fetch Debian's kernel and make the initramfs: build/guest/
 bench: all guest ## print the table of bench/README.md (QEMU beside it where installed)
 	@$(SETUP) bench
 	@bench/run.py --build $(BUILD) $(BENCHFLAGS)
+
+difftest: setup ## every instruction against this processor (SEED=1 COUNT=1000 DIFFFLAGS=)
+	@scripts/build.sh $(BUILD)
+	@$(BUILD)/tests/diff/difftest --seed $(or $(SEED),1) --count $(or $(COUNT),1000) $(DIFFFLAGS)
 
 asan: ## build with ASan and UBSan into build-asan/ and run the unit and asm suites
 	@$(SETUP) build test

@@ -188,6 +188,17 @@ static inline void emul_set_gpr(struct x86_emulate_ctxt *c, unsigned reg,
 	c->gpr[reg] = emul_merge(c->gpr[reg], val, bytes);
 }
 
+/* Rotates by an immediate other than 1 leave OF alone on this host (shift.c). */
+extern bool emul_rotate_keeps_of;
+
+/* OF after ROL or ROR by the immediate @n; @old: the flags before. */
+static inline void emul_rotated_by_imm(uint64_t *eflags, uint64_t old, unsigned n)
+{
+	if (n != 1 && emul_rotate_keeps_of)
+		*eflags = (*eflags & ~(uint64_t)X86_EFLAGS_OF) |
+			  (old & X86_EFLAGS_OF);
+}
+
 /* --- flow ------------------------------------------------------------------- */
 
 /*

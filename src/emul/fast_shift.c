@@ -20,8 +20,23 @@ FAST(op##bits##_##name)							\
 	return fast_done(c, i);						\
 }
 
+/* Rotates by an immediate: emul_rotated_by_imm(). */
+#define ROTATE_FORM(op, bits)						\
+FAST(op##bits##_ri)							\
+{									\
+	const struct x86_insn *i = c->insn;				\
+	unsigned n = i->imm & (bits == 64 ? 63 : 31);			\
+	uint##bits##_t v = fast_get##bits(c, i, i->rm);			\
+	uint64_t old = c->eflags;					\
+									\
+	if (likely(n))							\
+		v = alu_##op##bits(v, n, &c->eflags);			\
+	emul_rotated_by_imm(&c->eflags, old, n);			\
+	fast_set##bits(c, i, i->rm, v);					\
+	return fast_done(c, i);						\
+}
+
 #define SHIFT_FORMS(op, bits)						\
-	SHIFT_FORM(op, bits, ri, i->imm)				\
 	SHIFT_FORM(op, bits, r1, 1)					\
 	SHIFT_FORM(op, bits, rc, c->gpr[X86_RCX])
 
@@ -30,6 +45,13 @@ FAST(op##bits##_##name)							\
 
 /* clang-format off */
 SIZES(shl) SIZES(shr) SIZES(sar) SIZES(rol) SIZES(ror)
+
+#define BY_IMM4(FORM, op, ...)						\
+	FORM(op, 8, ##__VA_ARGS__) FORM(op, 16, ##__VA_ARGS__)		\
+	FORM(op, 32, ##__VA_ARGS__) FORM(op, 64, ##__VA_ARGS__)
+BY_IMM4(SHIFT_FORM, shl, ri, i->imm) BY_IMM4(SHIFT_FORM, shr, ri, i->imm)
+BY_IMM4(SHIFT_FORM, sar, ri, i->imm)
+BY_IMM4(ROTATE_FORM, rol) BY_IMM4(ROTATE_FORM, ror)
 
 enum { BY_IMM, BY_ONE, BY_CL, NR_COUNTS };
 

@@ -10,6 +10,20 @@
  */
 #include "emul/by_size.h"
 
+bool emul_rotate_keeps_of;
+
+/* OF after a rotate of a register by an immediate other than 1 is undefined: as the
+ * host has it. Memory forms are like those by CL. */
+static __attribute__((constructor)) void probe_rotate(void)
+{
+	uint8_t kept = 0x7f, v = 0;
+
+	/* 7f + 1 sets OF; a rotate of 0 would clear it. */
+	__asm__("addb $1, %0\n\trolb $4, %1\n\tseto %0"
+		: "+q"(kept), "+q"(v) : : "cc");
+	emul_rotate_keeps_of = kept;
+}
+
 static unsigned count(const struct x86_emulate_ctxt *c, uint64_t v)
 {
 	return v & (c->dst.bytes == 8 ? 63 : 31);
@@ -29,8 +43,22 @@ int em_##op(struct x86_emulate_ctxt *c)					\
 HANDLER_SHIFT(shl)
 HANDLER_SHIFT(shr)
 HANDLER_SHIFT(sar)
-HANDLER_SHIFT(rol)
-HANDLER_SHIFT(ror)
+#define HANDLER_ROTATE(op)						\
+int em_##op(struct x86_emulate_ctxt *c)					\
+{									\
+	unsigned n = count(c, c->src.val);				\
+	uint64_t old = c->eflags;					\
+									\
+	if (n)								\
+		BY_SIZE(c->dst.val =, c->dst.bytes, op, c->dst.val, n,	\
+			&c->eflags);					\
+	if (c->src.type == OPERAND_IMM && c->dst.type == OPERAND_REG)	\
+		emul_rotated_by_imm(&c->eflags, old, n);		\
+	return X86EMUL_CONTINUE;					\
+}
+
+HANDLER_ROTATE(rol)
+HANDLER_ROTATE(ror)
 HANDLER_SHIFT(rcl)
 HANDLER_SHIFT(rcr)
 

@@ -22,7 +22,15 @@ static int check(struct x86_emulate_ctxt *c, uint32_t attr)
 {
 	if (attr & (I_VEX | I_EVEX))
 		return avx_check(c);
-	return attr & I_SSE ? fpu_check_sse(c) : fpu_check_mmx(c);
+	int rc = attr & I_SSE ? fpu_check_sse(c) : fpu_check_mmx(c);
+	bool pending;
+
+	if (rc || !(attr & I_FPU))
+		return rc;
+	fpu_get(c);	/* #MF comes before what memory raises */
+	pending = fpu_is_pending();
+	fpu_put(c);
+	return pending ? emul_fault(c, X86_MF) : X86EMUL_CONTINUE;
 }
 
 static int simd_fault(struct x86_emulate_ctxt *c, int vector)

@@ -134,6 +134,27 @@ static int open_area(struct x86_emulate_ctxt *c, unsigned acc, uint64_t *la)
 	return fpu_image_la(c, EXTENDED, 64, acc, la);
 }
 
+static uint64_t wrap_to(const struct x86_emulate_ctxt *c, uint64_t la)
+{
+	return emul_is_64bit(c) ? la : (uint32_t)la;
+}
+
+/* The standard form is there to the end of its last component, @rfbm's, whatever of
+ * it is to be moved. */
+static int probe_standard(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm,
+			  unsigned acc)
+{
+	uint64_t v;
+	unsigned i;
+
+	for (i = NR_COMPONENTS - 1; i > 1; i--)
+		if (rfbm >> i & 1 && components[i].size)
+			return emul_read_la(c, wrap_to(c, la + components[i].offset +
+						       components[i].size - 8),
+					    &v, 8, acc);
+	return X86EMUL_CONTINUE;
+}
+
 /* --- saving -------------------------------------------------------------------------- */
 
 /* The state's @mask into @a; which of it is not in its initial state. */
@@ -203,6 +224,9 @@ static int save_standard(struct x86_emulate_ctxt *c, bool optimize)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
+	rc = probe_standard(c, la, rfbm, ACC_WRITE);
+	if (rc)
+		return rc;
 	used = host_xsave(c, &a, rfbm);
 	parts = optimize ? rfbm & used : rfbm;
 	rc = put_legacy(c, la, &a, parts, rfbm & F_SSE_AVX);
@@ -379,7 +403,9 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 	zero(&a, sizeof(a));
 	a.fx.fcw = X86_FCW_INIT;
 	a.fx.mxcsr = X86_MXCSR_INIT;
-	rc = get_legacy(c, la, &a, parts, mxcsr);
+	rc = compact ? 0 : probe_standard(c, la, rfbm, 0);
+	if (!rc)
+		rc = get_legacy(c, la, &a, parts, mxcsr);
 	if (!rc)
 		rc = get_components(c, la, &a, parts, head.xcomp_bv);
 	if (rc)

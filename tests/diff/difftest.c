@@ -21,7 +21,7 @@
 #include "insn/machine.h"
 
 #define NR_MODES	2
-#define CHILD_SECONDS	60
+#define CHILD_SECONDS	20
 
 static const enum x86_mode modes[NR_MODES] = { X86_MODE_PROT64, X86_MODE_PROT32 };
 static const int bits[NR_MODES] = { 64, 32 };

@@ -406,6 +406,7 @@ static void fill_stack(struct tcase *t, uint64_t sp)
 		poke(t, sp + 2 * n, rnd() & 0x50cd5, n);
 		poke(t, sp + 3 * n, place_good(8), n);
 		poke(t, sp + 4 * n, one_in(4) ? any_selector() : USER_DS, n);
+		t->in.eflags &= ~(uint64_t)X86_EFLAGS_TF;
 		break;
 	case X86_OP_POP_SREG:
 		poke(t, sp, any_selector(), n);

@@ -104,8 +104,14 @@ static void test_count_zero_does_nothing(void **state)
 	assert_int_equal(vm->c.gpr[X86_RSI], VM_DATA);
 	/* With a 32-bit address size only ECX counts. */
 	vm->c.gpr[X86_RCX] = 1ull << 32;
+	vm->c.vendor_amd = true;
 	assert_int_equal(VM_RUN(vm, 0x67, 0xf3, 0xa4), 0);
 	assert_int_equal(vm->c.gpr[X86_RCX], 1ull << 32);
+	/* Intel's processors cut the registers nevertheless. */
+	vm->c.vendor_amd = false;
+	vm->c.rip = VM_CODE;
+	assert_int_equal(VM_RUN(vm, 0x67, 0xf3, 0xa4), 0);
+	assert_int_equal(vm->c.gpr[X86_RCX], 0);
 	vm_free(vm);
 }
 

@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# test_insn.sh ANYKVM - anykvm insn: exit status and answers for valid, truncated and
+# undefined bytes, bad hexadecimal, JSON, files and execution.
+anykvm=$1
+bad=0
+
+check() { # NAME STATUS PATTERN ARGUMENT...
+	name=$1 status=$2 pattern=$3; shift 3
+	out=$("$anykvm" insn "$@" 2>&1 </dev/null); got=$?
+	if [ $got -eq "$status" ] && printf '%s\n' "$out" | grep -q -- "$pattern"; then
+		echo "PASS: $name"
+	else
+		echo "FAIL: $name: status $got, not $status, or no '$pattern' in:"
+		printf '%s\n' "$out"
+		bad=1
+	fi
+}
+
+check valid 0 '^text *mov rax, ' '48 8b 04 25 00 10 00 00'
+check operands 0 '^operands *Gv(8,w) Ev(8,r)' '48 8b 04 25 00 10 00 00'
+check intercept 0 '^vmx_exit *0xa$' '0f a2'
+check truncated 1 '^result *truncated' '48 8b 04'
+check undefined 1 '^result *undefined' '0f 0a 00'
+check bad-lock 1 'LOCK is not allowed' 'f0 90'
+check too-long 1 'longer than 15' '66 66 66 66 66 66 66 66 66 66 66 66 66 66 66 90'
+check mode 1 '^result *undefined' --mode 64 '27'
+check mode-16 0 '^opsize *0x2$' --mode 16 '01 d8'
+check bad-hex 2 'hexadecimal' '48 8'
+check not-hex 2 'hexadecimal' 'mov'
+check bad-mode 2 '16, 32 or 64' --mode 48 '90'
+check no-bytes 2 'wants hexadecimal'
+check help 0 'Exit status' --help
+check json 0 '^{"result":"valid",.*"mnemonic":"add".*}$' --json '01 d8'
+check json-undefined 1 '^{"result":"undefined",.*}$' --json '0f 0a 00'
+check run 0 '^rax *1 -> 3 (both)' --run '48 01 d8' rax=1 rbx=2
+check run-memory 0 '^rax *0 -> 44332211 (both)' --run '8b 07' rdi=20004000 mem=20004000:11223344
+check run-fault 0 '^host *fault 0' --run 'f7 f3'
+check run-32 0 '^rax *a -> 10 (both)' --mode 32 --run '27' rax=a
+check run-elsewhere 0 'not executed' --run '8b 07' rdi=7000000000
+check run-bad 2 'not REG=HEX' --run '90' foo=1
+
+if printf '48 01 d8' | "$anykvm" insn - | grep -q 'add rax, rbx'; then
+	echo "PASS: stdin"
+else
+	echo "FAIL: stdin"; bad=1
+fi
+exit $bad
