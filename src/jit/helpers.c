@@ -29,6 +29,7 @@
 #define ARCH_SET_GS	0x1001
 #define ARCH_GET_GS	0x1004
 
+unsigned jit_hot = 16;
 static bool fsgsbase;
 
 static bool is_translated(const struct hw_cpu *cpu)
@@ -59,7 +60,7 @@ static bool is_hot(struct jit *j, hva_t host)
 {
 	uint8_t *heat = jit_heat(j, host);
 
-	if (*heat >= JIT_HOT)
+	if (*heat >= jit_hot)
 		return true;
 	++*heat;
 	return false;

@@ -43,7 +43,6 @@
 #define JIT_BLOOM_BITS	13
 #define JIT_MAX_INSNS	48
 #define JIT_MAX_SLOW	(2 * JIT_MAX_INSNS + 16)
-#define JIT_HOT		16	/* executions before a block is translated */
 
 /* Where the status flags are. */
 #define FL_MEM	BIT(0)
@@ -109,6 +108,9 @@ struct jit_slow {
 	uint32_t back;		/* where the instruction is over */
 	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
 };
+
+/* Executions before a block is translated. Tests set it to 0. */
+extern unsigned jit_hot;
 
 enum slow_kind { SLOW_EXEC, SLOW_EXEC_END, SLOW_GOTO, SLOW_LINK };
 

@@ -50,9 +50,11 @@ static const uint8_t classes[X86_NR_OPS] = {
 	[X86_OP_JMP] = IS(JMP), [X86_OP_CALL] = IS(CALL), [X86_OP_RET] = IS(RET),
 };
 
+/* The guest has it, and so has the host. */
 static bool has(const struct jit *j, enum x86_feature f)
 {
-	return j->cpu->features[f / 64] >> (f % 64) & 1;
+	return (j->cpu->features[f / 64] & hw_features_model()[f / 64]) >>
+	       (f % 64) & 1;
 }
 
 static uint8_t pack(uint16_t eflags)
@@ -240,6 +242,9 @@ void jit_classify(const struct jit *j, struct jit_insn *n)
 	n->class = class_of(j, &n->i);
 	n->reads = shift_reads(&n->i, pack(row->flags_read));
 	n->writes = pack(row->flags_written);
+	/* What they leave undefined, processors leave alone. */
+	if (row->op >= X86_OP_BT && row->op <= X86_OP_BSR)
+		n->reads |= n->writes;
 	n->fpu = row->op == X86_OP_SIMD && n->class == JIT_SAME;
 	/* A branch out of canonical space is the interpreter's to refuse. */
 	if ((n->class >= JIT_JCC && n->class <= JIT_CALL &&
@@ -352,12 +357,10 @@ static void encode_vex(struct jit *j, const struct x86_insn *i,
 		       const struct same *s)
 {
 	unsigned map = i->map == X86_MAP_0F ? 1 : i->map == X86_MAP_0F38 ? 2 : 3;
-	unsigned pp = i->prefix & PFX_REPNE ? 3 : i->prefix & PFX_REP ? 2 :
-		      i->prefix & PFX_OPSIZE ? 1 : 0;
 
 	e8(j, 0xc4);
 	e8(j, (s->reg < 8) << 7 | 1 << 6 | (s->rm < 8) << 5 | map);
-	e8(j, !!(i->prefix & PFX_REX_W) << 7 | (~s->vvvv & 15) << 3 | pp);
+	e8(j, !!(i->prefix & PFX_REX_W) << 7 | (~s->vvvv & 15) << 3 | i->pp);
 	e8(j, i->opcode);
 }
 

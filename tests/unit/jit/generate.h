@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Random instruction sequences for 64-bit mode at CPL 3. */
+#ifndef ANYKVM_TESTS_JIT_GENERATE_H
+#define ANYKVM_TESTS_JIT_GENERATE_H
+
+#include "isa/insn.h"
+
+uint64_t rnd(void);
+void rnd_seed(uint64_t seed);
+
+/* One instruction of the user level that is deterministic and goes on to the next;
+ * its length, at most 17. */
+unsigned generate_insn(uint8_t *code);
+/*
+ * @n instructions, some under a Jcc that skips them, as a loop that runs until the
+ * counter (32 bits) at @counter is 0; then HLT. The length.
+ */
+unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter);
+
+#endif

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The translator against the interpreter: two guests with the same registers and
+ * memory run the same code, one by each engine, and must end in the same state. And
+ * what only a translator can get wrong: code that changes.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "../hw/guest.h"
+#include "emul/alu.h"
+#include "generate.h"
+#include "jit/jit.h"
+
+#define DATA_PAGES	2		/* then one that is not there */
+#define COUNTER		(G_DATA + 0x1ff8)
+
+static struct guest *pair[2];		/* interpreter, translator */
+
+static struct guest *make(bool jit)
+{
+	struct guest *g;
+
+	setenv("ANYKVM_ENGINE", jit ? "jit" : "interp", 1);
+	g = guest_new(false);
+	guest_user(g);
+	*guest_pte(g, G_DATA + 0x1000) |= PTE_U;
+	*guest_pte(g, G_DATA + 0x2000) = 0;
+	*guest_pte(g, G_CODE + 0x1000) |= PTE_U;
+	return g;
+}
+
+static int setup(void **s)
+{
+	guest_catch_faults();
+	jit_hot = 0;
+	pair[0] = make(false);
+	pair[1] = make(true);
+	return 0;
+}
+
+static int teardown(void **s)
+{
+	guest_free(pair[0]);
+	guest_free(pair[1]);
+	return 0;
+}
+
+/* --- the same state ------------------------------------------------------------- */
+
+static void start_state(uint64_t seed)
+{
+	struct guest *a = pair[0];
+	unsigned k;
+
+	rnd_seed(seed);
+	for (k = 0; k < 2; k++) {
+		struct guest *g = pair[k];
+
+		guest_user(g);
+		*guest_pte(g, G_DATA + 0x1000) |= PTE_U;
+		*guest_pte(g, G_DATA + 0x2000) = 0;
+		*guest_pte(g, G_CODE + 0x1000) |= PTE_U;
+		hw_tlb_flush_all(g->cpu);
+		memset(&g->fpu, 0, sizeof(g->fpu));
+		g->fpu.fx.fcw = X86_FCW_INIT;
+		g->fpu.fx.mxcsr = X86_MXCSR_INIT;
+	}
+	for (k = 0; k < DATA_PAGES * 4096; k += 8) {
+		uint64_t v = rnd();
+
+		memcpy(a->mem + G_DATA + k, &v, 8);
+		memcpy(pair[1]->mem + G_DATA + k, &v, 8);
+	}
+	for (k = 0; k < 16; k++)
+		a->c->gpr[k] = k == X86_RSP ? G_USTACK - 0x400 :
+			       k == X86_RCX || k == X86_R9 ? rnd() >> 56 :
+			       k & 1 || k >= 5 ? G_DATA + 0x800 + (rnd() >> 52) :
+			       rnd() >> (rnd() >> 58);
+	memcpy(pair[1]->c->gpr, a->c->gpr, sizeof(a->c->gpr));
+	a->c->eflags = pair[1]->c->eflags =
+		X86_EFLAGS_FIXED | (rnd() & X86_EFLAGS_STATUS);
+	for (k = 0; k < 256; k++)
+		((uint8_t *)a->fpu.fx.xmm)[k] =
+			((uint8_t *)pair[1]->fpu.fx.xmm)[k] = rnd() >> 31;
+}
+
+static void put_code(const uint8_t *code, unsigned n)
+{
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		guest_put(pair[k], G_CODE, code, code + n);
+		memcpy(pair[k]->mem + COUNTER, "\3\0\0\0", 4);
+	}
+}
+
+static void show(const uint8_t *code, unsigned n)
+{
+	unsigned k;
+
+	for (k = 0; k < n; k++)
+		fprintf(stderr, "%02x%c", code[k], k % 24 == 23 ? '\n' : ' ');
+	fprintf(stderr, "\n");
+	for (k = 0; k < 16; k++)
+		if (pair[0]->c->gpr[k] != pair[1]->c->gpr[k])
+			fprintf(stderr, "gpr %u: %llx, %llx\n", k,
+				(unsigned long long)pair[0]->c->gpr[k],
+				(unsigned long long)pair[1]->c->gpr[k]);
+	fprintf(stderr, "eflags %llx, %llx; rip %llx, %llx; vector %d, %d\n",
+		(unsigned long long)pair[0]->c->eflags,
+		(unsigned long long)pair[1]->c->eflags,
+		(unsigned long long)pair[0]->c->rip,
+		(unsigned long long)pair[1]->c->rip,
+		guest_vector(pair[0]), guest_vector(pair[1]));
+}
+
+static void show_memory(uint64_t from, uint64_t to)
+{
+	for (; from < to; from += 8)
+		if (guest_u64(pair[0], from) != guest_u64(pair[1], from))
+			fprintf(stderr, "%llx: %016llx, %016llx\n",
+				(unsigned long long)from,
+				(unsigned long long)guest_u64(pair[0], from),
+				(unsigned long long)guest_u64(pair[1], from));
+}
+
+/* An exception's frame: the status flags in it are the translator's own affair where
+ * nothing reads them (jit/regs.c). */
+static void mask_frame_flags(struct guest *g)
+{
+	uint64_t at = G_STACK - 24, f;
+
+	f = guest_u64(g, at) & ~(uint64_t)X86_EFLAGS_STATUS;
+	memcpy(g->mem + at, &f, 8);
+}
+
+static bool same_memory(uint64_t from, uint64_t to)
+{
+	return !memcmp(pair[0]->mem + from, pair[1]->mem + from, to - from);
+}
+
+/* The last instruction of a sequence is HLT, a #GP at CPL 3 with all flags live. */
+static bool same(unsigned n)
+{
+	struct x86_emulate_ctxt *a = pair[0]->c, *b = pair[1]->c;
+	uint64_t flags = a->eflags ^ b->eflags;
+	unsigned k;
+
+	for (k = 0; k < 2; k++)
+		mask_frame_flags(pair[k]);
+	if (guest_u64(pair[0], G_STACK - 40) != G_CODE + n - 1)
+		flags &= ~(uint64_t)X86_EFLAGS_STATUS;
+	return !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) && a->rip == b->rip &&
+	       !flags && a->cr2 == b->cr2 &&
+	       same_memory(G_DATA, G_DATA + DATA_PAGES * 4096) &&
+	       same_memory(G_STACK - 0x1000, G_STACK) &&
+	       same_memory(G_USTACK - 0x1000, G_USTACK) &&
+	       !memcmp(pair[0]->fpu.fx.xmm, pair[1]->fpu.fx.xmm, 256) &&
+	       pair[0]->fpu.fx.mxcsr == pair[1]->fpu.fx.mxcsr;
+}
+
+/* Runs @code by both engines from the state of @seed. */
+static bool agrees(uint64_t seed, const uint8_t *code, unsigned n)
+{
+	unsigned k;
+
+	start_state(seed);
+	put_code(code, n);
+	for (k = 0; k < 2; k++)
+		hw_run(pair[k]->cpu);
+	return same(n);
+}
+
+/* Replaces by NOPs whatever the disagreement does not need. */
+static void shrink(uint64_t seed, uint8_t *code, unsigned n)
+{
+	unsigned at, len;
+	struct x86_insn i;
+	uint8_t keep[15];
+
+	for (at = 0; at + 1 < n; at += len) {
+		if (x86_decode(&i, code + at, 15, X86_MODE_PROT64))
+			break;
+		len = i.len;
+		memcpy(keep, code + at, len);
+		memset(code + at, 0x90, len);
+		if (agrees(seed, code, n))
+			memcpy(code + at, keep, len);
+	}
+	agrees(seed, code, n);
+}
+
+static void one_sequence(uint64_t seed)
+{
+	uint8_t code[2048] = { 0 };
+	unsigned n;
+
+	rnd_seed(~seed);
+	n = generate_loop(code, 1 + (rnd() >> 30) % 20, COUNTER);
+	if (agrees(seed, code, n))
+		return;
+	shrink(seed, code, n);
+	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+	show(code, n);
+	show_memory(0x1000, G_DATA + DATA_PAGES * 4096);
+	fail();
+}
+
+static void random_sequences(void **s)
+{
+	const char *from = getenv("JIT_SEED"), *many = getenv("JIT_COUNT");
+	uint64_t seed = from ? strtoull(from, NULL, 0) : 1;
+	uint64_t n = many ? strtoull(many, NULL, 0) : 4000;
+
+	guest_catch_faults();
+	while (n--)
+		one_sequence(seed++);
+	/* It was the translator that ran. */
+	assert_true(pair[1]->cpu->stats.jit_blocks > 1000);
+	assert_true(pair[0]->cpu->stats.jit_blocks == 0);
+}
+
+/* --- code that changes ----------------------------------------------------------- */
+
+/* Each turn writes the immediate that it then adds: 1 + ... + 100. */
+GUEST_CODE(own_block, 64,
+	   "mov $100, %ecx; xor %eax, %eax\n"
+	   "1: mov %cl, 2f+1(%rip)\n"
+	   "2: mov $0, %dl; movzx %dl, %edx; add %edx, %eax\n"
+	   "dec %ecx; jnz 1b; hlt");
+
+/* Code in another page, written between two calls of it. */
+GUEST_CODE(other_page, 64,
+	   "mov $0x30000, %ebx; mov $0xc3c0ff66, %edx; xor %eax, %eax\n"
+	   "mov $100, %ecx\n"
+	   "1: movl $0xc3c0ff, (%rbx); call *%rbx\n"	/* inc eax; ret */
+	   "movl $0xc3c8ff, (%rbx); call *%rbx\n"	/* dec eax; ret */
+	   "movl $0xc3c0ff, (%rbx); call *%rbx\n"
+	   "dec %ecx; jnz 1b; hlt");
+
+/* Data beside code, far from it: the translation stays. */
+GUEST_CODE(same_page_data, 64,
+	   "mov $1000, %ecx; xor %eax, %eax\n"
+	   "1: incl 0x1800; add 0x1800, %eax; dec %ecx; jnz 1b; hlt");
+
+GUEST_CODE(adds_one, 64, "mov $50, %ecx; 1: add $1, %rax; dec %ecx; jnz 1b; hlt");
+GUEST_CODE(adds_two, 64, "mov $50, %ecx; 1: add $2, %rax; dec %ecx; jnz 1b; hlt");
+GUEST_CODE(stores_two, 64, "movb $2, 0x1008; hlt");
+
+static struct guest *long_guest(const char *from, const char *to)
+{
+	struct guest *g = pair[1];
+
+	guest_catch_faults();
+	guest_long(g);
+	memset(g->c->gpr, 0, sizeof(g->c->gpr));
+	g->c->gpr[X86_RSP] = G_STACK;
+	guest_put(g, G_CODE, from, to);
+	return g;
+}
+
+#define LONG_GUEST(name) long_guest(name, name##_end)
+
+static void code_changes_its_own_block(void **s)
+{
+	struct guest *g = LONG_GUEST(own_block);
+
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 5050);
+	assert_true(g->cpu->stats.jit_drops > 0);
+}
+
+static void code_changes_another_page(void **s)
+{
+	struct guest *g = LONG_GUEST(other_page);
+
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 100);
+}
+
+static void data_beside_code_keeps_the_translation(void **s)
+{
+	struct guest *g = LONG_GUEST(same_page_data);
+
+	memset(g->mem + 0x1800, 0, 4);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 500500);
+	assert_int_equal(g->cpu->stats.jit_drops, 0);
+}
+
+/* The client writes code while the guest does not run; the next mapping for
+ * execution finds it. */
+static void client_changes_code(void **s)
+{
+	struct guest *g = LONG_GUEST(adds_one);
+
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 50);
+	guest_put(g, G_CODE, adds_two, adds_two_end);
+	hw_tlb_flush_all(g->cpu);
+	g->c->rip = G_CODE;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 150);
+}
+
+/* INVLPG and a new mapping of the same address. */
+static void another_page_under_the_same_address(void **s)
+{
+	struct guest *g = LONG_GUEST(adds_one);
+
+	guest_hlt(g);
+	guest_put(g, G_DATA, adds_two, adds_two_end);
+	*guest_pte(g, G_CODE) = G_DATA | PTE_P | PTE_W;
+	hw_tlb_flush_page(g->cpu, G_CODE);
+	g->c->rip = G_CODE;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 150);
+}
+
+/* A second processor on the same memory, which has written the page before. */
+static void another_processor_changes_code(void **s)
+{
+	struct guest *g = LONG_GUEST(adds_one), *other = make(true);
+
+	guest_long(other);
+	other->cpu->ctl.tdp_root = g->cpu->ctl.tdp_root;
+	guest_put(g, G_DATA, stores_two, stores_two_end);
+	other->c->rip = G_DATA;
+	guest_hlt(other);
+	guest_put(g, G_CODE, adds_one, adds_one_end);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 50);
+	other->c->rip = G_DATA;
+	guest_hlt(other);
+	g->c->rip = G_CODE;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 150);
+	guest_free(other);
+}
+
+/* --- leaving ------------------------------------------------------------------------ */
+
+GUEST_CODE(endless, 64, "1: inc %rax; jmp 1b");
+GUEST_CODE(endless_calls, 64, "1: call 2f; jmp 1b; 2: ret");
+
+static void *kicker(void *arg)
+{
+	struct guest *g = arg;
+	struct timespec ms = { .tv_nsec = 5000000 };
+
+	nanosleep(&ms, NULL);
+	hw_kick(g->cpu);
+	return NULL;
+}
+
+static void kick_ends(struct guest *g)
+{
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, kicker, g), 0);
+	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_EXTINT);
+	pthread_join(t, NULL);
+}
+
+static void kick_ends_a_loop(void **s)
+{
+	kick_ends(LONG_GUEST(endless));
+	assert_true(pair[1]->c->gpr[X86_RAX] > 1000);
+	kick_ends(LONG_GUEST(endless_calls));
+}
+
+/* The stack's page goes away: the store of the CALL has the fault, and nothing else
+ * has happened. */
+GUEST_CODE(calls, 64, "mov $20, %ecx; 1: call 2f; dec %ecx; jnz 1b; hlt; 2: ret");
+
+static void fault_in_a_call_is_precise(void **s)
+{
+	struct guest *g = LONG_GUEST(calls);
+
+	guest_hlt(g);
+	g->c->rip = G_CODE;
+	g->c->gpr[X86_RSP] = G_DATA + 0x1000;
+	*guest_pte(g, G_DATA) = 0;
+	hw_tlb_flush_all(g->cpu);
+	/* The handler's stack is the same: a #DF, then a shutdown. */
+	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_TRIPLE_FAULT);
+	assert_int_equal(g->c->rip, G_CODE + 5);
+	assert_int_equal(g->c->gpr[X86_RSP], G_DATA + 0x1000);
+	assert_int_equal(g->c->cr2 & ~7ull, G_DATA + 0xff8);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(random_sequences),
+		T(code_changes_its_own_block),
+		T(code_changes_another_page),
+		T(data_beside_code_keeps_the_translation),
+		T(client_changes_code),
+		T(another_page_under_the_same_address),
+		T(another_processor_changes_code),
+		T(kick_ends_a_loop),
+		T(fault_in_a_call_is_precise),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
