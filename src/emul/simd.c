@@ -221,6 +221,7 @@ int em_maskmov(struct x86_emulate_ctxt *c)
 	const struct x86_insn *i = c->insn;
 	unsigned n = i->row->attr & I_FPU ? 8 : 16, from, to;
 	struct fpu_buf zeros = { { 0 } }, ones;
+	uint8_t whole[16];
 	struct stub_regs r = { .mem = &zeros };
 	uint64_t la;
 	int rc = check(c, i->row->attr);
@@ -235,6 +236,9 @@ int em_maskmov(struct x86_emulate_ctxt *c)
 	r.mem = &ones;
 	if (!rc)
 		rc = run(c, -1, &r);
+	/* All of the memory is touched, whatever is written of it. */
+	if (!rc)
+		rc = emul_read_bytes_la(c, la, whole, n, ACC_WRITE);
 	for (from = 0; !rc && from < n; from = to + 1) {
 		for (to = from; to < n && zeros.b[to] == ones.b[to]; to++)
 			;

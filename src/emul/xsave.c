@@ -388,6 +388,9 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 	bool compact, mxcsr;
 	int rc = open_area(c, 0, &la);
 
+	/* The legacy region comes before the header's rules. */
+	if (!rc && requested(c) & (F_SSE_AVX | X86_XCR0_X87))
+		rc = emul_read_la(c, la, &parts, 8, 0);
 	if (!rc)
 		rc = fpu_read_la(c, la + LEGACY_BYTES, &head, sizeof(head));
 	if (rc)

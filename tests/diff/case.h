@@ -63,7 +63,8 @@ struct masks {
 	uint64_t eflags;
 	bool memory;			/* bytes that a fault left behind */
 	bool address;			/* CR2 */
-	bool top;			/* FSW.TOP */
+	bool top, tags;			/* FSW.TOP, FTW */
+	uint32_t mxcsr;			/* its bits */
 };
 struct outcome;
 /* What of @t cannot agree, by the table of known deviations: @host is how it ended

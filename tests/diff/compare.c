@@ -46,7 +46,9 @@ static bool same_fpu(const struct x86_fpu *a, const struct x86_fpu *b,
 			return false;
 	return a->fx.fcw == b->fx.fcw &&
 	       !((a->fx.fsw ^ b->fx.fsw) & ~top) &&
-	       !memcmp(a->area + 4, b->area + 4, 28) &&
+	       !((a->fx.mxcsr ^ b->fx.mxcsr) & ~m->mxcsr) &&
+	       (a->fx.ftw == b->fx.ftw || m->tags) &&
+	       !memcmp(a->area + 5, b->area + 5, 19) &&
 	       !memcmp(a->area + 160, b->area + 160, 2688 - 160);
 }
 

@@ -127,7 +127,15 @@ static void faults(const struct tcase *t, struct masks *m)
 	    t->mode == X86_MODE_PROT64)
 		m->gpr[X86_RCX] = m->gpr[X86_RSI] = m->gpr[X86_RDI] =
 			0xffffffff00000000;
+	/* Which of the bytes that a mask selects is touched first; flags of results
+	 * that could then not be stored. */
+	if ((i->row->attr & I_EVEX && i->evex & INSN_EVEX_AAA) ||
+	    strstr(i->row->mnemonic, "maskmov"))
+		m->address = m->memory = true;
+	if (i->row->attr & (I_VEX | I_EVEX) && i->mod != 3)
+		m->mxcsr = 0x3f;
 	/* An MMX instruction has made TOP 0 before it touches memory. */
+	m->tags = i->row->op == X86_OP_MASKMOV;
 	m->top = i->row->attr & I_FPU && i->map != X86_MAP_1B;
 }
 
