@@ -358,11 +358,13 @@ static void vmaskmovdqu(void **state)
 
 	memset(vec(2, 0), 0, 16);
 	*vec(2, 3) = 0x80;
-	vm->c.gpr[X86_RDI] = VM_MEM_SIZE - 4;
-	vm_put(vm, VM_MEM_SIZE - 4, 0, 4);
-	/* The one byte is the last of memory. */
+	vm->c.gpr[X86_RDI] = VM_MEM_SIZE - 16;
+	vm_put(vm, VM_MEM_SIZE - 16, 0, 8);
 	assert_int_equal(VM_RUN(vm, 0xc5, 0xf9, 0xf7, 0xca), X86EMUL_CONTINUE);
-	assert_int_equal(vm_get(vm, VM_MEM_SIZE - 4, 4), 0x41000000);
+	assert_int_equal(vm_get(vm, VM_MEM_SIZE - 16, 8), 0x41000000);
+	/* No mask keeps its faults away. */
+	vm->c.gpr[X86_RDI] = VM_MEM_SIZE - 4;
+	assert_fault(VM_RUN(vm, 0xc5, 0xf9, 0xf7, 0xca), vm, X86_PF);
 	vm_free(vm);
 }
 
