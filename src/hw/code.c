@@ -147,6 +147,14 @@ bool hw_code_is(hva_t at)
 	return p && READ_ONCE(p->lines);
 }
 
+bool hw_code_is_hot(hva_t at)
+{
+	const struct code_page *p = find(at & PAGE_MASK);
+	uint64_t until = p ? READ_ONCE(p->hot_until) : 0;
+
+	return until && hw_host_tsc() <= until;
+}
+
 /* The lines of [at, at + len). */
 static uint64_t lines_of(hva_t at, unsigned len)
 {
@@ -243,6 +251,9 @@ void hw_code_sync(struct hw_cpu *cpu, bool ran)
 	uint64_t seq;
 	struct news n;
 
+	if (likely(__atomic_load_n(&log_seq, __ATOMIC_ACQUIRE) == cpu->code_seq &&
+		   !(READ_ONCE(cpu->request) & HW_REQ_CODE)))
+		return;
 	__atomic_and_fetch(&cpu->request, ~HW_REQ_CODE, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&log_seq, __ATOMIC_ACQUIRE) != cpu->code_seq) {
 		lock();

@@ -289,6 +289,8 @@ void hw_code_attach(struct hw_cpu *cpu);
 void hw_code_detach(struct hw_cpu *cpu);
 /* [at, at + len) inside a page is about to be translated. False: do not. */
 bool hw_code_add(struct hw_cpu *cpu, hva_t at, unsigned len);
+/* It is written all the time: hw_code_add() would refuse. */
+bool hw_code_is_hot(hva_t at);
 
 /* --- core, called by the engines --------------------------------------------- */
 

@@ -17,7 +17,8 @@
  * A target in hw_jit_state.hash carries the context's key and is as good as an entry
  * of the TLB with it.
  *
- * fork(): the areas are not inherited; a child's processor starts with new ones.
+ * fork(): the memfd would be shared with the child. A page that the kernel wipes at
+ * fork tells a child that it is one; it begins with a code area of its own.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,6 +28,8 @@
 
 #include "base/access.h"
 #include "jit/jit.h"
+
+#define LINE_SHIFT	6
 
 static void *anonymous(size_t n)
 {
@@ -71,16 +74,39 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 	PLACE(phash, 1u << JIT_PHASH_BITS);
 	PLACE(heat, 1u << JIT_HEAT_BITS);
 	PLACE(bloom, 1u << JIT_BLOOM_BITS);
+	PLACE(copies, JIT_MAX_PAGES);
 #undef PLACE
 	return n;
 }
 
-static void destroy(struct jit *j)
+static void unmap_code(struct jit *j)
 {
 	if (j->rx)
 		munmap(j->rx, JIT_CODE_BYTES);
 	if (j->rw)
 		munmap(j->rw, JIT_CODE_BYTES);
+	j->rx = j->rw = NULL;
+}
+
+int jit_after_fork(struct jit *j)
+{
+	if (likely(*j->here))
+		return 0;
+	unmap_code(j);
+	if (map_code(j))
+		return -ENOMEM;
+	*j->here = 1;
+	j->pos = 0;
+	emit_stubs(j, j->fsgsbase);
+	jit_flush(j);
+	return 0;
+}
+
+static void destroy(struct jit *j)
+{
+	unmap_code(j);
+	if (j->here)
+		munmap(j->here, PAGE_SIZE);
 	if (j->tables)
 		munmap(j->tables, place_tables(j, j->tables));
 	munmap(j, sizeof(*j));
@@ -94,10 +120,13 @@ int jit_create(struct hw_cpu *cpu)
 		return -ENOMEM;
 	j->cpu = cpu;
 	j->tables = anonymous(place_tables(j, NULL));
-	if (!j->tables || map_code(j)) {
+	j->here = anonymous(PAGE_SIZE);
+	if (!j->tables || !j->here || map_code(j) ||
+	    madvise(j->here, PAGE_SIZE, MADV_WIPEONFORK)) {
 		destroy(j);
 		return -ENOMEM;
 	}
+	*j->here = 1;
 	place_tables(j, j->tables);
 	cpu->jit.jit = j;
 	jit_helpers_init(cpu);
@@ -203,31 +232,73 @@ struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
 	return NULL;
 }
 
-uint64_t jit_sum(const uint8_t *p, unsigned n)
+static void drop_page(struct jit *j, struct jit_page *p)
 {
-	uint64_t sum = n, q;
+	uint32_t i;
 
-	for (; n >= 8; n -= 8, p += 8) {
-		__builtin_memcpy(&q, p, 8);
-		sum = (sum ^ q) * 0x9e3779b97f4a7c15ull;
-		sum ^= sum >> 29;
+	for (i = p->first; i; i = j->blocks[i - 1].page_next) {
+		struct jit_block *b = &j->blocks[i - 1];
+		struct hw_jit_target *t =
+			&j->cpu->jit.hash[jit_target_index(b->rip)];
+
+		if (t->code == (uintptr_t)j->rx + b->code)
+			t->tag = 0;
+		/* Code that changes is not translated at once again. */
+		*jit_heat(j, b->host) = 0;
+		b->host = 0;
 	}
-	for (q = 0; n--; p++)
-		q = q << 8 | *p;
-	sum = (sum ^ q) * 0x9e3779b97f4a7c15ull;
-	return sum ^ sum >> 29;
+	if (p->first)
+		j->cpu->stats.jit_drops++;
+	p->first = 0;
+	p->lines = 0;
+	p->check = false;
 }
 
-static uint64_t sum_of_insns(const struct jit *j)
+/* Does memory still hold what these lines of the page were? */
+static bool lines_same(const struct jit *j, const struct jit_page *p,
+		       uint64_t lines)
 {
-	uint8_t code[JIT_MAX_INSNS * X86_MAX_INSN_LEN];
-	unsigned k, n = 0;
+	const uint8_t *copy = j->copies[p - j->pages];
+	uint64_t now, then;
+	unsigned n, k;
 
-	for (k = 0; k < j->nr; k++) {
-		__builtin_memcpy(code + n, j->insn[k].i.bytes, X86_MAX_INSN_LEN);
-		n += j->insn[k].i.len;
+	for (; lines; lines &= lines - 1) {
+		n = __builtin_ctzll(lines) << LINE_SHIFT;
+		for (k = n; k < n + (1u << LINE_SHIFT); k += 8) {
+			__builtin_memcpy(&then, copy + k, 8);
+			if (host_read_64((const void *)(p->host + k), &now) ||
+			    now != then)
+				return false;
+		}
 	}
-	return jit_sum(code, n);
+	return true;
+}
+
+/*
+ * Keeps what the block's lines hold. A line that has a copy is not copied again: the
+ * older blocks are compared with it.
+ */
+static void add_lines(struct jit *j, struct jit_page *p)
+{
+	unsigned first = (j->host & ~PAGE_MASK) >> LINE_SHIFT;
+	unsigned last = ((j->host & ~PAGE_MASK) + (j->len ? j->len - 1 : 0)) >>
+			LINE_SHIFT;
+	uint64_t lines = ~0ull >> (63 - last) & ~0ull << first, fresh;
+	uint8_t *copy = j->copies[p - j->pages];
+	unsigned n;
+
+	if (!lines_same(j, p, lines & p->lines))
+		drop_page(j, p);
+	for (fresh = lines & ~p->lines; fresh; fresh &= fresh - 1) {
+		n = __builtin_ctzll(fresh) << LINE_SHIFT;
+		host_copy_in(copy + n,
+			     (const void *)(p->host + n), 1u << LINE_SHIFT);
+	}
+	/* What was translated, whatever memory holds by now. */
+	copy += j->host & ~PAGE_MASK;
+	for (n = 0; n < j->nr; copy += j->insn[n++].i.len)
+		__builtin_memcpy(copy, j->insn[n].i.bytes, j->insn[n].i.len);
+	p->lines |= lines;
 }
 
 struct jit_block *jit_block_new(struct jit *j)
@@ -236,8 +307,9 @@ struct jit_block *jit_block_new(struct jit *j)
 	uint32_t *chain = block_chain(j, j->rip, j->host);
 	struct jit_page *p = page_get(j, j->host & PAGE_MASK);
 
+	add_lines(j, p);
 	*b = (struct jit_block){
-		.rip = j->rip, .host = j->host, .sum = sum_of_insns(j),
+		.rip = j->rip, .host = j->host,
 		.code = j->code, .next = *chain, .page_next = p->first,
 		.len = j->len, .flags = j->entry,
 	};
@@ -267,27 +339,6 @@ void jit_flush(struct jit *j)
 
 /* --- validity --------------------------------------------------------------------- */
 
-static void drop_page(struct jit *j, struct jit_page *p)
-{
-	uint32_t i;
-
-	for (i = p->first; i; i = j->blocks[i - 1].page_next) {
-		struct jit_block *b = &j->blocks[i - 1];
-		struct hw_jit_target *t =
-			&j->cpu->jit.hash[jit_target_index(b->rip)];
-
-		if (t->code == (uintptr_t)j->rx + b->code)
-			t->tag = 0;
-		/* Code that changes is not translated at once again. */
-		*jit_heat(j, b->host) = 0;
-		b->host = 0;
-	}
-	if (p->first)
-		j->cpu->stats.jit_drops++;
-	p->first = 0;
-	p->check = false;
-}
-
 void jit_drop(struct hw_cpu *cpu, hva_t page)
 {
 	struct jit *j = cpu->jit.jit;
@@ -315,26 +366,13 @@ void jit_mapped(struct hw_cpu *cpu, hva_t page)
 		p->check = true;
 }
 
-static bool block_same(const struct jit_block *b)
-{
-	uint8_t code[JIT_MAX_INSNS * X86_MAX_INSN_LEN];
-
-	return !host_copy_in(code, (const void *)b->host, b->len) &&
-	       jit_sum(code, b->len) == b->sum;
-}
-
 void jit_page_check(struct jit *j, hva_t host)
 {
 	struct jit_page *p = page_find(j, host & PAGE_MASK);
-	uint32_t i;
 
 	if (!p || !p->check)
 		return;
 	p->check = false;
-	for (i = p->first; i; i = j->blocks[i - 1].page_next) {
-		if (!block_same(&j->blocks[i - 1])) {
-			drop_page(j, p);
-			return;
-		}
-	}
+	if (!lines_same(j, p, p->lines))
+		drop_page(j, p);
 }

@@ -30,7 +30,6 @@
 #define ARCH_GET_GS	0x1004
 
 unsigned jit_hot = 16;
-static bool fsgsbase;
 
 static bool is_translated(const struct hw_cpu *cpu)
 {
@@ -90,8 +89,9 @@ static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc)
 	if (b || !is_hot(j, host))
 		return b;
 	start = tsc();
-	b = jit_translate(j, rip, host, loc);
+	b = hw_code_is_hot(host) ? NULL : jit_translate(j, rip, host, loc);
 	cpu->stats.jit_cycles += tsc() - start;
+	j->refused = !b;
 	return b;
 }
 
@@ -190,8 +190,8 @@ void jit_helpers_init(struct hw_cpu *cpu)
 	cpu->jit.fn[FN_EXEC_END] = (uintptr_t)fn_exec_end;
 	cpu->jit.fn[FN_GO] = (uintptr_t)fn_go;
 	cpu->jit.fn[FN_LINK] = (uintptr_t)fn_link;
-	fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
-	emit_stubs(cpu->jit.jit, fsgsbase);
+	cpu->jit.jit->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
+	emit_stubs(cpu->jit.jit, cpu->jit.jit->fsgsbase);
 }
 
 static long arch_prctl(long code, uintptr_t arg)
@@ -212,12 +212,12 @@ static void enter(struct hw_cpu *cpu, uintptr_t code)
 	uint64_t gs = 0;
 
 	cpu->stats.jit_entries++;
-	if (!fsgsbase) {
+	if (!j->fsgsbase) {
 		arch_prctl(ARCH_GET_GS, (uintptr_t)&gs);
 		arch_prctl(ARCH_SET_GS, (uintptr_t)cpu);
 	}
 	stub(cpu, code);
-	if (!fsgsbase)
+	if (!j->fsgsbase)
 		arch_prctl(ARCH_SET_GS, gs);
 	status_in_eflags(cpu);
 }
@@ -228,16 +228,21 @@ void jit_run(struct hw_cpu *cpu)
 	uintptr_t code;
 
 	do {
-		if (!is_translated(cpu)) {
+		if (!is_translated(cpu) || jit_after_fork(cpu->jit.jit)) {
 			hw_interp(cpu);
 			return;
 		}
 		refresh(cpu);
 		code = code_for_rip(cpu);
-		if (code)
+		if (code) {
 			enter(cpu, code);
-		else
+		} else if (cpu->jit.jit->refused) {
+			/* Not soon translated. */
+			cpu->jit.jit->refused = false;
+			hw_interp(cpu);
+		} else {
 			hw_interp_stretch(cpu);
+		}
 	} while (!READ_ONCE(cpu->request) && --turns);
 }
 

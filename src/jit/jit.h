@@ -51,7 +51,6 @@
 struct jit_block {
 	uint64_t rip;
 	hva_t host;		/* of its first byte; 0: dropped */
-	uint64_t sum;		/* of its guest bytes */
 	uint32_t code;		/* offset of its translation */
 	uint32_t next;		/* in its hash chain, + 1 */
 	uint32_t page_next;	/* of the same page, + 1 */
@@ -61,6 +60,7 @@ struct jit_block {
 
 struct jit_page {
 	hva_t host;
+	uint64_t lines;		/* of 64 bytes that blocks were made of */
 	uint32_t first;		/* block, + 1 */
 	uint32_t next;		/* in its hash chain, + 1 */
 	bool check;		/* compare before the next use */
@@ -121,16 +121,20 @@ struct jit {
 	uint32_t start;		/* first byte for blocks: behind the stubs */
 	uint32_t generation;	/* counts flushes */
 	bool flush_wanted;
+	bool refused;		/* the last block asked for may not be translated */
+	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
 	uint32_t enter, leave, exec, exec_end, go, link_host, link_mem;
 
 	struct jit_block *blocks;
 	uint32_t nr_blocks, *bhash;
 	struct jit_page *pages;
 	uint32_t nr_pages, *phash;
+	uint8_t (*copies)[PAGE_SIZE];	/* of the lines of pages[] */
 	struct jit_fault *faults;
 	uint32_t nr_faults;
 	uint8_t *heat;
 	uint8_t *bloom;
+	bool fsgsbase;		/* the host lets us write the GS base */
 	struct jit *next;	/* fault.c's list */
 	void *tables;
 
@@ -294,6 +298,8 @@ struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
 struct jit_block *jit_block_new(struct jit *j);
 bool jit_full(const struct jit *j);
 void jit_flush(struct jit *j);
+/* Is this a child? Then its own code area, or -ENOMEM. */
+int jit_after_fork(struct jit *j);
 void jit_drop(struct hw_cpu *cpu, hva_t page);
 void jit_mapped(struct hw_cpu *cpu, hva_t page);
 void jit_keys_reset(struct hw_cpu *cpu);
@@ -307,7 +313,6 @@ static inline uint8_t *jit_heat(struct jit *j, hva_t host)
 {
 	return &j->heat[(host * 0x9e3779b97f4a7c15ull) >> (64 - JIT_HEAT_BITS)];
 }
-uint64_t jit_sum(const uint8_t *p, unsigned n);
 
 void jit_faults_add(struct jit *j);
 void jit_faults_remove(struct jit *j);
