@@ -104,10 +104,11 @@ int avx_probe_store(struct x86_emulate_ctxt *c, const struct avx_elements *e,
 		last = la + r.n * e->bytes - 1;
 		if (!pages && ((first ^ last) & PAGE_MASK) == 0)
 			continue;
-		rc = emul_read_la(c, la, &v, 1, ACC_WRITE);
+		rc = emul_read_la(c, la, &v, 1, ACC_WRITE | ACC_PROBE);
 		if (!rc && ((la ^ last) & PAGE_MASK))
 			rc = emul_read_la(c, emul_is_64bit(c) ? last :
-					  (uint32_t)last, &v, 1, ACC_WRITE);
+					  (uint32_t)last, &v, 1,
+					  ACC_WRITE | ACC_PROBE);
 	}
 	return rc;
 }

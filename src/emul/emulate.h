@@ -47,6 +47,8 @@ enum x86emul {
 #define ACC_SYSTEM	BIT(2)	/* implicit supervisor access: GDT, LDT, IDT, TSS */
 #define ACC_USER	BIT(3)	/* as a user access, whatever CPL (WRUSS, probes) */
 #define ACC_LOCKED	BIT(4)	/* part of a locked read-modify-write */
+#define ACC_PROBE	BIT(5)	/* with ops->read: the checks alone; a device sees nothing,
+				 * and the value means nothing */
 
 enum x86_intr_kind { X86_INTR_SOFT /* INT n */, X86_INTR_INT3, X86_INTR_INTO,
 		     X86_INTR_ICEBP };

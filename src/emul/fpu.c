@@ -110,6 +110,10 @@ int fpu_image_la(struct x86_emulate_ctxt *c, unsigned bytes, unsigned align,
 {
 	int rc = emul_linearize_operand(c, bytes, acc, la);
 
+	/* Alignment comes before what is not canonical; not for XSAVE. */
+	if (rc && emul_is_64bit(c) && emul_ea(c) & (align - 1) &&
+	    c->insn->seg < X86_FS && align != 64)
+		return emul_gp(c, 0);
 	if (rc)
 		return rc;
 	return *la & (align - 1) ? emul_gp(c, 0) : X86EMUL_CONTINUE;

@@ -36,7 +36,8 @@ int em_fxsave(struct x86_emulate_ctxt *c)
 	int rc = check(c, ACC_WRITE, &la);
 
 	if (!rc)	/* all of it must be writable */
-		rc = emul_read_la(c, la + 504, &last, 8, ACC_WRITE);
+		rc = emul_read_la(c, la + 504, &last, 8,
+				  ACC_WRITE | ACC_PROBE);
 	if (rc)
 		return rc;
 	fpu_get(c);

@@ -140,7 +140,8 @@ static int ins_some(struct x86_emulate_ctxt *c, uint64_t *n)
 
 	rc = emul_linearize(c, X86_ES, ea, size, ACC_WRITE, &la);
 	if (!rc && !p)
-		rc = emul_read_la(c, la, &probe, size, ACC_WRITE);
+		rc = emul_read_la(c, la, &probe, size,
+				  ACC_WRITE | ACC_PROBE);
 	if (rc)
 		return rc;
 	count = *n;

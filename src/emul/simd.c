@@ -18,6 +18,14 @@
 
 /* --- checks ------------------------------------------------------------------ */
 
+/* CVTPI2PD from memory is no MMX instruction; CVTPI2PS looks at memory first. */
+static bool is_mmx(const struct x86_insn *i)
+{
+	return i->row->attr & I_FPU &&
+	       !(i->map == X86_MAP_0F && i->opcode == 0x2a && i->mod != 3 &&
+		 i->prefix & PFX_OPSIZE);
+}
+
 static int check(struct x86_emulate_ctxt *c, uint32_t attr)
 {
 	if (attr & (I_VEX | I_EVEX))
@@ -25,7 +33,7 @@ static int check(struct x86_emulate_ctxt *c, uint32_t attr)
 	int rc = attr & I_SSE ? fpu_check_sse(c) : fpu_check_mmx(c);
 	bool pending;
 
-	if (rc || !(attr & I_FPU))
+	if (rc || !is_mmx(c->insn))
 		return rc;
 	fpu_get(c);	/* #MF comes before what memory raises */
 	pending = fpu_is_pending();
@@ -131,7 +139,7 @@ int simd_run(struct x86_emulate_ctxt *c, const struct host_insn *h,
 	if (host_stub_get(h, &stub))
 		return X86EMUL_UNHANDLEABLE;
 	fpu_get(c);
-	if ((c->insn->row->attr & I_FPU) && fpu_is_pending())
+	if (is_mmx(c->insn) && fpu_is_pending())
 		vector = X86_MF;
 	else
 		vector = host_stub_run(&stub, r);
@@ -198,7 +206,8 @@ int em_simd(struct x86_emulate_ctxt *c)
 	if (!rc && n && !stores)
 		rc = fpu_load(c, &buf, la, n);
 	else if (!rc && n && (i->row->attr & I_FPU))
-		rc = emul_read_bytes_la(c, la, buf.b, n, ACC_WRITE);
+		rc = emul_read_bytes_la(c, la, buf.b, n,
+					ACC_WRITE | ACC_PROBE);
 	if (rc)
 		return rc;
 	simd_registers_in(c, gpr, &r);
@@ -238,7 +247,8 @@ int em_maskmov(struct x86_emulate_ctxt *c)
 		rc = run(c, -1, &r);
 	/* All of the memory is touched, whatever is written of it. */
 	if (!rc)
-		rc = emul_read_bytes_la(c, la, whole, n, ACC_WRITE);
+		rc = emul_read_bytes_la(c, la, whole, n,
+					ACC_WRITE | ACC_PROBE);
 	for (from = 0; !rc && from < n; from = to + 1) {
 		for (to = from; to < n && zeros.b[to] == ones.b[to]; to++)
 			;

@@ -55,7 +55,7 @@ static int push_or_probe(struct x86_emulate_ctxt *c, uint64_t *sp, uint64_t val,
 		return emul_push_at(c, sp, val, bytes);
 	new = emul_sp_add(c, *sp, -(int64_t)bytes);
 	rc = emul_read(c, X86_SS, emul_sp_offset(c, new), &old, bytes,
-		       ACC_WRITE);
+		       ACC_WRITE | ACC_PROBE);
 	if (rc == X86EMUL_CONTINUE)
 		*sp = new;
 	return rc;
@@ -192,7 +192,8 @@ static int probe_top(struct x86_emulate_ctxt *c, uint64_t sp, unsigned bytes)
 	int rc = emul_linearize(c, X86_SS, emul_sp_offset(c, sp), bytes,
 				ACC_WRITE, &la);
 
-	return rc ? rc : emul_read_la(c, la, &v, bytes, ACC_WRITE);
+	return rc ? rc : emul_read_la(c, la, &v, bytes,
+				     ACC_WRITE | ACC_PROBE);
 }
 
 static int enter(struct x86_emulate_ctxt *c, bool probe)

@@ -185,6 +185,8 @@ static int emulator_read(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 	struct piece p[2];
 	int r;
 
+	if (acc & ACC_PROBE)
+		return translate(c, la, bytes, acc, p);
 	if (read_cached(em, val, bytes))
 		return X86EMUL_CONTINUE;
 	r = translate(c, la, bytes, acc, p);
