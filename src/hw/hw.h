@@ -30,6 +30,7 @@ struct hw_config {
 	bool amd;
 	uint8_t maxphyaddr;	/* guest-physical width offered, 0: 46 */
 	const struct hw_jit_ops *jit;	/* NULL: interpreter only */
+	uint8_t jit_threshold;	/* executions before a block is translated */
 };
 
 /* The translator (jit/), for hw_config.jit. */

@@ -186,6 +186,9 @@ struct hw_jit_state {
 	uint64_t fn[4];		/* C functions that it calls */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
 	uint8_t  fpu_ready;	/* state is live and the control registers allow it */
+	uint8_t  cli_ok;	/* CPL 0 */
+	uint8_t  sti_ok;	/* CPL 0, and nothing waits for IF */
+	uint8_t  pushf_ok, popf_ok; /* not intercepted; POPF: sti_ok too */
 	struct hw_jit_target hash[1u << HW_JHASH_BITS];
 	struct jit *jit;	/* jit/'s own */
 };

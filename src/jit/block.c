@@ -37,6 +37,9 @@ static void discover(struct jit *j, const uint8_t *code, unsigned room)
 		if (ends_block(n->class))
 			break;
 	}
+	/* Nothing may come between STI and the instruction after it. */
+	if (j->nr && j->insn[j->nr - 1].class == JIT_STI)
+		j->insn[j->nr - 1].class = JIT_EXEC_END;
 }
 
 static void lea(struct jit *j, struct jit_insn *n)
@@ -73,6 +76,8 @@ static void nothing(struct jit *j, struct jit_insn *n)
 static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 	[JIT_EXEC] = exec, [JIT_EXEC_END] = exec, [JIT_SAME] = jit_same,
 	[JIT_NOTHING] = nothing, [JIT_RAW] = raw, [JIT_LEA] = lea,
+	[JIT_CLI] = jit_cli_sti, [JIT_STI] = jit_cli_sti,
+	[JIT_PUSHF] = jit_pushf, [JIT_POPF] = jit_popf,
 	[JIT_PUSH] = jit_push, [JIT_POP] = jit_pop, [JIT_LEAVE] = jit_leave,
 	[JIT_JCC] = jit_jcc, [JIT_LOOP] = jit_loop, [JIT_JMP] = jit_jmp,
 	[JIT_CALL] = jit_call, [JIT_RET] = jit_ret,

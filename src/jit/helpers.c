@@ -29,7 +29,6 @@
 #define ARCH_SET_GS	0x1001
 #define ARCH_GET_GS	0x1004
 
-unsigned jit_hot = 16;
 
 static bool is_translated(const struct hw_cpu *cpu)
 {
@@ -47,7 +46,14 @@ static void status_in_eflags(struct hw_cpu *cpu)
 static void refresh(struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
+	const struct hw_ctl *ctl = &cpu->ctl;
 
+	cpu->jit.cli_ok = !c->cpl;
+	cpu->jit.sti_ok = !c->cpl && !ctl->v_irq && !ctl->host_if &&
+			  !hw_ctl_has(ctl, X86_INTERCEPT_INTR_WINDOW);
+	cpu->jit.pushf_ok = !hw_ctl_has(ctl, X86_INTERCEPT_PUSHF);
+	cpu->jit.popf_ok = cpu->jit.sti_ok &&
+			   !hw_ctl_has(ctl, X86_INTERCEPT_POPF);
 	cpu->jit.flags = alu_pack(c->eflags);
 	cpu->jit.key = c->tlb_key << 48;
 	cpu->jit.fpu_ready = cpu->fpu_loaded && (c->cr4 & X86_CR4_OSFXSR) &&
@@ -59,7 +65,7 @@ static bool is_hot(struct jit *j, hva_t host)
 {
 	uint8_t *heat = jit_heat(j, host);
 
-	if (*heat >= jit_hot)
+	if (*heat >= j->cpu->cfg.jit_threshold)
 		return true;
 	++*heat;
 	return false;

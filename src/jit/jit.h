@@ -79,7 +79,8 @@ enum jit_class {
 	JIT_SAME,		/* the same instruction, operands replaced */
 	JIT_NOTHING,		/* no effect */
 	JIT_RAW,		/* the same bytes */
-	JIT_LEA, JIT_PUSH, JIT_POP, JIT_LEAVE,
+	JIT_LEA, JIT_CLI, JIT_STI, JIT_PUSHF, JIT_POPF,
+	JIT_PUSH, JIT_POP, JIT_LEAVE,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
 	JIT_JMP_IND, JIT_CALL_IND,
 };
@@ -108,9 +109,6 @@ struct jit_slow {
 	uint32_t back;		/* where the instruction is over */
 	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
 };
-
-/* Executions before a block is translated. Tests set it to 0. */
-extern unsigned jit_hot;
 
 enum slow_kind { SLOW_EXEC, SLOW_EXEC_END, SLOW_GOTO, SLOW_LINK };
 
@@ -259,6 +257,12 @@ void jit_classify(const struct jit *j, struct jit_insn *n);
 void jit_same(struct jit *j, struct jit_insn *n);
 /* Number of the operand in memory, or -1. */
 int jit_mem_operand(const struct x86_insn *i);
+
+/* --- eflags.c: CLI, STI, PUSHF, POPF ----------------------------------------------- */
+
+void jit_cli_sti(struct jit *j, struct jit_insn *n);
+void jit_pushf(struct jit *j, struct jit_insn *n);
+void jit_popf(struct jit *j, struct jit_insn *n);
 
 /* --- stack.c, flow.c ---------------------------------------------------------------- */
 

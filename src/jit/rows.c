@@ -204,6 +204,12 @@ static enum jit_class class_of(const struct jit *j, const struct x86_insn *i)
 	const struct opcode *row = i->row;
 	enum jit_class c;
 
+	if (i->opsize == 8 && row->op == X86_OP_PUSHF)
+		return JIT_PUSHF;
+	if (i->opsize == 8 && row->op == X86_OP_POPF)
+		return JIT_POPF;
+	if (row->op == X86_OP_STI || row->op == X86_OP_CLI)
+		return row->op == X86_OP_STI ? JIT_STI : JIT_CLI;
 	if (!classes[row->op] || row->intercept ||
 	    (row->feature && !has(j, row->feature)) ||
 	    row->attr & (I_PRIV | I_UNDEF | I_SERIALIZE))

@@ -204,6 +204,7 @@ static int init_processor(struct kvm_vcpu *vcpu)
 	const struct hw_config cfg = {
 		.amd = kvm->params.vendor == KVM_VENDOR_AMD,
 		.jit = kvm->params.engine == KVM_ENGINE_JIT ? &hw_jit : NULL,
+		.jit_threshold = kvm->params.jit_threshold,
 	};
 	int ret;
 

@@ -130,6 +130,12 @@ uint64_t guest_u64(struct guest *g, uint64_t gpa)
 	return v;
 }
 
+void guest_wrote_code(struct guest *g)
+{
+	if (g->cpu->jit_ops)
+		hw_tlb_flush_all(g->cpu);
+}
+
 static void put_u64(struct guest *g, uint64_t gpa, uint64_t v)
 {
 	memcpy(g->mem + gpa, &v, 8);

@@ -75,6 +75,9 @@ uint64_t *guest_pte(struct guest *g, uint64_t la);
 /* EPT rights (read 1, write 2, execute 4) of a page; 0 unmaps. */
 void guest_tdp(struct guest *g, uint64_t gpa, unsigned rights);
 uint64_t guest_u64(struct guest *g, uint64_t gpa);
+/* The test has written code that has run before: the translator compares it when its
+ * page is mapped for execution again (docs/errata.md), the interpreter always. */
+void guest_wrote_code(struct guest *g);
 
 #define GUEST_CODE(name, bits, text)					\
 	extern const char name[], name##_end[];				\

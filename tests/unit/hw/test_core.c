@@ -441,6 +441,7 @@ static void device_written_code_is_seen(void **state)
 	guest_hlt(g);
 	assert_int_equal(g->c->gpr[X86_RAX], 1);
 	g->mem[G_CODE + 1] = 9;
+	guest_wrote_code(g);
 	g->c->rip = G_CODE;
 	guest_hlt(g);
 	assert_int_equal(g->c->gpr[X86_RAX], 9);
@@ -457,12 +458,14 @@ static void instructions_cross_pages(void **state)
 	for (off = 1; off < 17; off++) {
 		guest_put(g, 0x6000 - off, long_insn, long_insn_end);
 		g->mem[0x6000 - off + 2] = off;
+		guest_wrote_code(g);
 		g->c->rip = 0x6000 - off;
 		guest_hlt(g);
 		assert_int_equal(g->c->gpr[X86_RAX],
 				 0x1122334455667700 | off);
 		/* Again, from the cache, with another byte behind the page. */
 		g->mem[0x6000 - off + 9] = 0x99;
+		guest_wrote_code(g);
 		g->c->rip = 0x6000 - off;
 		guest_hlt(g);
 		assert_int_equal(g->c->gpr[X86_RAX],

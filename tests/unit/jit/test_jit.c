@@ -9,9 +9,7 @@
 #include <time.h>
 
 #include "../hw/guest.h"
-#include "emul/alu.h"
 #include "generate.h"
-#include "jit/jit.h"
 
 #define DATA_PAGES	2		/* then one that is not there */
 #define COUNTER		(G_DATA + 0x1ff8)
@@ -34,7 +32,6 @@ static struct guest *make(bool jit)
 static int setup(void **s)
 {
 	guest_catch_faults();
-	jit_hot = 0;
 	pair[0] = make(false);
 	pair[1] = make(true);
 	return 0;
