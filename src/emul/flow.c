@@ -41,12 +41,29 @@ int em_jmp(struct x86_emulate_ctxt *c)
 	return emul_branch(c, target_of(c), c->insn->opsize);
 }
 
+/* The target is bad (@rc); a stack that cannot take the return address is met first. */
+static int push_fault_or(struct x86_emulate_ctxt *c, int rc)
+{
+	struct x86_exception e = c->exception;
+	unsigned bytes = c->insn->opsize;
+	uint64_t la, v, sp = emul_sp_add(c, c->gpr[X86_RSP], -(int64_t)bytes);
+	int err = emul_linearize(c, X86_SS, emul_sp_offset(c, sp), bytes,
+				 ACC_WRITE, &la);
+
+	if (!err)
+		err = emul_read_la(c, la, &v, bytes, ACC_WRITE | ACC_PROBE);
+	if (err)
+		return err;
+	c->exception = e;
+	return rc;
+}
+
 int em_call(struct x86_emulate_ctxt *c)
 {
 	uint64_t ret = c->next_rip;
 	int rc = emul_branch(c, target_of(c), c->insn->opsize);
 
-	return rc ? rc : emul_push(c, ret, c->insn->opsize);
+	return rc ? push_fault_or(c, rc) : emul_push(c, ret, c->insn->opsize);
 }
 
 int em_ret(struct x86_emulate_ctxt *c)

@@ -18,21 +18,21 @@
 
 /* --- checks ------------------------------------------------------------------ */
 
-/* CVTPI2PD from memory is no MMX instruction; CVTPI2PS looks at memory first. */
+/* CVTPI2PS and CVTPI2PD from memory have no MMX register. */
 static bool is_mmx(const struct x86_insn *i)
 {
 	return i->row->attr & I_FPU &&
-	       !(i->map == X86_MAP_0F && i->opcode == 0x2a && i->mod != 3 &&
-		 i->prefix & PFX_OPSIZE);
+	       !(i->map == X86_MAP_0F && i->opcode == 0x2a && i->mod != 3);
 }
 
 static int check(struct x86_emulate_ctxt *c, uint32_t attr)
 {
+	bool pending;
+	int rc;
+
 	if (attr & (I_VEX | I_EVEX))
 		return avx_check(c);
-	int rc = attr & I_SSE ? fpu_check_sse(c) : fpu_check_mmx(c);
-	bool pending;
-
+	rc = attr & I_SSE ? fpu_check_sse(c) : fpu_check_mmx(c);
 	if (rc || !is_mmx(c->insn))
 		return rc;
 	fpu_get(c);	/* #MF comes before what memory raises */

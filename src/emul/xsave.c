@@ -139,17 +139,17 @@ static uint64_t wrap_to(const struct x86_emulate_ctxt *c, uint64_t la)
 	return emul_is_64bit(c) ? la : (uint32_t)la;
 }
 
-/* The standard form is there to the end of its last component, @rfbm's, whatever of
- * it is to be moved. */
-static int probe_standard(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm,
-			  unsigned acc)
+/* The area is there to the end of its last component, @rfbm's, in the form of
+ * @xcomp_bv, whatever of it is to be moved. */
+static int probe_area(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm,
+		      uint64_t xcomp_bv, unsigned acc)
 {
 	uint64_t v;
 	unsigned i;
 
 	for (i = NR_COMPONENTS - 1; i > 1; i--)
 		if (rfbm >> i & 1 && components[i].size)
-			return emul_read_la(c, wrap_to(c, la + components[i].offset +
+			return emul_read_la(c, wrap_to(c, la + component_offset(i, xcomp_bv) +
 						       components[i].size - 8),
 					    &v, 8, acc);
 	return X86EMUL_CONTINUE;
@@ -224,7 +224,7 @@ static int save_standard(struct x86_emulate_ctxt *c, bool optimize)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	rc = probe_standard(c, la, rfbm, ACC_WRITE);
+	rc = probe_area(c, la, rfbm, 0, ACC_WRITE | ACC_PROBE);
 	if (rc)
 		return rc;
 	used = host_xsave(c, &a, rfbm);
@@ -245,6 +245,9 @@ static int save_compacted(struct x86_emulate_ctxt *c)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
+	rc = probe_area(c, la, rfbm, rfbm | COMPACT, ACC_WRITE | ACC_PROBE);
+	if (rc)
+		return rc;
 	used = host_xsave(c, &a, rfbm) & rfbm;
 	if ((rfbm & X86_XCR0_SSE) && a.fx.mxcsr != X86_MXCSR_INIT)
 		used |= X86_XCR0_SSE;
@@ -278,15 +281,20 @@ int em_xsaves(struct x86_emulate_ctxt *c)
 
 /* --- restoring --------------------------------------------------------------------- */
 
-/* The header's rules (SDM Vol. 1, "Operation of XRSTOR"). */
-static bool header_is_valid(const struct x86_emulate_ctxt *c,
-			    const struct xheader *h, bool compact_only)
+static bool reserved_are_zero(const struct xheader *h)
 {
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(h->rsvd); i++)
 		if (h->rsvd[i] && (i < 1 || (h->xcomp_bv & COMPACT)))
 			return false;
+	return true;
+}
+
+/* The header's rules (SDM Vol. 1, "Operation of XRSTOR"). */
+static bool header_is_valid(const struct x86_emulate_ctxt *c,
+			    const struct xheader *h, bool compact_only)
+{
 	if (!(h->xcomp_bv & COMPACT))
 		return !compact_only && !h->xcomp_bv &&
 		       !(h->xstate_bv & ~c->xcr0);
@@ -388,9 +396,6 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 	bool compact, mxcsr;
 	int rc = open_area(c, 0, &la);
 
-	/* The legacy region comes before the header's rules. */
-	if (!rc && requested(c) & (F_SSE_AVX | X86_XCR0_X87))
-		rc = emul_read_la(c, la, &parts, 8, 0);
 	if (!rc)
 		rc = fpu_read_la(c, la + LEGACY_BYTES, &head, sizeof(head));
 	if (rc)
@@ -398,6 +403,13 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 	if (!header_is_valid(c, &head, compact_only))
 		return emul_gp(c, 0);
 	rfbm = requested(c);
+	/* The legacy region comes before the header's reserved bytes. */
+	if (rfbm & (F_SSE_AVX | X86_XCR0_X87))
+		rc = emul_read_la(c, la, &parts, 8, 0);
+	if (rc)
+		return rc;
+	if (!reserved_are_zero(&head))
+		return emul_gp(c, 0);
 	parts = head.xstate_bv & rfbm;
 	compact = head.xcomp_bv & COMPACT;
 	/* The standard form loads MXCSR whatever XSTATE_BV says. */
@@ -406,7 +418,7 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 	zero(&a, sizeof(a));
 	a.fx.fcw = X86_FCW_INIT;
 	a.fx.mxcsr = X86_MXCSR_INIT;
-	rc = compact ? 0 : probe_standard(c, la, rfbm, 0);
+	rc = compact ? 0 : probe_area(c, la, rfbm, 0, 0);
 	if (!rc)
 		rc = get_legacy(c, la, &a, parts, mxcsr);
 	if (!rc)

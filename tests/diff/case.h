@@ -63,6 +63,7 @@ struct masks {
 	uint64_t eflags;
 	bool memory;			/* bytes that a fault left behind */
 	bool address;			/* CR2 */
+	bool order;			/* which of two faults comes first */
 	bool top, tags;			/* FSW.TOP, FTW */
 	uint32_t mxcsr;			/* its bits */
 };

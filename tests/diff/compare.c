@@ -24,6 +24,8 @@ static bool same_result(const struct insn_result *a, const struct insn_result *b
 	uint32_t code = m->address && a->vector == X86_PF ?
 			a->error_code ^ b->error_code : 0;
 
+	if (m->order && a->end == END_FAULT && b->end == END_FAULT)
+		return true;
 	/* Another part of the operand may be of a page that is there. */
 	return a->end == b->end && a->vector == b->vector &&
 	       (a->error_code == b->error_code || code == X86_PFERR_P) &&

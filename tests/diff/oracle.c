@@ -39,8 +39,18 @@ const char *no_oracle(unsigned id)
 
 bool is_forbidden(const struct tcase *t)
 {
+	unsigned op = t->insn.row->op;
+	bool far = op == X86_OP_CALL_FAR || op == X86_OP_RET_FAR;
+
+	/*
+	 * Far calls and returns with a stack that faults: which of the two reasons
+	 * to fault wins, and with what stack pointer, is not settled
+	 * (docs/errata.md). They are tested on good stacks.
+	 */
+	if (far && t->in.gpr[X86_RSP] - ARENA_DATA - 64 >= 2 * PAGE_SIZE - 128)
+		return true;
 	/* A system call. */
-	return t->insn.row->op == X86_OP_INT && (uint8_t)t->insn.imm == 0x80;
+	return op == X86_OP_INT && (uint8_t)t->insn.imm == 0x80;
 }
 
 /* --- known deviations ------------------------------------------------------------ */
@@ -69,6 +79,7 @@ static const struct {
 #define PARTS_MEM	BIT(0)	/* parts are stored */
 #define PARTS_REGS	BIT(1)	/* registers are loaded: POPA */
 #define PARTS_CR2	BIT(2)	/* another part is touched first */
+#define PARTS_ORDER	BIT(3)	/* #GP for an image's header, #PF for its end */
 
 static const struct {
 	uint16_t op;
@@ -85,7 +96,8 @@ static const struct {
 	{ X86_OP_XSAVE, PARTS_MEM | PARTS_CR2 },
 	{ X86_OP_XSAVEC, PARTS_MEM | PARTS_CR2 },
 	{ X86_OP_XSAVEOPT, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_XRSTOR, PARTS_CR2 },
+	{ X86_OP_XRSTOR, PARTS_CR2 | PARTS_ORDER },
+	{ X86_OP_CALL, PARTS_MEM },		/* a target that is not canonical */
 	{ X86_OP_FNSAVE, PARTS_MEM | PARTS_CR2 },
 	{ X86_OP_FRSTOR, PARTS_CR2 },
 	{ X86_OP_FNSTENV, PARTS_MEM | PARTS_CR2 },
@@ -121,6 +133,7 @@ static void faults(const struct tcase *t, struct masks *m)
 			memset(m->gpr, 0xff, sizeof(m->gpr));
 		m->memory = in_parts[k].what & PARTS_MEM;
 		m->address = in_parts[k].what & PARTS_CR2;
+		m->order = in_parts[k].what & PARTS_ORDER;
 	}
 	/* A REP with 32-bit addresses cuts its registers before the fault. */
 	if (i->row->attr & I_REP && i->adsize == 4 &&
@@ -134,6 +147,9 @@ static void faults(const struct tcase *t, struct masks *m)
 		m->address = m->memory = true;
 	if (i->row->attr & (I_VEX | I_EVEX) && i->mod != 3)
 		m->mxcsr = 0x3f;
+	/* A conversion's store that faults, and its own exception. */
+	if (!strcmp(i->row->mnemonic, "vcvtps2ph"))
+		m->order = true;
 	/* An MMX instruction has made TOP 0 before it touches memory. */
 	m->tags = i->row->op == X86_OP_MASKMOV;
 	m->top = i->row->attr & I_FPU && i->map != X86_MAP_1B;

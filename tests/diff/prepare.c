@@ -640,6 +640,7 @@ void prepare(struct tcase *t)
 		if (by_op[k].op == t->insn.row->op)
 			by_op[k].prep(t, la);
 	/* How much of a gather is done between two traps is the processor's. */
-	if (t->insn.row->attr & I_VSIB || t->insn.row->op == X86_OP_POPF || t->insn.row->op == X86_OP_IRET)
+	if (t->insn.row->attr & I_VSIB || t->insn.row->op == X86_OP_POPF ||
+	    t->insn.row->op == X86_OP_ICEBP || t->insn.row->op == X86_OP_IRET)
 		t->in.eflags &= ~(uint64_t)X86_EFLAGS_TF;
 }
