@@ -110,10 +110,13 @@ static bool known_difference(const struct both *b)
 
 	if (b->ours == X86_DECODE_OK)
 		return (real && (b->insn.row->attr & I_GP64)) ||
-		       /* W is ignored outside 64-bit mode; theirs not in FP16. */
+		       /* W is ignored outside 64-bit mode; theirs not in FP16,
+			* nor with b in VCVTSI2SD and VCVTUSI2SD. */
 		       (b->mode != X86_MODE_PROT64 &&
-			b->insn.row->feature == X86_FEATURE_AVX512_FP16 &&
-			(b->insn.prefix & PFX_REX_W));
+			(b->insn.prefix & PFX_REX_W) &&
+			(b->insn.row->feature == X86_FEATURE_AVX512_FP16 ||
+			 (b->insn.evex & INSN_EVEX_B &&
+			  b->insn.row->opnd[2].kind == OPK_E)));
 	return real && b->zinsn.mnemonic == ZYDIS_MNEMONIC_VMWRITE;
 }
 
