@@ -110,9 +110,9 @@ int fpu_image_la(struct x86_emulate_ctxt *c, unsigned bytes, unsigned align,
 {
 	int rc = emul_linearize_operand(c, bytes, acc, la);
 
-	/* Alignment comes before what is not canonical; not for XSAVE. */
+	/* Of SSE operands alignment comes before what is not canonical. */
 	if (rc && emul_is_64bit(c) && emul_ea(c) & (align - 1) &&
-	    c->insn->seg < X86_FS && align != 64)
+	    c->insn->seg < X86_FS && c->insn->row->attr & I_ALIGN)
 		return emul_gp(c, 0);
 	if (rc)
 		return rc;
