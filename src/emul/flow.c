@@ -136,12 +136,13 @@ int em_bound(struct x86_emulate_ctxt *c)
 
 	if (!rc)
 		rc = emul_read_la(c, la, &lower, bytes, 0);
+	if (!rc && v < (int64_t)emul_sext(lower, bytes))
+		return emul_fault(c, X86_BR);
 	if (!rc)
 		rc = emul_read_la(c, (uint32_t)(la + bytes), &upper, bytes, 0);
 	if (rc)
 		return rc;
-	if (v < (int64_t)emul_sext(lower, bytes) ||
-	    v > (int64_t)emul_sext(upper, bytes))
+	if (v > (int64_t)emul_sext(upper, bytes))
 		return emul_fault(c, X86_BR);
 	return X86EMUL_CONTINUE;
 }

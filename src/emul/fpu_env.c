@@ -142,12 +142,14 @@ int em_fldenv(struct x86_emulate_ctxt *c)
 	uint8_t in[ENV_BYTES32] __attribute__((aligned(4)));
 	struct env32 env;
 	uint64_t la;
-	int rc = open_image(c, env_bytes(c), 0, &la);
+	int rc = fpu_check_x87(c);
 
+	if (!rc && must_wait(c))
+		rc = emul_fault(c, X86_MF);
+	if (!rc)
+		rc = open_image(c, env_bytes(c), 0, &la);
 	if (rc)
 		return rc;
-	if (must_wait(c))
-		return emul_fault(c, X86_MF);
 	rc = fpu_read_la(c, la, in, env_bytes(c));
 	if (rc)
 		return rc;
@@ -194,12 +196,14 @@ int em_frstor(struct x86_emulate_ctxt *c)
 	uint8_t in[sizeof(struct state32)] __attribute__((aligned(4)));
 	struct state32 state;
 	uint64_t la;
-	int rc = open_image(c, head + 80, 0, &la);
+	int rc = fpu_check_x87(c);
 
+	if (!rc && must_wait(c))
+		rc = emul_fault(c, X86_MF);
+	if (!rc)
+		rc = open_image(c, head + 80, 0, &la);
 	if (rc)
 		return rc;
-	if (must_wait(c))
-		return emul_fault(c, X86_MF);
 	rc = fpu_read_la(c, la, in, head + 80);
 	if (rc)
 		return rc;

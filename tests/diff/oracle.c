@@ -40,10 +40,11 @@ const char *no_oracle(unsigned id)
 bool is_forbidden(const struct tcase *t)
 {
 	unsigned op = t->insn.row->op;
-	bool far = op == X86_OP_CALL_FAR || op == X86_OP_RET_FAR;
+	bool far = op == X86_OP_CALL_FAR || op == X86_OP_RET_FAR ||
+		   op == X86_OP_IRET;
 
 	/*
-	 * Far calls and returns with a stack that faults: which of the two reasons
+	 * Far calls, returns and IRET with a stack that faults: which of the two reasons
 	 * to fault wins, and with what stack pointer, is not settled
 	 * (docs/errata.md). They are tested on good stacks.
 	 */
