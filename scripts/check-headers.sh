@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 check_one() {
 	printf '#include "%s"\n#include "%s"\n' "$1" "$1" |
 		gcc -x c -std=gnu11 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra -Werror \
-			-Wno-unused-parameter -Isrc -Iinclude -I"$(dirname "$1")" -I. -
+			-Wno-unused-parameter -Isrc -Iinclude -I"$(dirname "$1")" -Itools/anykvm -I. -
 }
 bad=0 count=0
 while read -r header; do

@@ -64,7 +64,8 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 
 #define PLACE(field, count)						\
 	do {								\
-		j->field = (void *)(p + n);				\
+		if (p)							\
+			j->field = (void *)(p + n);			\
 		n += (sizeof(*j->field) * (size_t)(count) + 63) & ~63ul; \
 	} while (0)
 	PLACE(blocks, JIT_MAX_BLOCKS);
