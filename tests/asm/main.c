@@ -329,6 +329,9 @@ int main(void)
 		printf("%s: %s\n", ok ? "PASS" : "FAIL", name);
 		ok ? passed++ : failed++;
 	}
+	anykvm_close(t.vcpu);
+	anykvm_close(t.vm);
+	anykvm_close(t.sys);
 	printf("# %u passed, %u failed, %u skipped\n", passed, failed, skipped);
 	return failed || passed < 150;
 }

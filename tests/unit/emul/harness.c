@@ -161,8 +161,9 @@ static int op_pio_out(struct x86_emulate_ctxt *c, uint16_t port, unsigned size,
 	if (vm->io_max && *count > vm->io_max)
 		*count = vm->io_max;
 	vm->io_count += *count;
-	n = sizeof(vm->io_log) - MIN(vm->io_bytes, sizeof(vm->io_log));
-	n = MIN(*count * size, n);
+	if (vm->io_bytes >= sizeof(vm->io_log))
+		return X86EMUL_CONTINUE;
+	n = MIN(*count * size, sizeof(vm->io_log) - vm->io_bytes);
 	memcpy(vm->io_log + vm->io_bytes, val, n);
 	vm->io_bytes += n;
 	return X86EMUL_CONTINUE;
