@@ -5,12 +5,6 @@
  */
 #include "svm/svm.h"
 
-static bool is_pae_paging(struct kvm_vcpu *vcpu)
-{
-	return !is_long_mode(vcpu) && (kvm_read_cr0(vcpu) & X86_CR0_PG) &&
-	       (kvm_read_cr4(vcpu) & X86_CR4_PAE);
-}
-
 static void load_registers(struct kvm_vcpu *vcpu)
 {
 	struct vmcb_save_area *save = svm_save(vcpu);

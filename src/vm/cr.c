@@ -59,7 +59,7 @@ void kvm_mmu_context_changed(struct kvm_vcpu *vcpu, bool flush)
 		kvm_make_request(vcpu, KVM_REQ_TLB_FLUSH_GUEST);
 }
 
-static bool is_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
+static bool makes_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
 	return (cr0 & X86_CR0_PG) && (cr4 & X86_CR4_PAE) && !(efer & X86_EFER_LMA);
 }
@@ -111,7 +111,7 @@ int kvm_set_cr0(struct kvm_vcpu *vcpu, uint64_t val)
 	if (!(val & X86_CR0_PG) && (old & X86_CR0_PG) &&
 	    ((cr4 & X86_CR4_PCIDE) || is_64_bit_mode(vcpu)))
 		return 1;
-	if (!(efer & X86_EFER_LME) && is_pae_paging(val, cr4, 0) &&
+	if (!(efer & X86_EFER_LME) && makes_pae_paging(val, cr4, 0) &&
 	    ((val ^ old) & (X86_CR0_PG | X86_CR0_CD | X86_CR0_NW)) &&
 	    !kvm_load_pdptrs(vcpu, kvm_read_cr3(vcpu)))
 		return 1;
@@ -129,7 +129,7 @@ int kvm_set_cr3(struct kvm_vcpu *vcpu, uint64_t val)
 		val &= ~X86_CR3_NOFLUSH;
 	if (is_long_mode(vcpu) && val >> vcpu->arch.maxphyaddr)
 		return 1;
-	if (is_pae_paging(kvm_read_cr0(vcpu), kvm_read_cr4(vcpu), vcpu->arch.efer) &&
+	if (is_pae_paging(vcpu) &&
 	    !kvm_load_pdptrs(vcpu, val))
 		return 1;
 	kvm_ops(vcpu)->set_cr3(vcpu, val);
@@ -159,7 +159,7 @@ int kvm_set_cr4(struct kvm_vcpu *vcpu, uint64_t val)
 
 	if (!cr4_is_valid(vcpu, old, val))
 		return 1;
-	if (is_pae_paging(kvm_read_cr0(vcpu), val, vcpu->arch.efer) &&
+	if (makes_pae_paging(kvm_read_cr0(vcpu), val, vcpu->arch.efer) &&
 	    ((val ^ old) & (X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_SMEP)) &&
 	    !kvm_load_pdptrs(vcpu, kvm_read_cr3(vcpu)))
 		return 1;

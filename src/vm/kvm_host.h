@@ -74,15 +74,10 @@ enum kvm_req {
 	KVM_REQ_TLB_FLUSH,	/* everything this vCPU's processor holds */
 	KVM_REQ_TLB_FLUSH_GUEST,
 	KVM_REQ_EVENT,		/* look for something to inject */
-	KVM_REQ_UNBLOCK,
-	KVM_REQ_VM_DEAD,
 	KVM_REQ_TRIPLE_FAULT,
 	KVM_REQ_CLOCK_UPDATE,
-	KVM_REQ_MMU_RELOAD,
 	KVM_REQ_NMI,
 	KVM_REQ_IOAPIC_EOI_EXIT,
-	KVM_REQ_LOAD_EOI_EXITMAP,
-	KVM_REQ_SYNC,		/* nothing to do: the writer waits for an ack */
 };
 
 /* Bits of vcpu->arch.pending_events. */
@@ -351,6 +346,11 @@ bool is_64_bit_mode(struct kvm_vcpu *vcpu);
 static inline bool is_paging(struct kvm_vcpu *v)
 {
 	return kvm_read_cr0(v) & X86_CR0_PG;
+}
+/* The PDPTEs are in force. */
+static inline bool is_pae_paging(struct kvm_vcpu *v)
+{
+	return !is_long_mode(v) && is_paging(v) && (kvm_read_cr4(v) & X86_CR4_PAE);
 }
 static inline bool is_protmode(struct kvm_vcpu *v)
 {

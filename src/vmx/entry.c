@@ -6,12 +6,6 @@
 #include "obs/trace.h"
 #include "vmx/vmx.h"
 
-static bool is_pae_paging(struct kvm_vcpu *vcpu)
-{
-	return !is_long_mode(vcpu) && (kvm_read_cr0(vcpu) & X86_CR0_PG) &&
-	       (kvm_read_cr4(vcpu) & X86_CR4_PAE);
-}
-
 static void load_pdptrs(struct kvm_vcpu *vcpu)
 {
 	if (!vcpu->arch.pdptrs_dirty || !is_pae_paging(vcpu))
@@ -23,7 +17,7 @@ static void load_pdptrs(struct kvm_vcpu *vcpu)
 
 static void save_pdptrs(struct kvm_vcpu *vcpu)
 {
-	if (is_long_mode(vcpu) || !is_pae_paging(vcpu))
+	if (!is_pae_paging(vcpu))
 		return;
 	for (unsigned i = 0; i < 4; i++)
 		vcpu->arch.pdptrs[i] = vmcs_read(vcpu, GUEST_PDPTR0 + 2 * i);
