@@ -69,6 +69,7 @@ void jit_pushf(struct jit *j, struct jit_insn *n)
 {
 	struct jit_slow *s = check(j, n, CPU_OFF(jit.pushf_ok));
 	struct jit_addr a;
+	struct jit_mem m;
 
 	emit_gs(j, 0xfb6, T2, CPU_OFF(jit.flags), 4);	/* movzx: OF */
 	shift(j, 4, T2, 11);
@@ -79,10 +80,10 @@ void jit_pushf(struct jit *j, struct jit_insn *n)
 	emit_rr(j, 0x09, T1, T2, 4);
 	emit_store(j, T2, CPU_OFF(jit.tmp));
 	jit_stack_addr(&a, -8);
-	jit_lookup(j, &a, 8, X86_TLB_WRITE, s);
+	m = jit_lookup(j, &a, 8, X86_TLB_WRITE, s);
 	emit_load(j, T2, CPU_OFF(jit.tmp));
 	jit_may_fault(j, s);
-	emit_rm(j, 0x89, T2, T1, 0);
+	emit_mem(j, 0x89, T2, &m);
 	emit_rm(j, 0x8d, H_RSP, H_RSP, -8);
 	s->back = j->pos;
 }
@@ -91,11 +92,12 @@ void jit_popf(struct jit *j, struct jit_insn *n)
 {
 	struct jit_slow *s = check(j, n, CPU_OFF(jit.popf_ok));
 	struct jit_addr a;
+	struct jit_mem m;
 
 	jit_stack_addr(&a, 0);
-	jit_lookup(j, &a, 8, X86_TLB_READ, s);
+	m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
 	jit_may_fault(j, s);
-	emit_rm(j, 0x8b, T2, T1, 0);
+	emit_mem(j, 0x8b, T2, &m);
 	emit_mov_rr(j, T1, T2);
 	emit_gs(j, 0x33, T1, CPU_OFF(c.eflags), 8);
 	test64(j, T1, KEPT);

@@ -61,20 +61,36 @@ void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
 	e8(j, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
+void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m)
+{
+	bool sib = m->index != NO_INDEX || (m->base & 7) == 4;
+	unsigned mod = m->disp != (int8_t)m->disp ? 2 :
+		       m->disp || (m->base & 7) == 5 ? 1 : 0;
+
+	e8(j, mod << 6 | (reg & 7) << 3 | (sib ? 4 : m->base & 7));
+	if (sib)
+		e8(j, m->scale << 6 |
+		      (m->index == NO_INDEX ? 4 : m->index & 7) << 3 |
+		      (m->base & 7));
+	if (mod == 1)
+		e8(j, m->disp);
+	else if (mod == 2)
+		e32(j, m->disp);
+}
+
+void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m)
+{
+	e8(j, 0x48 | reg >> 3 << 2 | jit_mem_rex(m));
+	opcode(j, op);
+	emit_modrm(j, reg, m);
+}
+
 void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,
 	     int32_t disp)
 {
-	bool small = disp == (int8_t)disp;
+	struct jit_mem m = { .base = base, .index = NO_INDEX, .disp = disp };
 
-	prefixes(j, reg, base, 8);
-	opcode(j, op);
-	e8(j, (small ? 0x40 : 0x80) | (reg & 7) << 3 | (base & 7));
-	if ((base & 7) == 4)
-		e8(j, 0x24);
-	if (small)
-		e8(j, disp);
-	else
-		e32(j, disp);
+	emit_mem(j, op, reg, &m);
 }
 
 void emit_mov_imm(struct jit *j, unsigned reg, uint64_t v)

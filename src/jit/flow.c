@@ -212,22 +212,24 @@ static void jump_target(struct jit *j)
 	emit_gs_t2(j, 0xff, 4, HASH_OFF(code, 0), 4);
 }
 
-/* [T1] = the address after @n, and RSP moves. */
+/* The address after @n goes to the stack; RSP does not move yet. */
 static void push_return(struct jit *j, const struct jit_insn *n,
 			struct jit_slow *s)
 {
 	uint64_t next = n->rip + n->i.len;
 	struct jit_addr a;
+	struct jit_mem m;
 
 	jit_stack_addr(&a, -8);
-	jit_lookup(j, &a, 8, X86_TLB_WRITE, s);
+	m = jit_lookup(j, &a, 8, X86_TLB_WRITE, s);
 	if (next == (uint64_t)(int32_t)next) {
 		jit_may_fault(j, s);
-		e8(j, 0x49), e8(j, 0xc7), e8(j, T1 & 7), e32(j, next);
+		emit_mem(j, 0xc7, 0, &m);
+		e32(j, next);
 	} else {
 		emit_mov_imm(j, T2, next);
 		jit_may_fault(j, s);
-		emit_rm(j, 0x89, T2, T1, 0);
+		emit_mem(j, 0x89, T2, &m);
 	}
 }
 
@@ -301,12 +303,13 @@ void jit_ret(struct jit *j, struct jit_insn *n)
 	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
 	bool imm = n->i.row->opnd[0].kind == OPK_I;
 	struct jit_addr a;
+	struct jit_mem m;
 
 	jit_flags_free(j, FLAG_ALL);
 	jit_stack_addr(&a, 0);
-	jit_lookup(j, &a, 8, X86_TLB_READ, s);
+	m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
 	jit_may_fault(j, s);
-	emit_rm(j, 0x8b, T1, T1, 0);
+	emit_mem(j, 0x8b, T1, &m);
 	find_target(j, s);
 	move_rsp(j, 8 + (imm ? (uint16_t)n->i.imm : 0));
 	jump_target(j);
@@ -317,13 +320,14 @@ void jit_indirect(struct jit *j, struct jit_insn *n)
 	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
 	unsigned h = jit_host_reg(n->i.rm);
 	struct jit_addr a;
+	struct jit_mem m;
 
 	jit_flags_free(j, FLAG_ALL);
 	if (n->i.mod != 3) {
 		jit_operand_addr(n, &a);
-		jit_lookup(j, &a, 8, X86_TLB_READ, s);
+		m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
 		jit_may_fault(j, s);
-		emit_rm(j, 0x8b, T1, T1, 0);
+		emit_mem(j, 0x8b, T1, &m);
 	} else if (h == IN_MEM) {
 		emit_load(j, T1, GPR_OFF(n->i.rm));
 	} else {

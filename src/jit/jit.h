@@ -181,6 +181,23 @@ void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 /* op reg, rm; both registers. */
 void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
 	     unsigned bytes);
+/* A host memory operand: base + index << scale + disp. */
+struct jit_mem {
+	uint8_t base, index;	/* host registers; index: or NO_INDEX */
+	uint8_t scale;
+	int32_t disp;
+};
+
+#define NO_INDEX 0xff
+
+/* Its share of an encoding: REX.X and REX.B; ModRM, SIB and displacement. */
+static inline unsigned jit_mem_rex(const struct jit_mem *m)
+{
+	return (m->index == NO_INDEX ? 0 : m->index >> 3 << 1) | m->base >> 3;
+}
+void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m);
+/* op reg, @m; 64 bits. */
+void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m);
 /* op reg, [base + disp] */
 void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,
 	     int32_t disp);
@@ -240,11 +257,12 @@ struct jit_addr {
 void jit_operand_addr(const struct jit_insn *n, struct jit_addr *a);
 void jit_stack_addr(struct jit_addr *a, int disp);
 /*
- * T1 = the host address of @a's @bytes for an access of @kind (X86_TLB_*), or off to
- * @s. Overwrites RFLAGS and T2. False: cannot be done, nothing emitted.
+ * The host operand that @a's @bytes are, for an access of @kind (X86_TLB_*), or off
+ * to @s. Overwrites RFLAGS, T1 and T2. The operand is made of T1 and the guest's own
+ * registers, T2 is free: use it before you change any of them.
  */
-bool jit_lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
-		unsigned kind, struct jit_slow *s);
+struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
+			  unsigned kind, struct jit_slow *s);
 /* dst = the effective address; @w: 64 bits. Registers in memory go through T1, T2. */
 void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w);
 /* The next host instruction may fault: then @s. */

@@ -12,8 +12,10 @@
  *   or   T1, gs:[tlb_key]
  *   cmp  T1, gs:[T2 + tlb.tag[kind]]
  *   jne  slow
+ *   mov  T1, gs:[T2 + tlb.addend]	operand: [base + T1 + disp]
+ * or, if it has an index or its base is in memory,
  *   lea  T1, [operand]
- *   add  T1, gs:[T2 + tlb.addend]
+ *   add  T1, gs:[T2 + tlb.addend]	operand: [T1]
  *
  * Addresses that are known (RIP-relative ones) have their index computed here.
  * Everything that is not a hit goes to the interpreter, which does the whole
@@ -103,13 +105,15 @@ void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w)
 		emit_rr(j, 0x89, dst, dst, 4);	/* mov r32, r32: truncates */
 }
 
+#define SEG_BASE(s)	((uint32_t)(CPU_OFF(c.seg[0].base) +			\
+				    (s) * sizeof(struct x86_segment)))
+
 /* T1 = linear address. With an index in memory this overwrites T2. */
 static void linear(struct jit *j, const struct jit_addr *a)
 {
 	jit_ea(j, a, T1, true);
 	if (a->seg != X86_SEG_NONE)
-		emit_gs(j, 0x03, T1, CPU_OFF(c.seg[0].base) +
-			a->seg * sizeof(struct x86_segment), 8);
+		emit_gs(j, 0x03, T1, SEG_BASE(a->seg), 8);
 }
 
 #define TLB_OFF(field)	((uint32_t)(offsetof(struct hw_cpu, tlb_entries) +	\
@@ -129,8 +133,14 @@ static void alu_imm(struct jit *j, unsigned digit, unsigned reg, int32_t v,
 
 _Static_assert(sizeof(struct x86_tlb_entry) == 32, "the shift below");
 
-static void lookup_fixed(struct jit *j, const struct jit_addr *a, unsigned bytes,
-			 unsigned kind, struct jit_slow *s)
+static struct jit_mem at_t1(void)
+{
+	return (struct jit_mem){ .base = T1, .index = NO_INDEX };
+}
+
+static struct jit_mem lookup_fixed(struct jit *j, const struct jit_addr *a,
+				   unsigned bytes, unsigned kind,
+				   struct jit_slow *s)
 {
 	uint32_t at = (a->la >> PAGE_SHIFT & (HW_TLB_SIZE - 1)) * 32;
 
@@ -140,10 +150,32 @@ static void lookup_fixed(struct jit *j, const struct jit_addr *a, unsigned bytes
 	jit_slow_jump(j, s, CC_NE);
 	emit_mov_imm(j, T1, a->la);
 	emit_gs(j, 0x03, T1, TLB_OFF(addend) + at, 8);
+	return at_t1();
 }
 
-static void lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
-		   unsigned kind, struct jit_slow *s)
+/* T2: the TLB's entry. The operand once more, with the addend. */
+static struct jit_mem operand(struct jit *j, const struct jit_addr *a, bool again)
+{
+	unsigned base = jit_host_reg(a->base);
+
+	if (a->index == X86_REG_NONE && a->adsize == 8 && base != IN_MEM &&
+	    !a->fixed) {
+		emit_gs_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
+		if (a->seg != X86_SEG_NONE)
+			emit_gs(j, 0x03, T1, SEG_BASE(a->seg), 8);
+		return (struct jit_mem){ .base = base, .index = T1,
+					 .disp = a->disp };
+	}
+	if (again)
+		linear(j, a);
+	else
+		emit_load(j, T1, CPU_OFF(jit.tmp));
+	emit_gs_t2(j, 0x03, T1, TLB_OFF(addend), 8);
+	return at_t1();
+}
+
+static struct jit_mem lookup(struct jit *j, const struct jit_addr *a,
+			     unsigned bytes, unsigned kind, struct jit_slow *s)
 {
 	/* An index that is in memory needs T2 for the second LEA. */
 	bool again = a->index == X86_REG_NONE ||
@@ -162,21 +194,15 @@ static void lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
 	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
 	emit_gs_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * kind, 8);
 	jit_slow_jump(j, s, CC_NE);
-	if (again)
-		linear(j, a);
-	else
-		emit_load(j, T1, CPU_OFF(jit.tmp));
-	emit_gs_t2(j, 0x03, T1, TLB_OFF(addend), 8);
+	return operand(j, a, again);
 }
 
-bool jit_lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
-		unsigned kind, struct jit_slow *s)
+struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
+			  unsigned kind, struct jit_slow *s)
 {
 	if (a->fixed && a->seg == X86_SEG_NONE)
-		lookup_fixed(j, a, bytes, kind, s);
-	else
-		lookup(j, a, bytes, kind, s);
-	return true;
+		return lookup_fixed(j, a, bytes, kind, s);
+	return lookup(j, a, bytes, kind, s);
 }
 
 void jit_may_fault(struct jit *j, struct jit_slow *s)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The classifier over the opcode rows, and JIT_SAME: an instruction that runs on the
- * host as it is, with its registers renamed and its memory operand replaced by [T1].
+ * host as it is, with its registers renamed and its memory operand replaced by the
+ * host's (jit_lookup()).
  *
  * What an instruction touches is in its row's operands; registers that the row does
  * not name (rDX:rAX of MUL, CL of shifts, rAX of CMPXCHG) are among those that have
@@ -264,6 +265,7 @@ void jit_classify(const struct jit *j, struct jit_insn *n)
 /* What an encoding is made of. */
 struct same {
 	unsigned reg, rm, vvvv;
+	const struct jit_mem *mem;	/* the operand in memory, or NULL */
 	bool force_rex;
 	uint8_t guest[2], host[2];	/* registers in memory and their scratch */
 	unsigned nr;
@@ -293,13 +295,12 @@ static void set_field(struct same *s, unsigned kind, unsigned h)
 }
 
 /* Renames registers; loads those that are in memory. */
-static void rename_all(struct jit *j, const struct x86_insn *i, int mem,
-		       struct same *s)
+static void rename_all(struct jit *j, const struct x86_insn *i, struct same *s)
 {
 	int k;
 
 	s->reg = i->reg;
-	s->rm = mem >= 0 ? T1 : i->rm;
+	s->rm = i->rm;
 	s->vvvv = i->vvvv;
 	for (k = 0; k < X86_MAX_OPERANDS; k++) {
 		const struct x86_opnd *o = &i->row->opnd[k];
@@ -359,13 +360,20 @@ static unsigned imm_bytes(const struct x86_insn *i)
 	return n;
 }
 
+/* REX.X and REX.B */
+static unsigned rm_rex(const struct same *s)
+{
+	return s->mem ? jit_mem_rex(s->mem) : s->rm >> 3;
+}
+
 static void encode_vex(struct jit *j, const struct x86_insn *i,
 		       const struct same *s)
 {
 	unsigned map = i->map == X86_MAP_0F ? 1 : i->map == X86_MAP_0F38 ? 2 : 3;
+	unsigned rex = s->reg >> 3 << 2 | rm_rex(s);
 
 	e8(j, 0xc4);
-	e8(j, (s->reg < 8) << 7 | 1 << 6 | (s->rm < 8) << 5 | map);
+	e8(j, (~rex & 7) << 5 | map);
 	e8(j, !!(i->prefix & PFX_REX_W) << 7 | (~s->vvvv & 15) << 3 | i->pp);
 	e8(j, i->opcode);
 }
@@ -374,7 +382,7 @@ static void encode_legacy(struct jit *j, const struct x86_insn *i,
 			  const struct same *s, unsigned opcode)
 {
 	bool modrm = has_modrm(i), locked = i->prefix & PFX_LOCK;
-	unsigned rex = !!(i->prefix & PFX_REX_W) << 3 | s->rm >> 3;
+	unsigned rex = !!(i->prefix & PFX_REX_W) << 3 | rm_rex(s);
 
 	if (modrm)
 		rex |= s->reg >> 3 << 2;
@@ -410,8 +418,10 @@ static void encode(struct jit *j, const struct x86_insn *i, int mem,
 		encode_vex(j, i, s);
 	else
 		encode_legacy(j, i, s, opcode);
-	if (has_modrm(i))
-		e8(j, (mem >= 0 ? 0 : 0xc0) | (s->reg & 7) << 3 | (s->rm & 7));
+	if (s->mem)
+		emit_modrm(j, s->reg, s->mem);
+	else if (has_modrm(i))
+		e8(j, 0xc0 | (s->reg & 7) << 3 | (s->rm & 7));
 	for (k = 0; k < n; k++)
 		e8(j, i->bytes[i->len - n + k]);
 }
@@ -441,6 +451,7 @@ void jit_same(struct jit *j, struct jit_insn *n)
 	struct jit_slow *s = NULL;
 	struct same e = { .nr = 0 };
 	struct jit_addr a;
+	struct jit_mem m;
 
 	if (mem >= 0 || may_fault(n))
 		s = jit_slow_add(j, SLOW_EXEC, n->rip);
@@ -449,14 +460,15 @@ void jit_same(struct jit *j, struct jit_insn *n)
 	if (mem >= 0) {
 		jit_flags_free(j, jit_live_before(n));
 		jit_operand_addr(n, &a);
-		jit_lookup(j, &a, x86_opnd_bytes(i, mem),
-			   i->row->opnd[mem].access & OPA_W ? X86_TLB_WRITE :
-							      X86_TLB_READ, s);
+		m = jit_lookup(j, &a, x86_opnd_bytes(i, mem),
+			       i->row->opnd[mem].access & OPA_W ?
+			       X86_TLB_WRITE : X86_TLB_READ, s);
+		e.mem = &m;
 	} else if (s) {
 		s->save = j->loc == FL_HOST && jit_live_before(n);
 	}
 	jit_flags_need(j, n);
-	rename_all(j, i, mem, &e);
+	rename_all(j, i, &e);
 	if (s)
 		jit_may_fault(j, s);
 	encode(j, i, mem, &e);
