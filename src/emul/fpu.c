@@ -151,8 +151,9 @@ static void build(const struct x86_insn *i, struct host_insn *h)
 
 /*
  * The state is live: volatile reads, lest a compiler that has vector registers (a
- * build with sanitizers) copies with them. @before: the state in which the instruction found the registers, whose pointers
- * were the guest's for the last time: the stub replaces them.
+ * build with sanitizers) copies with them. @before: the state in which the
+ * instruction found the registers, whose pointers were the guest's for the last time:
+ * the stub replaces them.
  */
 static void track(struct x86_emulate_ctxt *c, const struct x86_fxsave *before,
 		  uint64_t ea, uint16_t fsw)

@@ -4,8 +4,9 @@
  *
  * Instructions that push or pop more than once do so at a stack pointer of their
  * own; RSP changes at the end. Those that push go over the stack twice, first with
- * reads that claim write access, so that a fault half-way leaves nothing in memory. POP to memory computes its address with the
- * incremented RSP (SDM Vol. 2B, "POP"); PUSH RSP pushes the old value.
+ * reads that claim write access, so that a fault half-way leaves nothing in memory.
+ * POP to memory computes its address with the incremented RSP (SDM Vol. 2B, "POP");
+ * PUSH RSP pushes the old value.
  *
  * PUSHF and POPF in virtual-8086 mode need IOPL 3, or CR4.VME for the 16-bit
  * forms, which then work on VIF (SDM Vol. 3B, "Interrupt and Exception Handling
