@@ -13,6 +13,8 @@ typedef uint64_t (*emul_bulk_fn)(struct x86_emulate_ctxt *c, uint64_t max);
 
 uint64_t emul_movs_bulk(struct x86_emulate_ctxt *c, uint64_t max);
 uint64_t emul_stos_bulk(struct x86_emulate_ctxt *c, uint64_t max);
+uint64_t emul_cmps_bulk(struct x86_emulate_ctxt *c, uint64_t max);
+uint64_t emul_scas_bulk(struct x86_emulate_ctxt *c, uint64_t max);
 
 /* Bytes of an element: INS and OUTS have no 8-byte form. */
 static inline unsigned emul_string_size(const struct x86_insn *i)

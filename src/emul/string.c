@@ -8,7 +8,7 @@
  * Without a limit a call does REP_BOUND iterations at most, so that interrupts
  * get in.
  *
- * MOVS and STOS go through string_bulk.c first, which does a page's worth of
+ * All but LODS go through string_bulk.c first, which does a page's worth of
  * iterations with the host's own REP; what it declines is done one by one.
  */
 #include "emul/str.h"
@@ -224,10 +224,10 @@ int em_lods(struct x86_emulate_ctxt *c)
 
 int em_cmps(struct x86_emulate_ctxt *c)
 {
-	return emul_string_loop(c, cmps_one, NULL);
+	return emul_string_loop(c, cmps_one, emul_cmps_bulk);
 }
 
 int em_scas(struct x86_emulate_ctxt *c)
 {
-	return emul_string_loop(c, scas_one, NULL);
+	return emul_string_loop(c, scas_one, emul_scas_bulk);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * REP MOVS and REP STOS by the host's own instruction, a page run at a time.
+ * REP MOVS, STOS, CMPS and SCAS by the host's own instruction, a page run at a time.
  *
  * A run is what lies inside one page of each operand. The host does it with the
  * guest's element size and direction on the guest's own memory, so overlapping
@@ -8,7 +8,11 @@
  * instruction is in the exception table with itself as the landing: a host fault
  * ends it with the iterations not done in RCX, and the next iteration, done the
  * slow way, reports the fault.
+ *
+ * The flags of CMPS and SCAS are those of the host's last comparison. A scan that a
+ * host fault has ended did not end by itself: ZF says so to the REP loop.
  */
+#include "emul/alu.h"
 #include "emul/str.h"
 
 /* Bytes of the page from @la on (DF: down to the page's start, with the element
@@ -153,6 +157,127 @@ uint64_t emul_stos_bulk(struct x86_emulate_ctxt *c, uint64_t max)
 	if (!dst)
 		return 0;
 	n = host_rep_stos(dst, c->gpr[X86_RAX], n, c->insn->opsize, down);
+	emul_string_advance(c, X86_RDI, n);
+	return n;
+}
+
+/* --- comparisons ------------------------------------------------------------------- */
+
+/* A scan at work. */
+struct scan {
+	const void *si, *di;
+	uint64_t left;
+	uint64_t ax;		/* [IN] SCAS's operand, [OUT] flags as alu.h packs them */
+	uint8_t faulted;
+};
+
+#define SCAN(insn, down)						\
+	do {								\
+		if (down)						\
+			__asm__ volatile("movb $1, %b[faulted]\n"	\
+				 "std\n1: " insn "\n"			\
+				 "movb $0, %b[faulted]\n"		\
+				 "2: cld\n" FLAGS_TO_AX			\
+				 HOST_EX_TABLE("1b", "2b")		\
+				 : SCAN_OPERANDS);			\
+		else							\
+			__asm__ volatile("movb $1, %b[faulted]\n"	\
+				 "1: " insn "\n"			\
+				 "movb $0, %b[faulted]\n"		\
+				 "2: " FLAGS_TO_AX			\
+				 HOST_EX_TABLE("1b", "2b")		\
+				 : SCAN_OPERANDS);			\
+	} while (0)
+
+#define SCAN_OPERANDS	"+D"(s->di), "+S"(s->si), "+c"(s->left),	\
+			"+a"(s->ax), [faulted] "=&q"(s->faulted)	\
+			: : "memory", "cc"
+
+#define SCAN_BY_SIZE(name, size, down)					\
+	do {								\
+		switch (size) {						\
+		case 1:							\
+			SCAN(name "b", down);				\
+			break;						\
+		case 2:							\
+			SCAN(name "w", down);				\
+			break;						\
+		case 4:							\
+			SCAN(name "l", down);				\
+			break;						\
+		default:						\
+			SCAN(name "q", down);				\
+			break;						\
+		}							\
+	} while (0)
+
+static void host_cmps(struct scan *s, unsigned size, bool down, bool repne)
+{
+	if (repne)
+		SCAN_BY_SIZE("repne cmps", size, down);
+	else
+		SCAN_BY_SIZE("repe cmps", size, down);
+}
+
+static void host_scas(struct scan *s, unsigned size, bool down, bool repne)
+{
+	if (repne)
+		SCAN_BY_SIZE("repne scas", size, down);
+	else
+		SCAN_BY_SIZE("repe scas", size, down);
+}
+
+/* @n iterations were wanted: flags; returns how many were done. */
+static uint64_t end_scan(struct x86_emulate_ctxt *c, const struct scan *s,
+			 uint64_t n)
+{
+	bool repne = c->insn->prefix & PFX_REPNE;
+
+	if (!s->faulted)
+		alu_set_flags(&c->eflags, s->ax);
+	else if (repne)
+		c->eflags &= ~(uint64_t)X86_EFLAGS_ZF;
+	else
+		c->eflags |= X86_EFLAGS_ZF;
+	return n - s->left;
+}
+
+uint64_t emul_cmps_bulk(struct x86_emulate_ctxt *c, uint64_t max)
+{
+	struct scan s = { .ax = 0 };
+	uint64_t n = max;
+
+	if (max < BULK_MIN)
+		return 0;
+	s.di = emul_string_run(c, X86_ES, X86_RDI, 0, &n);
+	if (!s.di)
+		return 0;
+	s.si = emul_string_run(c, c->insn->seg, X86_RSI, 0, &n);
+	if (!s.si)
+		return 0;
+	s.left = n;
+	host_cmps(&s, c->insn->opsize, c->eflags & X86_EFLAGS_DF,
+		  c->insn->prefix & PFX_REPNE);
+	n = end_scan(c, &s, n);
+	emul_string_advance(c, X86_RSI, n);
+	emul_string_advance(c, X86_RDI, n);
+	return n;
+}
+
+uint64_t emul_scas_bulk(struct x86_emulate_ctxt *c, uint64_t max)
+{
+	struct scan s = { .ax = c->gpr[X86_RAX] };
+	uint64_t n = max;
+
+	if (max < BULK_MIN)
+		return 0;
+	s.di = emul_string_run(c, X86_ES, X86_RDI, 0, &n);
+	if (!s.di)
+		return 0;
+	s.left = n;
+	host_scas(&s, c->insn->opsize, c->eflags & X86_EFLAGS_DF,
+		  c->insn->prefix & PFX_REPNE);
+	n = end_scan(c, &s, n);
 	emul_string_advance(c, X86_RDI, n);
 	return n;
 }

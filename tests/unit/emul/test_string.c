@@ -10,6 +10,9 @@ static const uint8_t rep_movsb[] = { 0xf3, 0xa4 };
 static const uint8_t rep_movsq[] = { 0xf3, 0x48, 0xa5 };
 static const uint8_t rep_stosq[] = { 0xf3, 0x48, 0xab };
 static const uint8_t repe_cmpsb[] = { 0xf3, 0xa6 };
+static const uint8_t repne_scasb[] = { 0xf2, 0xae };
+static const uint8_t repe_scasq[] = { 0xf3, 0x48, 0xaf };
+static const uint8_t repne_cmpsw[] = { 0x66, 0xf2, 0xa7 };
 static const uint8_t rep_insb[] = { 0xf3, 0x6c };
 static const uint8_t rep_outsd[] = { 0xf3, 0x6f };
 
@@ -157,6 +160,61 @@ static void test_repe_cmps(void **state)
 	assert_int_equal(vm->c.gpr[X86_RCX], 49);
 	assert_true(vm->c.eflags & X86_EFLAGS_CF);
 	assert_false(vm->c.eflags & X86_EFLAGS_ZF);
+	vm_free(vm);
+}
+
+/* Scans over several pages, in both directions and all sizes. */
+static void test_scan(void **state)
+{
+	struct vm *vm = vm_new(X86_MODE_PROT64);
+
+	memset(vm->mem + VM_DATA, 0x5a, 0x3000);
+	vm->mem[VM_DATA + 0x2345] = 0;
+	vm->c.gpr[X86_RAX] = 0xffffff00;
+	set_regs(vm, 0, VM_DATA + 3, ~0ull);
+	assert_int_equal(vm_run(vm, repne_scasb, 2), 0);
+	assert_int_equal(vm->c.gpr[X86_RDI], VM_DATA + 0x2346);
+	assert_int_equal(vm->c.gpr[X86_RCX], ~0ull - 0x2343);
+	assert_true(vm->c.eflags & X86_EFLAGS_ZF);
+	/* To the end without a hit: the last comparison's flags. */
+	set_regs(vm, 0, VM_DATA, 0x2345);
+	assert_int_equal(vm_run(vm, repne_scasb, 2), 0);
+	assert_int_equal(vm->c.gpr[X86_RCX], 0);
+	assert_int_equal(vm->c.eflags & X86_EFLAGS_STATUS,
+			 X86_EFLAGS_STATUS & ~(X86_EFLAGS_ZF | X86_EFLAGS_OF));
+	/* Down. */
+	vm->c.eflags |= X86_EFLAGS_DF;
+	vm->c.gpr[X86_RAX] = 0x5a5a5a5a5a5a5a5a;
+	set_regs(vm, 0, VM_DATA + 0x2ff8, 0x400);
+	assert_int_equal(vm_run(vm, repe_scasq, 3), 0);
+	assert_int_equal(vm->c.gpr[X86_RDI], VM_DATA + 0x2338);
+	assert_int_equal(vm->c.gpr[X86_RCX], 0x400 - 0x198);
+	assert_false(vm->c.eflags & X86_EFLAGS_ZF);
+	/* Words of which one crosses a page. */
+	vm->c.eflags &= ~(uint64_t)X86_EFLAGS_DF;
+	memset(vm->mem + VM_DATA + 0x4000, 0xa5, 0x2000);
+	vm_put(vm, VM_DATA + 0x4000 + 0x1801, 0x5a5a, 2);
+	set_regs(vm, VM_DATA + 1, VM_DATA + 0x4001, 0x1000);
+	assert_int_equal(vm_run(vm, repne_cmpsw, 3), 0);
+	assert_int_equal(vm->c.gpr[X86_RSI], VM_DATA + 0x1803);
+	assert_int_equal(vm->c.gpr[X86_RCX], 0x1000 - 0xc01);
+	vm_free(vm);
+}
+
+/* A scan that a fault ends has its registers moved and its flags as they were. */
+static void test_scan_faults(void **state)
+{
+	struct vm *vm = vm_new(X86_MODE_PROT64);
+
+	vm_protect(vm, VM_DATA + 0x2000, 0);
+	vm->c.gpr[X86_RAX] = 1;
+	set_regs(vm, 0, VM_DATA + 0x10, 0x4000);
+	vm->c.eflags |= X86_EFLAGS_STATUS;
+	assert_fault_code(vm_run(vm, repne_scasb, 2), vm, X86_PF, 0);
+	assert_int_equal(vm->c.exception.address, VM_DATA + 0x2000);
+	assert_int_equal(vm->c.gpr[X86_RDI], VM_DATA + 0x2000);
+	assert_int_equal(vm->c.gpr[X86_RCX], 0x4000 - 0x1ff0);
+	assert_int_equal(vm->c.eflags & X86_EFLAGS_STATUS, X86_EFLAGS_STATUS);
 	vm_free(vm);
 }
 
@@ -314,6 +372,8 @@ int main(void)
 		cmocka_unit_test(test_count_zero_does_nothing),
 		cmocka_unit_test(test_address_wrap),
 		cmocka_unit_test(test_repe_cmps),
+		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_scan_faults),
 		cmocka_unit_test(test_limit_inside_run),
 		cmocka_unit_test(test_segment_override),
 		cmocka_unit_test(test_in_out),
