@@ -30,7 +30,7 @@ run_cppcheck() {
 }
 
 tidy() {
-	scripts/build.sh build-clang >/dev/null || return 1
+	CC=clang scripts/build.sh build-clang >/dev/null || return 1
 	find src tools -name '*.c' | LC_ALL=C sort |
 		xargs -P2 -n8 clang-tidy -p build-clang --quiet 2>/dev/null
 }

@@ -87,22 +87,29 @@ static struct code_page *find(hva_t page)
 }
 
 /* Lock held. NULL: no room. */
+static struct code_page *make(hva_t page)
+{
+	unsigned i = slot_of(page), n;
+
+	for (n = 0; n < REG_PROBES; n++) {
+		struct code_page *p = &registry[(i + n) % REG_SIZE];
+
+		if (p->lines)
+			continue;
+		p->writes = 0;
+		p->hot_until = 0;
+		__atomic_store_n(&p->page, page, __ATOMIC_RELEASE);
+		return p;
+	}
+	return NULL;
+}
+
+/* Lock held. NULL: no room. */
 static struct code_page *find_or_make(hva_t page)
 {
 	struct code_page *p = find(page);
-	unsigned i = slot_of(page), n;
 
-	for (n = 0; !p && n < REG_PROBES; n++) {
-		struct code_page *q = &registry[(i + n) % REG_SIZE];
-
-		if (q->lines)
-			continue;
-		q->writes = 0;
-		q->hot_until = 0;
-		__atomic_store_n(&q->page, page, __ATOMIC_RELEASE);
-		p = q;
-	}
-	return p;
+	return p ? p : make(page);
 }
 
 /* Lock held. */
