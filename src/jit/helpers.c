@@ -142,7 +142,7 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip)
 	cpu->stats.jit_execs++;
 	rc = hw_interp_insn(cpu);
 	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
-	    likely(c->rip == rip + c->insn->len)) {
+	    likely(c->rip == rip + c->insn->len) && likely(is_translated(cpu))) {
 		refresh(cpu);
 		return 0;
 	}
