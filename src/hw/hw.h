@@ -84,6 +84,9 @@ uint64_t hw_xcr0_model(void);
  * or, @compacted, 1. */
 uint32_t hw_xsave_size(uint64_t xcr0, bool compacted);
 
+/* IA32_ARCH_CAPABILITIES: the speculation faults that guests are not exposed to. */
+uint64_t hw_arch_capabilities(void);
+
 /*
  * The host's FPU state to @host and the guest's from @guest into the registers, and
  * back; for the hypervisor's emulator. @whole: the guest has XSAVE, there is more than

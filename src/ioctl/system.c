@@ -68,9 +68,14 @@ int sys_get_msr_index_list(struct kvm_file *f, unsigned long arg)
 }
 
 /* MSRs that describe the processor: read on /dev/kvm, offered to guests. */
-static const struct { uint32_t index; uint64_t value; } feature_msrs[] = {
-	{ MSR_AMD64_DE_CFG, BIT(1) },			/* LFENCE serializes */
-	{ MSR_IA32_UCODE_REV, 0x100000000ull },
+static const struct {
+	uint32_t index;
+	uint64_t value;
+	uint64_t (*fn)(void);		/* NULL: @value */
+} feature_msrs[] = {
+	{ MSR_AMD64_DE_CFG, BIT(1), NULL },		/* LFENCE serializes */
+	{ MSR_IA32_UCODE_REV, 0x100000000ull, NULL },
+	{ MSR_IA32_ARCH_CAPABILITIES, 0, hw_arch_capabilities },
 };
 
 int sys_get_msr_feature_index_list(struct kvm_file *f, unsigned long arg)
@@ -86,7 +91,8 @@ static bool get_feature_msr(struct kvm_msr_entry *e)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(feature_msrs); i++) {
 		if (feature_msrs[i].index == e->index) {
-			e->data = feature_msrs[i].value;
+			e->data = feature_msrs[i].fn ? feature_msrs[i].fn() :
+						       feature_msrs[i].value;
 			return true;
 		}
 	}

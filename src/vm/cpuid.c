@@ -39,6 +39,7 @@ static const struct feature_bit feature_bits[X86_NR_FEATURES] = {
 static const enum x86_feature supplied[] = {
 	X86_FEATURE_APIC, X86_FEATURE_X2APIC, X86_FEATURE_TSC_DEADLINE,
 	X86_FEATURE_HYPERVISOR, X86_FEATURE_MTRR, X86_FEATURE_TSC_ADJUST,
+	X86_FEATURE_ARCH_CAPABILITIES,
 };
 
 /* In the silicon, but not for guests: nested virtualization is not there yet. */

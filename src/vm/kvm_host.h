@@ -182,6 +182,7 @@ struct kvm_vcpu_arch {
 	struct kvm_mtrr_state mtrr;
 	uint64_t mce_banks[4 * KVM_MAX_MCE_BANKS];
 	uint64_t pat, misc_enable, mcg_status, mcg_ctl, smi_count, microcode;
+	uint64_t arch_capabilities;
 	uint64_t feature_control, debugctl, poll_control;
 };
 

@@ -276,6 +276,22 @@ static int set_ucode(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool hos
 	return 0;
 }
 
+/* What the client said, or the silicon says, for guests that know of it. */
+static int get_arch_capabilities(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val,
+				 bool host)
+{
+	*val = vcpu->arch.arch_capabilities;
+	return !host && !guest_has(vcpu, X86_FEATURE_ARCH_CAPABILITIES);
+}
+
+static int set_arch_capabilities(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val,
+				 bool host)
+{
+	if (host)
+		vcpu->arch.arch_capabilities = val;
+	return !host;
+}
+
 static int get_mcg_status(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
 {
 	*val = vcpu->arch.mcg_status;
@@ -360,6 +376,8 @@ static const struct msr_handler handlers[] = {
 	{ ONE(MSR_IA32_MISC_ENABLE), get_misc_enable, set_misc_enable },
 	{ ONE(MSR_IA32_UCODE_REV), get_ucode, set_ucode },
 	{ ONE(MSR_IA32_UCODE_WRITE), NULL, set_ignored },
+	{ ONE(MSR_IA32_ARCH_CAPABILITIES), get_arch_capabilities,
+	  set_arch_capabilities },
 	{ ONE(MSR_KVM_WALL_CLOCK), get_wall_clock, set_wall_clock },
 	{ ONE(MSR_KVM_SYSTEM_TIME), get_system_time, set_system_time },
 	{ ONE(MSR_KVM_WALL_CLOCK_NEW), get_wall_clock, set_wall_clock },
@@ -397,7 +415,7 @@ const uint32_t kvm_msrs_to_save[] = {
 	MSR_FS_BASE, MSR_GS_BASE, MSR_TSC_AUX,
 	MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_DEADLINE,
 	MSR_IA32_CR_PAT, MSR_EFER, MSR_IA32_MISC_ENABLE, MSR_IA32_MCG_STATUS,
-	MSR_IA32_UCODE_REV, MSR_IA32_XSS,
+	MSR_IA32_UCODE_REV, MSR_IA32_XSS, MSR_IA32_ARCH_CAPABILITIES,
 	MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME,
 	MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
 	MSR_MTRRphysBase0, MSR_MTRRphysMask0, MSR_MTRRphysBase1,

@@ -229,6 +229,7 @@ static void start_state(struct kvm_vcpu *vcpu)
 	vcpu->arch.apic_base = APIC_DEFAULT_PHYS_BASE | MSR_IA32_APICBASE_ENABLE |
 			       (kvm_vcpu_is_bsp(vcpu) ? MSR_IA32_APICBASE_BSP : 0);
 	vcpu->arch.virtual_tsc_khz = vcpu->kvm->default_tsc_khz;
+	vcpu->arch.arch_capabilities = hw_arch_capabilities();
 	kvm_vcpu_reset(vcpu, false);
 	kvm_set_tsc_khz(vcpu, vcpu->kvm->default_tsc_khz);
 }

@@ -225,6 +225,38 @@ static void feature_msrs(void **state)
 	fails(EFAULT, kvm_ioctl(fd, KVM_GET_MSRS, bad_pointer()));
 }
 
+/* IA32_ARCH_CAPABILITIES: offered, a vCPU's from the start, and the client's to change. */
+static void arch_capabilities(void **state)
+{
+	static struct cpuid_buf c;
+	static struct msr_buf m;
+	uint64_t offered;
+	bool bit = false;
+	struct vm v;
+
+	vm_new(&v, VM_IRQCHIP);
+	c.h.nent = ARRAY_SIZE(c.e);
+	ok(kvm_ioctl(v.sys, KVM_GET_SUPPORTED_CPUID, &c));
+	for (unsigned i = 0; i < c.h.nent; i++)
+		if (c.e[i].function == 7 && c.e[i].index == 0)
+			bit = c.e[i].edx >> 29 & 1;
+	assert_true(bit);
+	m.h.nmsrs = 1;
+	m.e[0] = (struct kvm_msr_entry){ .index = 0x10a };
+	assert_int_equal(ok(kvm_ioctl(v.sys, KVM_GET_MSRS, &m)), 1);
+	offered = m.e[0].data;
+	/* No guest address reaches the host's processor untranslated: RDCL_NO. */
+	assert_true(offered & 1);
+	m.e[0].data = 0;
+	assert_int_equal(ok(kvm_ioctl(v.vcpu[0], KVM_GET_MSRS, &m)), 1);
+	assert_int_equal(m.e[0].data, offered);
+	m.e[0].data = 1;
+	assert_int_equal(ok(kvm_ioctl(v.vcpu[0], KVM_SET_MSRS, &m)), 1);
+	m.e[0].data = 0;
+	assert_int_equal(ok(kvm_ioctl(v.vcpu[0], KVM_GET_MSRS, &m)), 1);
+	assert_int_equal(m.e[0].data, 1);
+}
+
 static void supported_cpuid(void **state)
 {
 	static struct cpuid_buf c, c2;
@@ -516,7 +548,7 @@ static const struct CMUnitTest tests[] = {
 	T(vcpu_pages_are_shared), T(listed_capabilities),
 	T(other_capabilities_are_0), T(unimplemented_capabilities),
 	T(limits_are_sensible), T(enable_cap_misuse), T(msr_index_lists),
-	T(every_listed_msr_can_be_saved), T(feature_msrs), T(supported_cpuid),
+	T(every_listed_msr_can_be_saved), T(feature_msrs), T(arch_capabilities), T(supported_cpuid),
 	T(emulated_cpuid), T(unknown_requests), T(requests_of_another_kind),
 	T(bad_descriptors), T(foreign_descriptors), T(bad_pointers),
 	T(requests_with_an_argument_of_0), T(set_nr_mmu_pages),
