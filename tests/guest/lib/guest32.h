@@ -50,6 +50,8 @@ extern struct exc {
 void report_exc(unsigned vector, uint32_t error, const char *name);
 #define report_none(name) report_exc(NO_EXC, 0, name)
 void set_handler(unsigned vector, void (*fn)(struct regs *r));
+/* Asked before the rest, after handlers; true: it has dealt with @r (checks.c). */
+void set_stop_hook(bool (*fn)(const struct regs *r));
 /* A descriptor: @access is bytes 5 and (as 0xf000) the upper half of 6. */
 uint64_t descriptor(uint32_t base, uint32_t limit, unsigned access);
 void set_gate(unsigned vector, uint16_t sel, const void *fn, unsigned access);

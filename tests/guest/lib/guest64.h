@@ -15,7 +15,7 @@
 #define USER_CS		0x2b
 #define USER_CS32	0x33
 #define TSS_SEL		0x48
-#define FREE_SEL	0x58	/* four descriptors for the tests */
+#define FREE_SEL	0x58	/* from here on: the tests' */
 
 extern uint64_t gdt[], pml4[512], pdpt[512], pd[4 * 512];
 extern uint8_t stack_top[], user_stack_top[], kernel_stack_top[], ist_stack_top[];
@@ -69,6 +69,8 @@ void report_exc(unsigned vector, uint32_t error, const char *name);
 
 /* Handler of a vector, in place of what TRY does; NULL: none. It may change @r. */
 void set_handler(unsigned vector, void (*fn)(struct regs *r));
+/* Asked before the rest, after handlers; true: it has dealt with @r (checks.c). */
+void set_stop_hook(bool (*fn)(const struct regs *r));
 void set_gate(unsigned vector, const void *fn, unsigned dpl, unsigned ist);
 const void *stub_of(unsigned vector);
 

@@ -17,6 +17,7 @@ void c_handler(struct regs *r);
 void init32(void);
 
 static void (*handlers[256])(struct regs *r);
+static bool (*stop_hook)(const struct regs *r);
 
 uint64_t descriptor(uint32_t base, uint32_t limit, unsigned access)
 {
@@ -41,6 +42,11 @@ void set_gate(unsigned vector, uint16_t sel, const void *fn, unsigned access)
 void set_handler(unsigned vector, void (*fn)(struct regs *r))
 {
 	handlers[vector] = fn;
+}
+
+void set_stop_hook(bool (*fn)(const struct regs *r))
+{
+	stop_hook = fn;
 }
 
 static bool fix_up(struct regs *r)
@@ -71,6 +77,8 @@ void c_handler(struct regs *r)
 		handlers[r->vector](r);
 		return;
 	}
+	if (stop_hook && stop_hook(r))
+		return;
 	exc = (struct exc){ r->vector, r->error, r->eip, r->cs, r->eflags,
 		inner ? r->esp : (uint32_t)&r->esp, read_cr2() };
 	if (r->vector < 32) {

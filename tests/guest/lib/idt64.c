@@ -17,6 +17,7 @@ void c_handler(struct regs *r);
 void init64(void);
 
 static void (*handlers[256])(struct regs *r);
+static bool (*stop_hook)(const struct regs *r);
 
 const void *stub_of(unsigned vector)
 {
@@ -27,6 +28,11 @@ const void *stub_of(unsigned vector)
 void set_handler(unsigned vector, void (*fn)(struct regs *r))
 {
 	handlers[vector] = fn;
+}
+
+void set_stop_hook(bool (*fn)(const struct regs *r))
+{
+	stop_hook = fn;
 }
 
 void set_gate(unsigned vector, const void *fn, unsigned dpl, unsigned ist)
@@ -69,6 +75,8 @@ void c_handler(struct regs *r)
 		handlers[r->vector](r);
 		return;
 	}
+	if (stop_hook && stop_hook(r))
+		return;
 	if (r->vector < 32) {
 		note_exc(r);
 		if (fix_up(r))

@@ -46,7 +46,7 @@ common:
 	pushal
 	push %ds
 	push %es
-	mov %ss:(stubs_ds), %eax
+	mov %cs:(stubs_ds), %eax
 	mov %eax, %ds
 	mov %eax, %es
 	cld
@@ -116,7 +116,7 @@ run_vm86:
 
 /* Where gate 0x80 and exceptions elsewhere go: back to the caller of run_*. */
 resume:
-	mov %ss:(stubs_ds), %ecx
+	mov %cs:(stubs_ds), %ecx
 	mov %ecx, %ds
 	mov %ecx, %es
 	mov %ecx, %ss

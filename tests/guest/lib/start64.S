@@ -167,7 +167,7 @@ gdt:	.quad 0
 	.quad 0x00cff3000000ffff	/* 38 user data again: SYSRET, SYSEXIT */
 	.quad 0x00affb000000ffff	/* 40 user code again */
 	.quad 0, 0			/* 48 TSS */
-	.quad 0, 0, 0, 0, 0		/* 58... for the tests */
+	.fill 21, 8, 0			/* 58... for the tests */
 gdt_end:
 gdt_ptr: .word gdt_end - gdt - 1
 	.quad gdt
