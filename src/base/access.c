@@ -103,6 +103,17 @@ static void on_fault(int sig, siginfo_t *si, void *uc)
 	chain(&old[i], sig, si, uc);
 }
 
+void host_access_unblock(void)
+{
+	sigset_t set;
+	size_t i;
+
+	sigemptyset(&set);
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&set, signals[i]);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void host_access_owned(void)
 {
 	installed = true;

@@ -89,6 +89,10 @@ int host_fill(void *guest, int c, size_t n);
  */
 int host_access_init(void);
 
+/* Lets the four signals in, in the calling thread: one that is blocked when an
+ * instruction raises it ends the process. */
+void host_access_unblock(void);
+
 /* The process's signals have an owner that calls host_access_fixup() itself:
  * host_access_init() then installs nothing. */
 void host_access_owned(void);

@@ -22,7 +22,6 @@
  * The thread blocks all signals that a client may have handlers for.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,6 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/timer.h"
 
@@ -198,25 +198,18 @@ static void fork_child(void)
 	svc.count = 0;
 	svc.waiters = 0;
 	svc.started = svc.dispatching = false;
-	if (svc.fd >= 0)
-		close(svc.fd);
+	own_fd_close(svc.fd);
 	svc.fd = -1;
 	pthread_mutex_init(&svc.lock, NULL);
 	pthread_cond_init(&svc.idle, NULL);
 }
 
-/* Out of the low numbers that clients are careless with. */
 static int open_timerfd(void)
 {
-	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), high;
+	int fd = own_fd_take(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
 
 	if (fd < 0)
-		return -errno;
-	high = fcntl(fd, F_DUPFD_CLOEXEC, 256);
-	if (high >= 0) {
-		close(fd);
-		fd = high;
-	}
+		return fd;
 	svc.fd = fd;
 	svc.set_to = ~0ull;
 	return 0;

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "front/real.h"
 #include "ioctl/ioctl.h"
 
@@ -147,8 +148,11 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 
 /* --- descriptor numbers ----------------------------------------------------------------------- */
 
+/* Ours are not the client's to close: to it they are not there. */
 EXPORT int close(int fd)
 {
+	if (own_fd(fd))
+		return to_libc(-EBADF);
 	kvm_file_close(fd);
 	return REAL(close)(fd);
 }
@@ -213,10 +217,19 @@ static void forget_range(unsigned first, unsigned last)
 		kvm_file_close(fd);
 }
 
+/* Closes [@first, @last] but for what is ours. */
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
-	int ret = REAL(close_range)(first, last, flags);
+	unsigned from = first;
+	int ret = 0, spare;
 
+	while (!ret && (spare = own_fd_next(from, last)) >= 0) {
+		if ((unsigned)spare > from)
+			ret = REAL(close_range)(from, spare - 1, flags);
+		from = spare + 1;
+	}
+	if (!ret && (from <= last || from == first))
+		ret = REAL(close_range)(from, last, flags);
 	if (!ret && !(flags & (int)CLOSE_RANGE_CLOEXEC))
 		forget_range(first, last);
 	return ret;
@@ -224,6 +237,10 @@ EXPORT int close_range(unsigned first, unsigned last, int flags)
 
 EXPORT void closefrom(int first)
 {
-	forget_range(MAX(first, 0), ~0u);
-	REAL(closefrom)(first);
+	unsigned from = MAX(first, 0);
+
+	/* A kernel without close_range() leaves it to us. */
+	if (close_range(from, ~0u, 0))
+		for (long max = sysconf(_SC_OPEN_MAX); from < max; from++)
+			close(from);
 }

@@ -15,7 +15,8 @@
  * sigtimedwait: it is put back and not let in.
  *
  * SIGSEGV, SIGBUS, SIGFPE and SIGILL are always ours first: guest memory that is
- * not there, guest instructions that fault on the host (base/access.h).
+ * not there, guest instructions that fault on the host (base/access.h). They are never
+ * blocked, whatever the client asks; it is told what it believes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,6 +39,8 @@ static __thread bool inner_mask;
 /* What the trampoline has put back, blocked, to be let in after KVM_RUN. */
 static __thread sigset_t deferred;
 static __thread bool has_deferred;
+
+static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
 
 static bool is_fault(int sig)
 {
@@ -181,6 +184,77 @@ EXPORT sighandler_t sysv_signal(int sig, sighandler_t fn)
 	return set_handler(sig, fn, SA_RESETHAND | SA_NODEFER);
 }
 
+/* --- masks: what an instruction of the guest's may raise is never blocked ------------------- */
+
+/* What of faults[] the client has blocked in this thread, as it believes. */
+static __thread uint8_t believed;
+
+static uint8_t faults_in(const sigset_t *set)
+{
+	uint8_t bits = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
+		bits |= (sigismember(set, faults[i]) == 1) << i;
+	return bits;
+}
+
+static void remove_faults(sigset_t *set)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(set, faults[i]);
+}
+
+static void add_faults(sigset_t *set, uint8_t bits)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
+		if (bits >> i & 1)
+			sigaddset(set, faults[i]);
+}
+
+static void believe(int how, uint8_t bits)
+{
+	if (how == SIG_BLOCK)
+		believed |= bits;
+	else if (how == SIG_UNBLOCK)
+		believed &= ~bits;
+	else
+		believed = bits;
+}
+
+typedef int (*mask_fn)(int how, const sigset_t *set, sigset_t *old);
+
+static int change_mask(mask_fn fn, int how, const sigset_t *set, sigset_t *old)
+{
+	uint8_t was = believed, bits;
+	sigset_t rest;
+	int ret;
+
+	if (!set) {
+		ret = fn(how, NULL, old);
+	} else {
+		rest = *set;
+		bits = faults_in(set);
+		if (how != SIG_UNBLOCK)
+			remove_faults(&rest);
+		ret = fn(how, &rest, old);
+		if (!ret)
+			believe(how, bits);
+	}
+	if (!ret && old)
+		add_faults(old, was);
+	return ret;
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	return change_mask(REAL(sigprocmask), how, set, old);
+}
+
+EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	return change_mask(REAL(pthread_sigmask), how, set, old);
+}
+
 /* --- KVM_RUN's beginning and end ------------------------------------------------------------ */
 
 static void run_begin(struct kvm_vcpu *vcpu)
@@ -191,6 +265,7 @@ static void run_begin(struct kvm_vcpu *vcpu)
 		return;
 	sigemptyset(&set);
 	memcpy(&set, &vcpu->sigset, sizeof(vcpu->sigset));
+	remove_faults(&set);
 	pthread_sigmask(SIG_SETMASK, NULL, &outer_mask);
 	inner_mask = true;
 	pthread_sigmask(SIG_SETMASK, &set, NULL);
@@ -212,8 +287,6 @@ static void run_end(void)
 
 __attribute__((constructor)) static void signals_init(void)
 {
-	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-
 	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++) {
 		struct sigaction w, none = { .sa_handler = SIG_DFL,
 					     .sa_flags = SA_ONSTACK };
@@ -222,6 +295,7 @@ __attribute__((constructor)) static void signals_init(void)
 		w = wrapped(faults[i], &none);
 		REAL(sigaction)(faults[i], &w, NULL);
 	}
+	host_access_unblock();
 	host_access_owned();
 	kvm_run_begin = run_begin;
 	kvm_run_end = run_end;

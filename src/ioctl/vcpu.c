@@ -20,6 +20,16 @@ static void no_end(void)
 void (*kvm_run_begin)(struct kvm_vcpu *vcpu) = no_begin;
 void (*kvm_run_end)(void) = no_end;
 
+/* A client's thread may have blocked all signals before its first KVM_RUN. */
+static void open_faults(void)
+{
+	static __thread bool open;
+
+	if (!open)
+		host_access_unblock();
+	open = true;
+}
+
 /* kvm_run_end() is dispatch.c's to call, when the vCPU is nobody's any more. */
 int vcpu_run(struct kvm_file *f, unsigned long arg)
 {
@@ -28,6 +38,7 @@ int vcpu_run(struct kvm_file *f, unsigned long arg)
 
 	if (arg)
 		return -EINVAL;
+	open_faults();
 	kvm_running_vcpu = vcpu;
 	kvm_run_begin(vcpu);
 	ret = kvm_vcpu_run(vcpu);

@@ -26,10 +26,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "irqchip/eventfd.h"
-
-/* Duplicates stay out of the low numbers that clients are careless with. */
-#define EVENTFD_MIN_FD	256
 
 static bool is_eventfd(int fd)
 {
@@ -47,22 +45,14 @@ static bool is_eventfd(int fd)
 
 int eventfd_ctx_get(int fd)
 {
-	int ctx;
-
 	if (fcntl(fd, F_GETFD) < 0)
 		return -EBADF;
-	if (!is_eventfd(fd))
-		return -EINVAL;
-	ctx = fcntl(fd, F_DUPFD_CLOEXEC, EVENTFD_MIN_FD);
-	if (ctx < 0)	/* RLIMIT_NOFILE may be that low */
-		ctx = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	return ctx < 0 ? -errno : ctx;
+	return is_eventfd(fd) ? own_fd_dup(fd) : -EINVAL;
 }
 
 void eventfd_ctx_put(int ctx)
 {
-	if (ctx >= 0)
-		close(ctx);
+	own_fd_close(ctx);
 }
 
 /* -1: the host kernel does not tell. */

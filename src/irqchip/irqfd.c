@@ -29,6 +29,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "irqchip/eventfd.h"
 #include "irqchip/irqchip.h"
 
@@ -146,8 +147,7 @@ static void fork_child(void)
 	pthread_mutex_init(&irqfd_lock, NULL);
 	for (unsigned i = 0; i < svc.nr_slots; i++)
 		svc.slot[i] = NULL;
-	if (svc.epfd >= 0)
-		close(svc.epfd);
+	own_fd_close(svc.epfd);
 	svc.epfd = -1;
 	svc.started = false;
 }
@@ -167,9 +167,9 @@ static int start_thread(void)
 		svc.prepared = true;
 	}
 	if (svc.epfd < 0)
-		svc.epfd = epoll_create1(EPOLL_CLOEXEC);
+		svc.epfd = own_fd_take(epoll_create1(EPOLL_CLOEXEC));
 	if (svc.epfd < 0)
-		return -errno;
+		return svc.epfd;
 	sigfillset(&all);
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGBUS);

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "obs/trace.h"
 
 uint64_t trace_mask;
@@ -67,9 +68,10 @@ int trace_start(const char *path, const char *filter)
 
 	if (ret)
 		return ret;
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+	fd = own_fd_take(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND |
+			      O_CLOEXEC, 0666));
 	if (fd < 0)
-		return -errno;
+		return fd;
 	trace_stop();
 	trace_fd = fd;
 	trace_mask = mask;
@@ -79,8 +81,7 @@ int trace_start(const char *path, const char *filter)
 void trace_stop(void)
 {
 	trace_mask = 0;
-	if (trace_fd >= 0)
-		close(trace_fd);
+	own_fd_close(trace_fd);
 	trace_fd = -1;
 }
 

@@ -43,6 +43,24 @@ GUEST spin
 1:	jmp 1b
 END spin
 
+/* 1 / 0 with the zero divide unmasked: #XM's handler writes 19 to port 0xe9. */
+GUEST simd_fault
+	movl $2f - guest_simd_fault + 0x1000, 19 * 4
+	mov %cr4, %eax
+	or $0x600, %eax			/* OSFXSR, OSXMMEXCPT */
+	mov %eax, %cr4
+	movl $0x1d80, 0x2000
+	ldmxcsr 0x2000
+	movl $0x3f800000, 0x2000
+	movss 0x2000, %xmm0
+	xorps %xmm1, %xmm1
+	divss %xmm1, %xmm0
+	hlt
+2:	mov $19, %al
+	out %al, $0xe9
+	hlt
+END simd_fault
+
 /* One each of OUT and IN, byte, word and dword. */
 GUEST ports
 	mov $0x12345678, %eax

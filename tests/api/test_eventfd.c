@@ -211,6 +211,54 @@ static void irqfd_edge(void **state)
 	close(fd);
 }
 
+#ifndef API_CAPI
+static void close_high_ones_one_by_one(void)
+{
+	for (int i = 200; i < 1200; i++)
+		close(i);
+}
+
+static void close_high_ones_at_once(void)
+{
+	assert_int_equal(close_range(200, ~0u, 0), 0);
+}
+
+static void close_high_ones_with_closefrom(void)
+{
+	closefrom(200);
+}
+
+/* A client closes what it has not opened: our timer's, epoll's, eventfd's descriptors
+ * are spared, its own are not. */
+static void descriptors_of_ours_are_spared(void **state)
+{
+	void (*const closers[])(void) = { close_high_ones_one_by_one,
+		close_high_ones_at_once, close_high_ones_with_closefrom };
+	int fd = new_eventfd();
+	struct runner r;
+	struct vm v;
+
+	vm_new(&v, VM_IRQCHIP);
+	vm_load(&v, GUEST(pic));
+	ok(irqfd(&v, fd, 5, 0, 0));
+	for (unsigned i = 0; i < ARRAY_SIZE(closers); i++) {
+		assert_int_equal(fcntl(STDERR_FILENO, F_DUPFD, 800), 800);
+		closers[i]();
+		fails(EBADF, fcntl(800, F_GETFD));
+	}
+	runner_start(&r, &v, 0);
+	wait_changed(counter(&v, 0x2000), 0);
+	usleep(2000);
+	signal_fd(fd);
+	wait_changed(counter(&v, 0x2020), 0);
+	runner_stop(&r);
+	close(fd);
+}
+#define FRONT_TESTS T(descriptors_of_ours_are_spared),
+#else
+#define FRONT_TESTS
+#endif
+
 /* What was signalled before it was assigned counts. */
 static void irqfd_signalled_before(void **state)
 {
@@ -307,7 +355,7 @@ static void irqfd_misuse(void **state)
 
 static const struct CMUnitTest tests[] = {
 	T(mmio_and_pio), T(length_must_match), T(data_must_match), T(length_zero),
-	T(ioeventfd_misuse), T(eventfd_closed_by_the_client), T(irqfd_edge),
+	T(ioeventfd_misuse), T(eventfd_closed_by_the_client), T(irqfd_edge), FRONT_TESTS
 	T(irqfd_signalled_before), T(irqfd_to_msi), T(irqfd_resample),
 	T(irqfd_misuse),
 };

@@ -13,6 +13,7 @@
 DECLARE_GUEST(spin);
 DECLARE_GUEST(halt);
 DECLARE_GUEST(sti_halt);
+DECLARE_GUEST(simd_fault);
 
 static volatile int handled;
 static int noticed_by = -1;
@@ -131,7 +132,74 @@ static void handler_sets_immediate_exit(void **state)
 	v.run[0]->immediate_exit = 0;
 }
 
+/* --- what the guest's instructions raise on the host ------------------------------ */
+
+static void guest_raises_simd_fault(void)
+{
+	struct vm v;
+
+	vm_new(&v, 0);
+	vm_load(&v, GUEST(simd_fault));
+	run_until(&v, KVM_EXIT_IO);
+	assert_int_equal(*((uint8_t *)v.run[0] + v.run[0]->io.data_offset), 19);
+}
+
+static void *blocks_all_and_runs(void *after)
+{
+	struct vm v;
+	sigset_t all;
+
+	if (after) {	/* this thread's first KVM_RUN */
+		vm_new(&v, 0);
+		vm_load(&v, GUEST(halt));
+		run_until(&v, KVM_EXIT_HLT);
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	guest_raises_simd_fault();
+	return NULL;
+}
+
+static void in_a_thread(void *after)
+{
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, blocks_all_and_runs, after), 0);
+	pthread_join(t, NULL);
+}
+
+/* Blocked SIGFPE is the client's business; the guest's exceptions are the guest's. */
+static void faults_of_a_guest_with_all_blocked(void **state)
+{
+	in_a_thread(NULL);
+}
+
 #ifndef API_CAPI
+static void faults_blocked_after_the_first_run(void **state)
+{
+	in_a_thread("");
+}
+
+static void blocked_faults_are_believed(void **state)
+{
+	sigset_t set, old;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGFPE);
+	sigaddset(&set, SIGUSR2);
+	assert_int_equal(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+	assert_int_equal(sigprocmask(SIG_UNBLOCK, &set, &old), 0);
+	assert_int_equal(sigismember(&old, SIGFPE), 1);
+	assert_int_equal(sigismember(&old, SIGUSR2), 1);
+	assert_int_equal(sigismember(&old, SIGILL), 0);
+	assert_int_equal(sigprocmask(SIG_BLOCK, NULL, &old), 0);
+	assert_int_equal(sigismember(&old, SIGFPE), 0);
+	fails(EINVAL, sigprocmask(77, &set, NULL));
+	assert_int_equal(sigprocmask(SIG_BLOCK, NULL, &old), 0);
+	assert_int_equal(sigismember(&old, SIGFPE), 0);
+	assert_int_equal(sigismember(&old, SIGUSR2), 0);
+}
+
 /* A handler may make any call, on the very vCPU too. */
 static struct kvm_regs seen_by_handler;
 static volatile int handler_ret;
@@ -394,7 +462,8 @@ static void clients_fault_handler(void **state)
 	sigaction(SIGSEGV, &old, NULL);
 }
 
-#define FRONT_TESTS T(mask_lets_a_signal_in), T(pending_before_run), \
+#define FRONT_TESTS T(faults_blocked_after_the_first_run), \
+	T(blocked_faults_are_believed), T(mask_lets_a_signal_in), T(pending_before_run), \
 	T(mask_holds_others_back), T(sigaction_is_transparent), \
 	T(ignored_signal), T(clients_fault_handler), \
 	T(handler_reads_the_vcpu), T(handler_jumps_out)
@@ -403,6 +472,7 @@ static void clients_fault_handler(void **state)
 static const struct CMUnitTest tests[] = {
 	T(signal_ends_a_spinning_guest), T(sa_restart_does_not_restart),
 	T(signal_ends_hlt), T(signal_before_run), T(handler_sets_immediate_exit),
-	T(signal_mask_arguments), FRONT_TESTS,
+	T(signal_mask_arguments), T(faults_of_a_guest_with_all_blocked),
+	FRONT_TESTS,
 };
 SUITE(signal, tests);
