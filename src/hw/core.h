@@ -54,6 +54,7 @@ struct hw_walk {
 	uint8_t tdp_rights;	/* PAGING_READ | WRITE | EXEC */
 	uint8_t level;		/* of the guest's leaf */
 	bool dirty;
+	bool global;
 	bool keys;		/* protection keys had a say: kind by kind */
 };
 

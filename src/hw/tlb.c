@@ -5,13 +5,23 @@
  * One direct-mapped array (struct x86_tlb_entry, emul/emulate.h) is shared by
  * all contexts; an entry's tags carry the key of the context they were filled
  * for. A context is a space (CR3 with PCID, ASID/VPID, second-dimension root,
- * paging bits) and who accesses (supervisor, supervisor with SMAP suspended,
- * user). Keys are handed out in order and never used twice before the array has
- * been cleared; so
- *   - a change of CPL or of AC is a change of key, and nothing is lost;
- *   - a flush forgets a space, whose next use gets new keys;
+ * paging bits) and whether the user or the supervisor accesses. Keys are handed
+ * out in order and never used twice before the array has been cleared; so
+ *   - a change of CPL is a change of key, and nothing is lost;
+ *   - a flush takes a space's keys, and its next use gets new ones;
  *   - MOV CR3 with PCID finds the space that it left.
  * Keys run out after 2047: then everything is cleared.
+ *
+ * Global pages. Two processes have one kernel, and two keys for it would fight over
+ * every slot. So the supervisor's key is shared by all spaces that differ in CR3
+ * only. Under it, pages that are not global belong to the space in use: local[]
+ * lists their slots, which are emptied when the space changes. A space whose
+ * supervisor executes such a page, or has data in too many, is no such space (a
+ * kernel without global pages): it gets a key of its own, as if nothing were shared.
+ *
+ * SMAP. Between STAC and CLAC the supervisor may use the user's pages, for a moment
+ * and a page or two. It does so under the key that it has anyway: the user's slot is
+ * lent (lent[]), and has the user's tags back when SMAP is in force again.
  *
  * INVLPG drops the page's slot whoever filled it, global or not. Entries are
  * 4 KiB whatever the guest's page size; an INVLPG into the range where large
@@ -29,7 +39,8 @@
 
 #define ENV_CR0	(X86_CR0_PG | X86_CR0_WP | X86_CR0_PE)
 #define ENV_CR4	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_LA57 | X86_CR4_SMEP | \
-		 X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_PKS | X86_CR4_PCIDE)
+		 X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_PKS | X86_CR4_PCIDE | \
+		 X86_CR4_PGE)
 #define ENV_EFER (X86_EFER_NX | X86_EFER_LMA)
 
 int hw_tlb_create(struct hw_cpu *cpu)
@@ -63,6 +74,8 @@ static void clear_entries(struct hw_cpu *cpu)
 	memset(t->level, 0, HW_TLB_SIZE);
 	for (i = 0; i < HW_NR_SPACES; i++)
 		memset(t->space[i].key, 0, sizeof(t->space[i].key));
+	t->shared.key[HW_TLB_SUPER] = 0;
+	t->nr_local = t->nr_lent = 0;
 	t->large_lo = ~0ull;
 	t->large_hi = 0;
 	t->huge = false;
@@ -74,17 +87,41 @@ static void clear_entries(struct hw_cpu *cpu)
 
 static enum hw_tlb_who who_runs(const struct x86_emulate_ctxt *c);
 
+static unsigned key_of(enum hw_tlb_who who)
+{
+	return who == HW_TLB_USER ? HW_TLB_USER : HW_TLB_SUPER;
+}
+
+/* Do the spaces differ in CR3 only? */
+static bool spaces_alike(const struct hw_space *a, const struct hw_space *b)
+{
+	return a->env == b->env && a->asid == b->asid &&
+	       a->tdp_root == b->tdp_root && a->tdp_format == b->tdp_format;
+}
+
+static uint16_t *key_place(struct hw_tlb *t, unsigned k)
+{
+	if (k == HW_TLB_USER || t->cur->private)
+		return &t->cur->key[k];
+	if (unlikely(!spaces_alike(&t->shared, t->cur))) {
+		t->shared = *t->cur;
+		t->shared.key[k] = 0;
+		t->nr_local = 0;
+	}
+	return &t->shared.key[k];
+}
+
 static uint16_t context_key(struct hw_cpu *cpu, enum hw_tlb_who who)
 {
 	struct hw_tlb *t = cpu->tlb_priv;
-	uint16_t *key = &t->cur->key[who];
+	uint16_t *key = key_place(t, key_of(who));
 
 	if (unlikely(!*key)) {
 		if (t->next_key >= PAGE_SIZE) {
 			clear_entries(cpu);
 			cpu->win_len = 0;
 			/* The context in use has lost its key too. */
-			if (who != who_runs(&cpu->c))
+			if (key_of(who) != key_of(who_runs(&cpu->c)))
 				cpu->c.tlb_key =
 					context_key(cpu, who_runs(&cpu->c));
 		}
@@ -147,6 +184,93 @@ static enum hw_tlb_who who_accesses(const struct x86_emulate_ctxt *c,
 	return acc & ACC_USER ? HW_TLB_USER : who_runs(c);
 }
 
+/* --- slots ------------------------------------------------------------------------ */
+
+static void forget_lent(struct hw_tlb *t, unsigned slot)
+{
+	unsigned i;
+
+	for (i = 0; i < t->nr_lent; i++)
+		if (t->lent[i].slot == slot)
+			t->lent[i--] = t->lent[--t->nr_lent];
+}
+
+static void drop_slot(struct hw_cpu *cpu, unsigned i)
+{
+	unsigned k;
+
+	for (k = 0; k < 3; k++)
+		cpu->tlb[i].tag[k] = X86_TLB_NONE;
+	cpu->tlb_priv->level[i] = 0;
+	if (unlikely(cpu->tlb_priv->nr_lent))
+		forget_lent(cpu->tlb_priv, i);
+}
+
+/* The supervisor's pages that are this space's only, while the key is shared. */
+static void drop_local(struct hw_cpu *cpu)
+{
+	struct hw_tlb *t = cpu->tlb_priv;
+
+	while (t->nr_local)
+		drop_slot(cpu, t->local[--t->nr_local]);
+}
+
+static void drop_lent(struct hw_cpu *cpu)
+{
+	struct hw_tlb *t = cpu->tlb_priv;
+
+	while (t->nr_lent)
+		drop_slot(cpu, t->lent[0].slot);
+}
+
+/* The slot is the user's again, unless it has become another's meanwhile. */
+static void give_back(struct hw_cpu *cpu, const struct hw_lent *l)
+{
+	struct x86_tlb_entry *e = &cpu->tlb[l->slot];
+
+	if (e->addend != l->addend || (e->tag[X86_TLB_READ] != l->tag &&
+				       e->tag[X86_TLB_WRITE] != l->tag))
+		return;
+	memcpy(e->tag, l->user, sizeof(e->tag));
+}
+
+static void give_all_back(struct hw_cpu *cpu)
+{
+	struct hw_tlb *t = cpu->tlb_priv;
+
+	while (t->nr_lent)
+		give_back(cpu, &t->lent[--t->nr_lent]);
+}
+
+/* @e, slot @i, has become the supervisor's; @user: the user's tags. */
+static void lend(struct hw_cpu *cpu, unsigned i, uint64_t tag,
+		 const uint64_t user[3])
+{
+	struct hw_tlb *t = cpu->tlb_priv;
+	struct hw_lent *l;
+
+	forget_lent(t, i);
+	if (t->nr_lent == HW_NR_LENT) {
+		give_back(cpu, &t->lent[0]);
+		t->lent[0] = t->lent[--t->nr_lent];
+	}
+	l = &t->lent[t->nr_lent++];
+	*l = (struct hw_lent){ .tag = tag, .addend = cpu->tlb[i].addend, .slot = i };
+	memcpy(l->user, user, sizeof(l->user));
+}
+
+static bool is_lent(const struct hw_tlb *t, unsigned slot)
+{
+	unsigned i;
+
+	for (i = 0; i < t->nr_lent; i++)
+		if (t->lent[i].slot == slot)
+			return true;
+	return false;
+}
+
+/* --- the context ------------------------------------------------------------------ */
+
 /* Accesses that must be seen one by one: ops.c looks at them. */
 static bool must_see(const struct hw_cpu *cpu)
 {
@@ -156,14 +280,24 @@ static bool must_see(const struct hw_cpu *cpu)
 				(c->cr0 & X86_CR0_AM));
 }
 
+static void change_space(struct hw_cpu *cpu)
+{
+	drop_lent(cpu);
+	drop_local(cpu);
+	cpu->tlb_priv->cur = space_find(cpu);
+	cpu->win_len = 0;
+}
+
 void hw_tlb_context(struct hw_cpu *cpu)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
 	struct hw_tlb *t = cpu->tlb_priv;
 	uint16_t key;
 
+	if (unlikely(t->nr_lent) && who_runs(c) != HW_TLB_SUPER_AC)
+		give_all_back(cpu);
 	if (unlikely(!space_is(t->cur, cpu)))
-		t->cur = space_find(cpu);
+		change_space(cpu);
 	if (unlikely(t->tdp_root != cpu->ctl.tdp_root)) {
 		t->tdp_root = cpu->ctl.tdp_root;
 		hw_walk_flush(cpu);
@@ -191,6 +325,11 @@ static void flushed(struct hw_cpu *cpu)
 	hw_tlb_context(cpu);
 }
 
+static void forget_space(struct hw_space *s)
+{
+	memset(s->key, 0, sizeof(s->key));
+}
+
 void hw_tlb_flush_all(struct hw_cpu *cpu)
 {
 	unsigned i;
@@ -204,13 +343,21 @@ void hw_tlb_flush_all(struct hw_cpu *cpu)
 
 void hw_tlb_flush_asid(struct hw_cpu *cpu, uint16_t asid, bool globals)
 {
-	unsigned i;
+	struct hw_tlb *t = cpu->tlb_priv;
+	struct hw_space *s;
 
-	/* Global entries are not shared between spaces: dropping them with the
-	 * others is allowed ("Caching Translation Information"). */
-	for (i = 0; i < HW_NR_SPACES; i++)
-		if (cpu->tlb_priv->space[i].asid == asid)
-			cpu->tlb_priv->space[i].valid = false;
+	drop_lent(cpu);
+	for (s = t->space; s < t->space + HW_NR_SPACES; s++) {
+		if (s->asid != asid)
+			continue;
+		forget_space(s);
+		s->private &= !globals;
+	}
+	if (globals && t->shared.asid == asid) {
+		forget_space(&t->shared);
+		t->nr_local = 0;
+	}
+	drop_local(cpu);
 	/* An ASID's nested translations are its own; VPIDs share EPT's. */
 	if (cpu->ctl.tdp_npt)
 		hw_walk_flush(cpu);
@@ -220,23 +367,16 @@ void hw_tlb_flush_asid(struct hw_cpu *cpu, uint16_t asid, bool globals)
 void hw_tlb_flush_pcid(struct hw_cpu *cpu, uint16_t pcid)
 {
 	bool pcide = cpu->c.cr4 & X86_CR4_PCIDE;
-	struct hw_space *s = cpu->tlb_priv->space;
-	unsigned i;
+	struct hw_tlb *t = cpu->tlb_priv;
+	struct hw_space *s;
 
-	for (i = 0; i < HW_NR_SPACES; i++, s++)
+	drop_lent(cpu);
+	drop_local(cpu);
+	for (s = t->space; s < t->space + HW_NR_SPACES; s++)
 		if (s->asid == cpu->ctl.asid &&
 		    (!pcide || (s->cr3 & X86_CR3_PCID) == pcid))
-			s->valid = false;
+			forget_space(s);
 	flushed(cpu);
-}
-
-static void drop_slot(struct hw_cpu *cpu, unsigned i)
-{
-	unsigned k;
-
-	for (k = 0; k < 3; k++)
-		cpu->tlb[i].tag[k] = X86_TLB_NONE;
-	cpu->tlb_priv->level[i] = 0;
 }
 
 /* The bytes of a guest page: 4-MiB ones are dropped by halves of 4 MiB. */
@@ -324,16 +464,119 @@ static unsigned walk_access(unsigned kind, enum hw_tlb_who who)
 	return access[kind] | (who == HW_TLB_USER ? PAGING_USER : 0);
 }
 
+/*
+ * The slot is the user's, for this kind of access: then the supervisor may do the
+ * same to the page while SMAP is suspended (but execute it), and no walk is needed.
+ */
+static bool borrow(struct hw_cpu *cpu, unsigned i, uint64_t page, unsigned kind)
+{
+	struct x86_tlb_entry *e = &cpu->tlb[i];
+	uint16_t key = cpu->tlb_priv->cur->key[HW_TLB_USER];
+	uint64_t tag = page | context_key(cpu, HW_TLB_SUPER_AC);
+	uint64_t user[3];
+	unsigned k;
+
+	if (kind == X86_TLB_FETCH || !key || e->tag[kind] != (page | key))
+		return false;
+	memcpy(user, e->tag, sizeof(user));
+	for (k = 0; k < X86_TLB_FETCH; k++)
+		e->tag[k] = user[k] == (page | key) ? tag : X86_TLB_NONE;
+	e->tag[X86_TLB_FETCH] = X86_TLB_NONE;
+	lend(cpu, i, tag, user);
+	return true;
+}
+
+/* The supervisor's key may not be shared by this space. */
+static void make_private(struct hw_cpu *cpu)
+{
+	drop_lent(cpu);
+	drop_local(cpu);
+	cpu->tlb_priv->cur->private = true;
+	cpu->tlb_priv->cur->key[HW_TLB_SUPER] = 0;
+	hw_tlb_context(cpu);
+}
+
+/*
+ * A page that is not global comes under the shared key: notes that, or sees that
+ * this space does not share it. The kinds that may be cached.
+ */
+static unsigned note_local(struct hw_cpu *cpu, const struct hw_walk *w,
+			   unsigned i, unsigned kind, unsigned kinds)
+{
+	struct hw_tlb *t = cpu->tlb_priv;
+
+	if (kind == X86_TLB_FETCH ||
+	    (t->nr_local == HW_NR_LOCAL && !(w->prot & PAGING_USER))) {
+		make_private(cpu);
+		return kinds;
+	}
+	if (t->nr_local == HW_NR_LOCAL)
+		drop_local(cpu);
+	t->local[t->nr_local++] = i;
+	return kinds & ~(unsigned)BIT(X86_TLB_FETCH);
+}
+
+static void set_tags(uint64_t tags[3], unsigned kinds, uint64_t tag)
+{
+	unsigned k;
+
+	for (k = 0; k < 3; k++)
+		tags[k] = kinds & BIT(k) ? tag : X86_TLB_NONE;
+}
+
+/* @walked: the kind that the walk was made for. */
+static unsigned cached_kinds(const struct hw_cpu *cpu, const struct hw_walk *w,
+			     enum hw_tlb_who who, unsigned walked)
+{
+	unsigned kinds = walked | (w->keys ? 0 : kinds_allowed(cpu, w, who));
+
+	/* Writes to code must be seen: ops.c tells code.c of each. */
+	if (unlikely(kinds & BIT(X86_TLB_WRITE)) && hw_code_is(w->hpa))
+		kinds &= ~(unsigned)BIT(X86_TLB_WRITE);
+	return kinds;
+}
+
+/* The walk's result into slot @i. */
+static void tlb_set(struct hw_cpu *cpu, uint64_t la, unsigned kind,
+		    enum hw_tlb_who who, const struct hw_walk *w)
+{
+	unsigned i = (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1), kinds;
+	struct hw_tlb *t = cpu->tlb_priv;
+	struct x86_tlb_entry *e = &cpu->tlb[i];
+	bool smap = who == HW_TLB_SUPER_AC && (cpu->c.cr4 & X86_CR4_SMAP) &&
+		    (w->prot & PAGING_USER);
+	uint64_t page = la & PAGE_MASK, user[3], tag;
+
+	/* Keys first: when they begin anew all slots are emptied. */
+	context_key(cpu, HW_TLB_USER);
+	context_key(cpu, who);
+	kinds = cached_kinds(cpu, w, who, BIT(kind));
+	if (!smap && !w->global && who != HW_TLB_USER && !t->cur->private)
+		kinds = note_local(cpu, w, i, kind, kinds);
+	tag = page | context_key(cpu, who);
+	set_tags(e->tag, kinds, tag);
+	e->addend = (w->hpa & PAGE_MASK) - page;
+	t->level[i] = w->level;
+	if (w->level > 1)
+		note_large(t, la, w->level);
+	if (smap) {
+		set_tags(user, cached_kinds(cpu, w, HW_TLB_USER, 0),
+			 page | context_key(cpu, HW_TLB_USER));
+		lend(cpu, i, tag, user);
+	}
+}
+
 static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 			       enum hw_tlb_who who, void **host)
 {
-	unsigned i = (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1), k, kinds;
-	struct hw_tlb *t = cpu->tlb_priv;
-	struct x86_tlb_entry *e = &cpu->tlb[i];
-	uint64_t tag = (la & PAGE_MASK) | context_key(cpu, who);
+	unsigned i = (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1);
 	struct hw_walk w;
 	int rc;
 
+	if (who == HW_TLB_SUPER_AC && borrow(cpu, i, la & PAGE_MASK, kind)) {
+		*host = (void *)(la + cpu->tlb[i].addend);
+		return X86EMUL_CONTINUE;
+	}
 	rc = hw_walk(cpu, la, walk_access(kind, who), who == HW_TLB_SUPER_AC, &w);
 	if (rc != X86EMUL_CONTINUE) {
 		/* A fault leaves no translation behind for its address. */
@@ -341,17 +584,7 @@ static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 		return rc;
 	}
 	cpu->stats.tlb_fills++;
-	kinds = w.keys ? 0 : kinds_allowed(cpu, &w, who);
-	kinds |= BIT(kind);
-	/* Writes to code must be seen: ops.c tells code.c of each. */
-	if (unlikely(kinds & BIT(X86_TLB_WRITE)) && hw_code_is(w.hpa))
-		kinds &= ~(unsigned)BIT(X86_TLB_WRITE);
-	for (k = 0; k < 3; k++)
-		e->tag[k] = kinds & BIT(k) ? tag : X86_TLB_NONE;
-	e->addend = (w.hpa & PAGE_MASK) - (la & PAGE_MASK);
-	t->level[i] = w.level;
-	if (w.level > 1)
-		note_large(t, la, w.level);
+	tlb_set(cpu, la, kind, who, &w);
 	if (kind == X86_TLB_FETCH && cpu->jit_ops)
 		cpu->jit_ops->mapped(cpu, w.hpa & PAGE_MASK);
 	*host = (void *)(uintptr_t)w.hpa;
@@ -361,31 +594,44 @@ static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 int hw_tlb_access(struct hw_cpu *cpu, uint64_t la, unsigned kind, unsigned acc,
 		  void **host)
 {
-	const struct x86_tlb_entry *e =
-		&cpu->tlb[(la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1)];
+	unsigned i = (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1);
+	const struct x86_tlb_entry *e = &cpu->tlb[i];
 	enum hw_tlb_who who = who_accesses(&cpu->c, acc);
-	uint16_t key = cpu->tlb_priv->cur->key[who];
+	uint16_t key = *key_place(cpu->tlb_priv, key_of(who));
 
 	if (likely(key && e->tag[kind] == ((la & PAGE_MASK) | key))) {
-		*host = (void *)(la + e->addend);
-		return X86EMUL_CONTINUE;
+		/* Implicit accesses are not what SMAP is suspended for. */
+		if (likely(who != HW_TLB_SUPER || !cpu->tlb_priv->nr_lent) ||
+		    !is_lent(cpu->tlb_priv, i)) {
+			*host = (void *)(la + e->addend);
+			return X86EMUL_CONTINUE;
+		}
 	}
 	return tlb_fill(cpu, la, kind, who, host);
+}
+
+/* Takes the write permission for @page (0: any) from the tags @tag. */
+static bool protect(uint64_t tag[3], uintptr_t addend, hva_t page)
+{
+	uint64_t *w = &tag[X86_TLB_WRITE];
+
+	if (*w == X86_TLB_NONE || (page && (*w & PAGE_MASK) + addend != page))
+		return false;
+	*w = X86_TLB_NONE;
+	return true;
 }
 
 bool hw_tlb_protect(struct hw_cpu *cpu, hva_t page)
 {
 	struct x86_tlb_entry *e = cpu->tlb_entries;
+	struct hw_tlb *t = cpu->tlb_priv;
 	bool any = false;
+	unsigned i;
 
-	for (; e < cpu->tlb_entries + HW_TLB_SIZE; e++) {
-		if (e->tag[X86_TLB_WRITE] == X86_TLB_NONE)
-			continue;
-		if (page && (e->tag[X86_TLB_WRITE] & PAGE_MASK) + e->addend != page)
-			continue;
-		e->tag[X86_TLB_WRITE] = X86_TLB_NONE;
-		any = true;
-	}
+	for (; e < cpu->tlb_entries + HW_TLB_SIZE; e++)
+		any |= protect(e->tag, e->addend, page);
+	for (i = 0; i < t->nr_lent; i++)
+		any |= protect(t->lent[i].user, t->lent[i].addend, page);
 	return any;
 }
 

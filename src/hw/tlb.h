@@ -7,13 +7,15 @@
 
 #define HW_GPA_SIZE	2048	/* guest-physical translations cached */
 #define HW_NR_SPACES	16	/* address spaces whose entries can coexist */
+#define HW_NR_LOCAL	128
+#define HW_NR_LENT	16
 
-/* Who accesses: each has its own key within a space. */
+/* Who accesses. The first two have their own keys within a space. */
 enum hw_tlb_who {
 	HW_TLB_SUPER,		/* supervisor, SMAP as CR4 says */
-	HW_TLB_SUPER_AC,	/* supervisor with SMAP suspended */
 	HW_TLB_USER,
-	HW_TLB_NR_WHO
+	HW_TLB_SUPER_AC,	/* supervisor with SMAP suspended: SUPER's key */
+	HW_TLB_NR_KEYS = HW_TLB_SUPER_AC
 };
 
 /* All that decides a translation but who accesses. */
@@ -24,9 +26,10 @@ struct hw_space {
 	uint32_t tdp_format;
 	uint16_t asid;
 	bool valid;
+	bool private;			/* its supervisor's key is its own */
 	uint8_t format;			/* enum paging_format of guest tables */
 	uint32_t flags[2];		/* PAGING_*; [1]: SMAP suspended */
-	uint16_t key[HW_TLB_NR_WHO];	/* 0: none yet */
+	uint16_t key[HW_TLB_NR_KEYS];	/* 0: none yet */
 };
 
 struct hw_gpa_entry {
@@ -35,9 +38,21 @@ struct hw_gpa_entry {
 	uint8_t rights;
 };
 
+/* A user page's slot while the supervisor uses it with SMAP suspended. */
+struct hw_lent {
+	uint64_t tag;		/* in the slot now, for some kind */
+	uint64_t user[3];	/* the user's tags */
+	uintptr_t addend;
+	uint16_t slot;
+};
+
 struct hw_tlb {
 	struct hw_space space[HW_NR_SPACES];
 	struct hw_space *cur;
+	struct hw_space shared;	/* key[HW_TLB_SUPER]: of all spaces like this one */
+	unsigned nr_local, nr_lent;
+	uint16_t local[HW_NR_LOCAL];	/* slots that are cur's, under the shared key */
+	struct hw_lent lent[HW_NR_LENT];
 	unsigned victim;	/* space to reuse next */
 	unsigned next_key;	/* odd; over 4095: start again */
 	/* Linear addresses of large pages in the TLB: [large_lo, large_hi]. */

@@ -266,6 +266,8 @@ int hw_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 	w->tdp_rights = t.rights;
 	w->prot = r.prot;
 	w->dirty = r.dirty;
+	w->global = cpu->tlb_priv->cur->format != PAGING_NONE && r.global &&
+		    (c->cr4 & X86_CR4_PGE);
 	w->level = r.level;
 	w->keys = c->cr4 & (X86_CR4_PKE | X86_CR4_PKS);
 	return X86EMUL_CONTINUE;

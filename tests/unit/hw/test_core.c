@@ -255,6 +255,77 @@ static void smap_needs_ac(void **state)
 	assert_int_equal(guest_u64(g, g->c->gpr[X86_RSP] + 8), G_CODE + 14);
 }
 
+GUEST_CODE(smap_many, 64,
+	   "mov $0x30000, %ebx; mov $40, %ecx; stac\n"
+	   "1: mov (%rbx), %rax; add $0x1000, %rbx; dec %ecx; jnz 1b\n"
+	   "clac; mov (%rdx), %rax; hlt");
+
+/* More user pages than are lent at a time; none is left behind by CLAC. */
+static void smap_comes_back_for_every_page(void **state)
+{
+	struct guest *g = *state;
+
+	for (unsigned last = 0; last < 40; last += 13) {
+		guest_long(g);
+		GUEST_LOAD(g, smap_many);
+		for (unsigned i = 0; i < 40; i++)
+			*guest_pte(g, G_DATA + 4096 * i) |= PTE_U;
+		g->c->cr4 |= X86_CR4_SMAP;
+		g->c->gpr[X86_RDX] = G_DATA + 4096 * last;
+		expect_pf(g, G_DATA + 4096 * last, 1);
+	}
+}
+
+GUEST_CODE(smap_idt, 64,
+	   "stac; mov 0x20000, %eax; int $0x40; hlt");
+
+/* STAC does not cover what the processor reads by itself. */
+static void smap_holds_for_implicit_accesses(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, smap_idt);
+	*guest_pte(g, G_IDT) |= PTE_U;
+	g->c->cr4 |= X86_CR4_SMAP;
+	hw_ctl_set(&g->cpu->ctl, X86_INTERCEPT_TRIPLE_FAULT);
+	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_TRIPLE_FAULT);
+}
+
+GUEST_CODE(lent_user, 64,
+	   "mov $0x30000, %ebx; mov (%rbx), %r8; mov %r8, 8(%rbx)\n"
+	   "int $0x40; mov (%rbx), %r9; int $0x40; mov (%rbx), %r10\n"
+	   "int $0x40; mov (%rbx), %r11; int $0x41");
+/* First: looks. Second: the page is another one. Third: it is the supervisor's. */
+GUEST_CODE(lent_kernel, 64,
+	   "stac; mov (%rbx), %rax; mov %rax, 16(%rbx); inc %edx\n"
+	   "cmp $2, %edx; jb 2f; movq $0x31007, 0x13180; je 1f\n"
+	   "movq $0x31003, 0x13180\n"
+	   "1: invlpg (%rbx)\n"
+	   "2: clac; iretq");
+
+static void users_page_is_lent(void **state)
+{
+	struct guest *g = *state;
+	static const uint8_t jump[] = { 0xe9, 0xfb, 0x0b, 0xfe, 0xff };
+
+	guest_user(g);
+	GUEST_LOAD(g, lent_user);
+	guest_put(g, 0x2000, lent_kernel, lent_kernel_end);
+	memcpy(g->mem + G_STUBS + 16 * 0x40, jump, sizeof(jump));
+	g->c->cr4 |= X86_CR4_SMAP;
+	g->mem[G_DATA] = 1;
+	g->mem[G_DATA + 0x1000] = 2;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_R8], 1);
+	assert_int_equal(g->c->gpr[X86_R9], 1);
+	assert_int_equal(g->c->gpr[X86_R10], 2);
+	assert_int_equal(guest_vector(g), X86_PF);
+	assert_int_equal(g->c->cr2, G_DATA);
+	assert_int_equal(g->c->gpr[X86_RDX], 3);
+	assert_int_equal(guest_u64(g, G_DATA + 16), 1);
+}
+
 GUEST_CODE(remap, 64,
 	   "mov $0x30000, %ebx; mov $0x13180, %edi\n"
 	   "mov (%rbx), %rax; movq $0x31003, (%rdi); invlpg (%rbx)\n"
@@ -410,6 +481,93 @@ static void pcids_and_invpcid(void **state)
 	assert_int_equal(g->c->gpr[X86_R9], 1);
 	assert_int_equal(g->c->gpr[X86_R10], 2);
 	assert_int_equal(g->c->gpr[X86_RSI], 0x10001);
+}
+
+#define PTE_G		0x100ull
+#define OTHER_PML4	0x14000u
+
+/* A second address space, where G_DATA is the page after. */
+static void other_space(struct guest *g)
+{
+	uint64_t *pml4 = (uint64_t *)(g->mem + OTHER_PML4);
+
+	memcpy(pml4, g->mem + G_PML4, 4 * 4096);
+	pml4[0] += OTHER_PML4 - G_PML4;
+	pml4[512] += OTHER_PML4 - G_PML4;
+	pml4[1024] += OTHER_PML4 - G_PML4;
+	pml4[1536 + (G_DATA >> 12)] += 0x1000;
+}
+
+/* Kernel code in global pages, data that is each space's own, many times. */
+GUEST_CODE(two_spaces, 64,
+	   "mov $0x30000, %ebx; mov $0x13190, %edi; mov $100, %ecx\n"
+	   "1: add (%rbx), %r8; mov %rsi, %cr3; add (%rbx), %r9\n"
+	   "mov %r12, %cr3; incq 0x32000; dec %ecx; jnz 1b\n"
+	   "mov 0x32000, %r10; movq $0x33103, (%rdi)\n"
+	   "mov %cr4, %rax; xor $0x80, %eax; mov %rax, %cr4; mov 0x32000, %r11\n"
+	   "hlt");
+
+static void global_pages_are_shared(void **state)
+{
+	struct guest *g = *state;
+	/* With PCIDs, that keep what they have; without. */
+	static const struct { uint64_t cr4, a, b; } set[] = {
+		{ 0, G_PML4, OTHER_PML4 },
+		{ X86_CR4_PCIDE, G_PML4 | BIT_ULL(63),
+		  OTHER_PML4 | 1 | BIT_ULL(63) },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(set); i++) {
+		hw_tlb_flush_all(g->cpu);
+		guest_long(g);
+		GUEST_LOAD(g, two_spaces);
+		for (unsigned la = 0; la < G_LARGE; la += 4096)
+			if (la != G_DATA)
+				*guest_pte(g, la) |= PTE_G;
+		other_space(g);
+		memset(g->c->gpr, 0, sizeof(g->c->gpr));
+		g->c->gpr[X86_RSI] = set[i].b;
+		g->c->gpr[X86_R12] = set[i].a;
+		g->c->cr4 |= X86_CR4_PGE | set[i].cr4;
+		memset(g->mem + G_DATA, 0, 4 * 4096);
+		g->mem[G_DATA] = 1;
+		g->mem[G_DATA + 0x1000] = 2;
+		g->mem[G_DATA + 0x3000] = 77;
+		guest_hlt(g);
+		assert_int_equal(g->c->gpr[X86_R8], 100);
+		assert_int_equal(g->c->gpr[X86_R9], 200);
+		assert_int_equal(g->c->gpr[X86_R10], 100);
+		/* Toggling PGE flushes global pages too. */
+		assert_int_equal(g->c->gpr[X86_R11], 77);
+	}
+}
+
+/* Code in a page that is not global: each space executes its own. */
+GUEST_CODE(two_codes, 64,
+	   "mov $0x30000, %ebx; mov $50, %ecx\n"
+	   "1: call *%rbx; mov %rsi, %cr3; call *%rbx\n"
+	   "mov %r12, %cr3; dec %ecx; jnz 1b; hlt");
+
+static void local_code_is_not_shared(void **state)
+{
+	struct guest *g = *state;
+	static const uint8_t add[] = { 0x48, 0x83, 0xc0, 1, 0xc3 };
+
+	guest_long(g);
+	GUEST_LOAD(g, two_codes);
+	for (unsigned la = 0; la < G_LARGE; la += 4096)
+		if (la != G_DATA)
+			*guest_pte(g, la) |= PTE_G;
+	other_space(g);
+	memcpy(g->mem + G_DATA, add, sizeof(add));
+	memcpy(g->mem + G_DATA + 0x1000, add, sizeof(add));
+	g->mem[G_DATA + 0x1003] = 100;
+	g->c->gpr[X86_RAX] = 0;
+	g->c->gpr[X86_RSI] = OTHER_PML4 | 1 | BIT_ULL(63);
+	g->c->gpr[X86_R12] = G_PML4 | BIT_ULL(63);
+	g->c->cr4 |= X86_CR4_PGE | X86_CR4_PCIDE;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 50 * 101);
 }
 
 /* --- code ------------------------------------------------------------------------- */
@@ -655,6 +813,11 @@ int main(void)
 		BOTH(user_pages_are_for_users),
 		BOTH(nx_and_smep_forbid_execution),
 		BOTH(smap_needs_ac),
+		BOTH(smap_comes_back_for_every_page),
+		BOTH(smap_holds_for_implicit_accesses),
+		BOTH(users_page_is_lent),
+		BOTH(global_pages_are_shared),
+		BOTH(local_code_is_not_shared),
 		BOTH(invlpg_and_cr3_flush),
 		BOTH(invlpg_flushes_a_large_page),
 		BOTH(contexts_can_be_flushed_for_ever),
