@@ -23,7 +23,6 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/timerfd.h>
@@ -32,6 +31,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/timer.h"
 
 static struct {
@@ -39,13 +39,13 @@ static struct {
 	pthread_cond_t idle;		/* a callback returned */
 	int fd;				/* timerfd */
 	uint64_t set_to;		/* what it is set to */
+	pthread_t thread;		/* while a timer is running */
 	bool dispatching;		/* the thread is awake */
 	struct hrtimer **heap;
 	int count, cap;
 	struct hrtimer *running;
 	unsigned waiters;		/* cancels that wait for it */
 	bool started, prepared;
-	pthread_t thread;
 } svc = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.idle = PTHREAD_COND_INITIALIZER,
@@ -165,6 +165,7 @@ static void *timer_thread(void *arg)
 	uint64_t expirations;
 
 	prctl(PR_SET_NAME, "anykvm-timer");
+	svc.thread = pthread_self();	/* read by those who find svc.running set */
 	do {
 		dispatch();
 	} while (read(fd, &expirations, sizeof(expirations)) > 0 ||
@@ -217,7 +218,6 @@ static int open_timerfd(void)
 
 static int start_thread(void)
 {
-	sigset_t all, old;
 	int r;
 
 	if (svc.started)
@@ -233,18 +233,9 @@ static int start_thread(void)
 		if (r)
 			return r;
 	}
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGFPE);
-	sigdelset(&all, SIGILL);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&svc.thread, NULL, timer_thread,
-			   (void *)(intptr_t)svc.fd);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r = service_thread(timer_thread, (void *)(intptr_t)svc.fd);
 	if (r)
-		return -r;
-	pthread_detach(svc.thread);
+		return r;
 	svc.started = true;
 	return 0;
 }

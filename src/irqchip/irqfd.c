@@ -23,13 +23,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/thread.h"
 #include "irqchip/eventfd.h"
 #include "irqchip/irqchip.h"
 
@@ -154,8 +154,6 @@ static void fork_child(void)
 
 static int start_thread(void)
 {
-	pthread_t thread;
-	sigset_t all, old;
 	int r;
 
 	if (svc.started)
@@ -170,16 +168,9 @@ static int start_thread(void)
 		svc.epfd = own_fd_take(epoll_create1(EPOLL_CLOEXEC));
 	if (svc.epfd < 0)
 		return svc.epfd;
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&thread, NULL, irqfd_thread,
-			   (void *)(intptr_t)svc.epfd);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r = service_thread(irqfd_thread, (void *)(intptr_t)svc.epfd);
 	if (r)
-		return -r;
-	pthread_detach(thread);
+		return r;
 	svc.started = true;
 	return 0;
 }
