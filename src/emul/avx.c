@@ -219,6 +219,27 @@ static int execute(struct x86_emulate_ctxt *c, int gpr, struct stub_regs *r)
 	return rc;
 }
 
+static int load(struct x86_emulate_ctxt *c, int mem, struct fpu_buf *buf)
+{
+	struct operand o;
+	int rc = prepare(c, mem, false, &o);
+
+	if (rc || !o.n)
+		return rc;
+	return o.elements ? avx_load(c, buf, &o.e) : fpu_load(c, buf, o.la, o.n);
+}
+
+/* After the instruction: VCVTPS2PH's own exceptions come before the store's. */
+static int store(struct x86_emulate_ctxt *c, int mem, const struct fpu_buf *buf)
+{
+	struct operand o;
+	int rc = prepare(c, mem, true, &o);
+
+	if (rc || !o.n)
+		return rc;
+	return o.elements ? avx_store(c, buf, &o.e) : fpu_store(c, buf, o.la, o.n);
+}
+
 int em_vsimd(struct x86_emulate_ctxt *c)
 {
 	const struct x86_insn *i = c->insn;
@@ -227,19 +248,14 @@ int em_vsimd(struct x86_emulate_ctxt *c)
 	struct stub_regs r = { .flags = i->row->flags_written,
 			       .rflags = c->eflags, .mem = &buf };
 	bool stores = mem >= 0 && (i->row->opnd[mem].access & OPA_W);
-	struct operand o = { .n = 0 };
 	int rc = avx_check(c);
 
-	if (!rc && mem >= 0)
-		rc = prepare(c, mem, stores, &o);
-	if (!rc && o.n && !stores)
-		rc = o.elements ? avx_load(c, &buf, &o.e) :
-				  fpu_load(c, &buf, o.la, o.n);
+	if (!rc && mem >= 0 && !stores)
+		rc = load(c, mem, &buf);
 	if (!rc)
 		rc = execute(c, gpr, &r);
-	if (!rc && o.n && stores)
-		rc = o.elements ? avx_store(c, &buf, &o.e) :
-				  fpu_store(c, &buf, o.la, o.n);
+	if (!rc && stores)
+		rc = store(c, mem, &buf);
 	if (!rc)
 		simd_registers_out(c, gpr, &r);
 	return rc;

@@ -69,6 +69,16 @@ int fpu_read_la(struct x86_emulate_ctxt *c, uint64_t la, void *buf,
 	return X86EMUL_CONTINUE;
 }
 
+/* An image of many pieces leaves nothing behind when its end cannot be written. */
+static int probe_ends(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes)
+{
+	uint64_t v;
+	int rc = emul_read_la(c, la, &v, 1, ACC_WRITE | ACC_PROBE);
+
+	return rc ? rc : emul_read_la(c, wrap_la(c, la + bytes - 1), &v, 1,
+				      ACC_WRITE | ACC_PROBE);
+}
+
 int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
 		 unsigned bytes)
 {
@@ -77,6 +87,9 @@ int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
 
 	if (bytes == 16 && write16_cached(c, la, buf))
 		return X86EMUL_CONTINUE;
+	rc = bytes > 64 ? probe_ends(c, la, bytes) : X86EMUL_CONTINUE;
+	if (rc)
+		return rc;
 	for (done = 0; done < bytes; done += n) {
 		n = MIN(bytes - done, 64u);
 		rc = emul_write_bytes_la(c, wrap_la(c, la + done),

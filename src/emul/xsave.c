@@ -245,7 +245,11 @@ static int save_compacted(struct x86_emulate_ctxt *c)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	rc = probe_area(c, la, rfbm, rfbm | COMPACT, ACC_WRITE | ACC_PROBE);
+	rc = emul_read_la(c, wrap_to(c, la + EXTENDED - 8), head, 8,
+			  ACC_WRITE | ACC_PROBE);
+	if (!rc)
+		rc = probe_area(c, la, rfbm, rfbm | COMPACT,
+				ACC_WRITE | ACC_PROBE);
 	if (rc)
 		return rc;
 	used = host_xsave(c, &a, rfbm) & rfbm;
@@ -295,6 +299,8 @@ static bool reserved_are_zero(const struct xheader *h)
 static bool header_is_valid(const struct x86_emulate_ctxt *c,
 			    const struct xheader *h, bool compact_only)
 {
+	if (!reserved_are_zero(h))
+		return false;
 	if (!(h->xcomp_bv & COMPACT))
 		return !compact_only && !h->xcomp_bv &&
 		       !(h->xstate_bv & ~c->xcr0);
@@ -388,6 +394,17 @@ static void load(struct x86_emulate_ctxt *c, union xarea *a, uint64_t rfbm,
 	fpu_put(c);
 }
 
+/* The standard form's area is looked at before its header, as measured. */
+static int probe_standard(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm)
+{
+	uint64_t v;
+	int rc = X86EMUL_CONTINUE;
+
+	if (rfbm & (F_SSE_AVX | X86_XCR0_X87))
+		rc = emul_read_la(c, la, &v, 8, 0);
+	return rc ? rc : probe_area(c, la, rfbm, 0, 0);
+}
+
 static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 {
 	struct xheader head;
@@ -400,27 +417,22 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 		rc = fpu_read_la(c, la + LEGACY_BYTES, &head, sizeof(head));
 	if (rc)
 		return rc;
-	if (!header_is_valid(c, &head, compact_only))
-		return emul_gp(c, 0);
 	rfbm = requested(c);
-	/* The legacy region comes before the header's reserved bytes. */
-	if (rfbm & (F_SSE_AVX | X86_XCR0_X87))
-		rc = emul_read_la(c, la, &parts, 8, 0);
+	compact = head.xcomp_bv & COMPACT;
+	if (!compact)
+		rc = probe_standard(c, la, rfbm);
 	if (rc)
 		return rc;
-	if (!reserved_are_zero(&head))
+	if (!header_is_valid(c, &head, compact_only))
 		return emul_gp(c, 0);
 	parts = head.xstate_bv & rfbm;
-	compact = head.xcomp_bv & COMPACT;
 	/* The standard form loads MXCSR whatever XSTATE_BV says. */
 	mxcsr = compact ? parts & X86_XCR0_SSE : rfbm & F_SSE_AVX;
 
 	zero(&a, sizeof(a));
 	a.fx.fcw = X86_FCW_INIT;
 	a.fx.mxcsr = X86_MXCSR_INIT;
-	rc = compact ? 0 : probe_area(c, la, rfbm, 0, 0);
-	if (!rc)
-		rc = get_legacy(c, la, &a, parts, mxcsr);
+	rc = get_legacy(c, la, &a, parts, mxcsr);
 	if (!rc)
 		rc = get_components(c, la, &a, parts, head.xcomp_bv);
 	if (rc)

@@ -58,14 +58,15 @@ const char *no_oracle(unsigned id);
 /* Cases that must not reach the host although their row may. */
 bool is_forbidden(const struct tcase *t);
 
+/* The emulator's alignment check is the processor's. */
+bool alignment_is_settled(const struct x86_insn *i);
+
 struct masks {
 	uint64_t gpr[X86_NR_GPRS];	/* bits not compared */
 	uint64_t eflags;
 	bool memory;			/* bytes that a fault left behind */
-	bool address;			/* CR2 */
-	bool order;			/* which of two faults comes first */
+	uint32_t span;			/* CR2 may be any of so many bytes */
 	bool top, tags;			/* FSW.TOP, FTW */
-	uint32_t mxcsr;			/* its bits */
 };
 struct outcome;
 /* What of @t cannot agree, by the table of known deviations: @host is how it ended

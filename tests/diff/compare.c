@@ -18,18 +18,25 @@
 
 /* --- differences -------------------------------------------------------------------- */
 
+/* The address of a page fault, or of one at another byte of the same operand, whose
+ * page may be there. */
+static bool same_address(const struct insn_result *a, const struct insn_result *b,
+			 const struct masks *m)
+{
+	uint64_t low = MIN(a->address, b->address);
+	uint64_t high = MAX(a->address, b->address);
+
+	if (low == high)
+		return a->error_code == b->error_code;
+	return high - low < m->span &&
+	       ((a->error_code ^ b->error_code) & ~X86_PFERR_P) == 0;
+}
+
 static bool same_result(const struct insn_result *a, const struct insn_result *b,
 			const struct masks *m)
 {
-	uint32_t code = m->address && a->vector == X86_PF ?
-			a->error_code ^ b->error_code : 0;
-
-	if (m->order && a->end == END_FAULT && b->end == END_FAULT)
-		return true;
-	/* Another part of the operand may be of a page that is there. */
 	return a->end == b->end && a->vector == b->vector &&
-	       (a->error_code == b->error_code || code == X86_PFERR_P) &&
-	       (a->address == b->address || m->address);
+	       same_address(a, b, m);
 }
 
 static bool same_fpu(const struct x86_fpu *a, const struct x86_fpu *b,
@@ -48,7 +55,7 @@ static bool same_fpu(const struct x86_fpu *a, const struct x86_fpu *b,
 			return false;
 	return a->fx.fcw == b->fx.fcw &&
 	       !((a->fx.fsw ^ b->fx.fsw) & ~top) &&
-	       !((a->fx.mxcsr ^ b->fx.mxcsr) & ~m->mxcsr) &&
+	       a->fx.mxcsr == b->fx.mxcsr &&
 	       (a->fx.ftw == b->fx.ftw || m->tags) &&
 	       !memcmp(a->area + 5, b->area + 5, 19) &&
 	       !memcmp(a->area + 160, b->area + 160, 2688 - 160);

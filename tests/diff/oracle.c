@@ -54,6 +54,27 @@ bool is_forbidden(const struct tcase *t)
 	return op == X86_OP_INT && (uint8_t)t->insn.imm == 0x80;
 }
 
+/* Operands whose alignment processors check as a whole, or by part, or not at all:
+ * docs/errata.md. The others are run with EFLAGS.AC too. */
+bool alignment_is_settled(const struct x86_insn *i)
+{
+	static const uint16_t open[] = {
+		X86_OP_CALL_FAR, X86_OP_JMP_FAR, X86_OP_RET_FAR, X86_OP_IRET,
+		X86_OP_LFP, X86_OP_XSAVE, X86_OP_XSAVEC, X86_OP_XSAVEOPT,
+		X86_OP_XRSTOR, X86_OP_FXSAVE, X86_OP_FXRSTOR, X86_OP_FNSTENV,
+		X86_OP_FLDENV, X86_OP_FNSAVE, X86_OP_FRSTOR, X86_OP_MASKMOV,
+	};
+	unsigned k;
+
+	for (k = 0; k < ARRAY_SIZE(open); k++)
+		if (open[k] == i->row->op)
+			return false;
+	for (k = 0; k < X86_MAX_OPERANDS; k++)
+		if (i->row->opnd[k].size == OPS_t && i->row->opnd[k].kind == OPK_M)
+			return false;
+	return !(i->row->attr & (I_VEX | I_EVEX));
+}
+
 /* --- known deviations ------------------------------------------------------------ */
 
 #define OUT_RAX BIT(0)
@@ -75,35 +96,27 @@ static const struct {
 
 /*
  * What processors do with an instruction of many accesses that faults in the middle,
- * and the manuals leave open. Each only for a fault.
+ * and the manuals leave open (docs/errata.md). Each only for a fault. The two CR2 may
+ * be of different bytes of the operand, which has @span.
  */
 #define PARTS_MEM	BIT(0)	/* parts are stored */
 #define PARTS_REGS	BIT(1)	/* registers are loaded: POPA */
-#define PARTS_CR2	BIT(2)	/* another part is touched first */
-#define PARTS_ORDER	BIT(3)	/* #GP for an image's header, #PF for its end */
+
+#define XSAVE_SPAN	0x3000
 
 static const struct {
-	uint16_t op;
+	uint16_t op, span;
 	uint8_t what;
 } in_parts[] = {
-	{ X86_OP_POPA, PARTS_REGS | PARTS_CR2 },
-	{ X86_OP_PUSHA, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_ENTER, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_CALL_FAR, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_RET_FAR, PARTS_CR2 }, { X86_OP_IRET, PARTS_CR2 },
-	{ X86_OP_JMP_FAR, PARTS_CR2 }, { X86_OP_LFP, PARTS_CR2 },
-	{ X86_OP_FXSAVE, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_FXRSTOR, PARTS_CR2 },
-	{ X86_OP_XSAVE, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_XSAVEC, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_XSAVEOPT, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_XRSTOR, PARTS_CR2 | PARTS_ORDER },
-	{ X86_OP_CALL, PARTS_MEM },		/* a target that is not canonical */
-	{ X86_OP_FNSAVE, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_FRSTOR, PARTS_CR2 },
-	{ X86_OP_FNSTENV, PARTS_MEM | PARTS_CR2 },
-	{ X86_OP_FLDENV, PARTS_CR2 },
-	{ X86_OP_X87, PARTS_MEM },		/* FSTP m80, FBSTP */
+	{ X86_OP_POPA, 0, PARTS_REGS },
+	{ X86_OP_ENTER, 0, PARTS_MEM },
+	{ X86_OP_CALL, 0, PARTS_MEM },		/* a target that is not canonical */
+	{ X86_OP_FXSAVE, 512, 0 }, { X86_OP_FXRSTOR, 512, 0 },
+	{ X86_OP_XSAVE, XSAVE_SPAN, 0 }, { X86_OP_XSAVEC, XSAVE_SPAN, 0 },
+	{ X86_OP_XSAVEOPT, XSAVE_SPAN, 0 }, { X86_OP_XRSTOR, XSAVE_SPAN, 0 },
+	{ X86_OP_FNSAVE, 108, 0 }, { X86_OP_FRSTOR, 108, 0 },
+	{ X86_OP_FNSTENV, 28, 0 }, { X86_OP_FLDENV, 28, 0 },
+	{ X86_OP_MASKMOV, 16, 0 }, { X86_OP_VMASKMOV, 32, 0 },
 };
 
 static void changing_values(const struct x86_insn *i, struct masks *m)
@@ -122,38 +135,58 @@ static void changing_values(const struct x86_insn *i, struct masks *m)
 	}
 }
 
+/* The operand that is in memory. */
+static const struct x86_opnd *memory_operand(const struct x86_insn *i)
+{
+	static const uint64_t kinds = BIT_ULL(OPK_E) | BIT_ULL(OPK_M) |
+				      BIT_ULL(OPK_Q) | BIT_ULL(OPK_W);
+	unsigned k;
+
+	for (k = 0; k < X86_MAX_OPERANDS && i->mod != 3; k++)
+		if (kinds >> i->row->opnd[k].kind & 1)
+			return &i->row->opnd[k];
+	return NULL;
+}
+
+/* Stores, by what is known of the operand and not of the op. */
+static void faulting_store(const struct x86_insn *i, struct masks *m)
+{
+	const struct x86_opnd *o = memory_operand(i);
+	bool maskmovq = i->row->op == X86_OP_MASKMOV && i->row->attr & I_FPU;
+
+	/* MMX has made TOP 0 before it stores, MASKMOVQ has marked its registers. */
+	m->top = maskmovq || (o && o->access & OPA_W && i->row->op == X86_OP_SIMD &&
+			      i->row->attr & I_FPU);
+	m->tags = maskmovq;
+	if (!o || !(o->access & OPA_W))
+		return;
+	/* Which of the elements that a mask selects is touched first. */
+	if (i->row->attr & I_EVEX && i->evex & INSN_EVEX_AAA)
+		m->span = 64;
+	/* FSTP and FBSTP of 10 bytes are two stores. */
+	if (o->size == OPS_t)
+		m->memory = true;
+}
+
 static void faults(const struct tcase *t, struct masks *m)
 {
 	const struct x86_insn *i = &t->insn;
-	unsigned k;
+	unsigned k, r;
 
 	for (k = 0; k < ARRAY_SIZE(in_parts); k++) {
 		if (in_parts[k].op != i->row->op)
 			continue;
-		if (in_parts[k].what & PARTS_REGS)
-			memset(m->gpr, 0xff, sizeof(m->gpr));
+		for (r = 0; r < 8 && in_parts[k].what & PARTS_REGS; r++)
+			m->gpr[r] = r == X86_RSP ? 0 : ~0ull;
 		m->memory = in_parts[k].what & PARTS_MEM;
-		m->address = in_parts[k].what & PARTS_CR2;
-		m->order = in_parts[k].what & PARTS_ORDER;
+		m->span = in_parts[k].span;
 	}
 	/* A REP with 32-bit addresses cuts its registers before the fault. */
 	if (i->row->attr & I_REP && i->adsize == 4 &&
 	    t->mode == X86_MODE_PROT64)
 		m->gpr[X86_RCX] = m->gpr[X86_RSI] = m->gpr[X86_RDI] =
 			0xffffffff00000000;
-	/* Which of the bytes that a mask selects is touched first; flags of results
-	 * that could then not be stored. */
-	if ((i->row->attr & I_EVEX && i->evex & INSN_EVEX_AAA) ||
-	    strstr(i->row->mnemonic, "maskmov"))
-		m->address = m->memory = true;
-	if (i->row->attr & (I_VEX | I_EVEX) && i->mod != 3)
-		m->mxcsr = 0x3f;
-	/* A conversion's store that faults, and its own exception. */
-	if (!strcmp(i->row->mnemonic, "vcvtps2ph"))
-		m->order = true;
-	/* An MMX instruction has made TOP 0 before it touches memory. */
-	m->tags = i->row->op == X86_OP_MASKMOV;
-	m->top = i->row->attr & I_FPU && i->map != X86_MAP_1B;
+	faulting_store(i, m);
 }
 
 void known_deviation(const struct tcase *t, const struct outcome *host,

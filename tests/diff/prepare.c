@@ -243,6 +243,8 @@ static void random_registers(struct tcase *t)
 		s->eflags |= X86_EFLAGS_DF;
 	if (one_in(32))
 		s->eflags |= X86_EFLAGS_TF;
+	if (one_in(16))
+		s->eflags |= X86_EFLAGS_AC;
 }
 
 static void random_x87(struct x86_fxsave *fx)
@@ -513,6 +515,17 @@ static void prep_mxcsr(struct tcase *t, uint64_t la)
 		poke(t, la, rnd() & (one_in(8) ? ~0u : 0xffff), 4);
 }
 
+/* Components that the host has and the emulator does not (tiles) are not asked for. */
+static uint64_t known_components(uint64_t rfbm)
+{
+	uint32_t low, high;
+
+	if (!host_has(X86_FEATURE_OSXSAVE))
+		return rfbm;
+	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return rfbm & ~(((uint64_t)high << 32 | low) & ~fpu_mask());
+}
+
 /* An environment, an FXSAVE or XSAVE image at @la. */
 static void prep_image(struct tcase *t, uint64_t la)
 {
@@ -522,7 +535,8 @@ static void prep_image(struct tcase *t, uint64_t la)
 	unsigned n = op == X86_OP_FXRSTOR ? 464 : op == X86_OP_XRSTOR ? 2688 : 0;
 
 	t->in.gpr[X86_RDX] = one_in(4) ? rnd() : 0;
-	t->in.gpr[X86_RAX] = one_in(4) ? (uint32_t)rnd() : rnd() & 0xff;
+	t->in.gpr[X86_RAX] = known_components(one_in(4) ? (uint32_t)rnd() :
+							  rnd() & 0xff);
 	if (t->mode != X86_MODE_PROT64)
 		t->in.gpr[X86_RDX] = (uint32_t)t->in.gpr[X86_RDX];
 	if (la == NO_LA || !n || one_in(16) || !in_mem(la, n))
@@ -639,6 +653,8 @@ void prepare(struct tcase *t)
 	for (k = 0; k < ARRAY_SIZE(by_op); k++)
 		if (by_op[k].op == t->insn.row->op)
 			by_op[k].prep(t, la);
+	if (!alignment_is_settled(&t->insn))
+		t->in.eflags &= ~(uint64_t)X86_EFLAGS_AC;
 	/* How much of a gather is done between two traps is the processor's. */
 	if (t->insn.row->attr & I_VSIB || t->insn.row->op == X86_OP_POPF ||
 	    t->insn.row->op == X86_OP_ICEBP || t->insn.row->op == X86_OP_IRET)

@@ -96,7 +96,9 @@ static void fill_tlb(struct x86_emulate_ctxt *c, uint64_t la, unsigned acc)
 	uint64_t page = la & PAGE_MASK;
 	struct x86_tlb_entry *e;
 
-	if (c->tlb == x86_tlb_empty || acc & ACC_USER)
+	/* With AC every access must be seen. */
+	if (c->tlb == x86_tlb_empty || acc & ACC_USER ||
+	    c->eflags & X86_EFLAGS_AC)
 		return;
 	e = &c->tlb[(la >> PAGE_SHIFT) & c->tlb_mask];
 	e->tag[X86_TLB_READ] = page | c->tlb_key;
