@@ -121,7 +121,7 @@ static void stop_registers(const struct regs *r, struct state *s)
 static void stacks_init(void)
 {
 	idt[VEC_DONE] |= 3ull << 45;
-	tss.esp1 = tss.esp2 = (ulong)kernel_stack_top;
+	tss.esp1 = tss.esp2 = (ulong)task_stack_top;	/* not that of exceptions */
 	tss.ss1 = data_sel(1);
 	tss.ss2 = data_sel(2);
 }
