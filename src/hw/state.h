@@ -182,13 +182,16 @@ struct hw_jit_target {
 struct hw_jit_state {
 	uint64_t key;		/* c.tlb_key << 48 */
 	uint64_t tmp;		/* of one instruction */
-	uint64_t host_sp, host_gs;
+	uint64_t host_gs;
+	uint64_t host_sp;	/* with an empty return stack (jit/calls.c) */
+	uint64_t stack_limit;	/* of the return stack; UINT64_MAX: a request */
 	uint64_t fn[4];		/* C functions that it calls */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
 	uint8_t  fpu_ready;	/* state is live and the control registers allow it */
 	uint8_t  cli_ok;	/* CPL 0 */
 	uint8_t  sti_ok;	/* CPL 0, and nothing waits for IF */
 	uint8_t  pushf_ok, popf_ok; /* not intercepted; POPF: sti_ok too */
+	uint8_t  unwind;	/* the return stack is void */
 	struct hw_jit_target hash[1u << HW_JHASH_BITS];
 	struct jit *jit;	/* jit/'s own */
 };
@@ -343,6 +346,8 @@ static inline void hw_ctl_set(struct hw_ctl *ctl, enum x86_intercept id)
 static inline void hw_set_request(struct hw_cpu *cpu, uint32_t bits)
 {
 	__atomic_or_fetch(&cpu->request, bits, __ATOMIC_SEQ_CST);
+	/* Translated CALLs look here. */
+	__atomic_store_n(&cpu->jit.stack_limit, UINT64_MAX, __ATOMIC_RELEASE);
 }
 
 /* Silicon-wide MSR semantics for guests that are not intercepted, and for

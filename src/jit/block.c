@@ -81,7 +81,7 @@ static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 	[JIT_PUSH] = jit_push, [JIT_POP] = jit_pop, [JIT_LEAVE] = jit_leave,
 	[JIT_JCC] = jit_jcc, [JIT_LOOP] = jit_loop, [JIT_JMP] = jit_jmp,
 	[JIT_CALL] = jit_call, [JIT_RET] = jit_ret,
-	[JIT_JMP_IND] = jit_indirect, [JIT_CALL_IND] = jit_indirect,
+	[JIT_JMP_IND] = jit_indirect, [JIT_CALL_IND] = jit_call_indirect,
 };
 
 static void emit_block(struct jit *j)
@@ -96,7 +96,7 @@ static void emit_block(struct jit *j)
 		emit_mov_imm(j, T1, j->rip);
 		emit_jump(j, CC_ALWAYS, j->exec_end);
 	} else if (!ends_block(j->insn[j->nr - 1].class)) {
-		jit_goto(j, j->rip + j->len, j->insn[j->nr - 1].rip);
+		jit_goto(j, CC_ALWAYS, j->rip + j->len, j->insn[j->nr - 1].rip);
 	}
 	jit_slow_emit(j);
 }

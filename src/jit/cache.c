@@ -148,6 +148,7 @@ static void forget_targets(struct jit *j)
 {
 	__builtin_memset(j->cpu->jit.hash, 0, sizeof(j->cpu->jit.hash));
 	__builtin_memset(j->bloom, 0, 1u << JIT_BLOOM_BITS);
+	j->cpu->jit.unwind = true;
 }
 
 /* Which pages, and which larger ones, have targets. */
@@ -248,8 +249,10 @@ static void drop_page(struct jit *j, struct jit_page *p)
 		*jit_heat(j, b->host) = 0;
 		b->host = 0;
 	}
-	if (p->first)
+	if (p->first) {
 		j->cpu->stats.jit_drops++;
+		j->cpu->jit.unwind = true;
+	}
 	p->first = 0;
 	p->lines = 0;
 	p->check = false;

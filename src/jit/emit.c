@@ -7,10 +7,15 @@
  *   enter	(cpu, code) called by C: registers from hw_cpu, then to code
  *   leave	jumped to by code: registers to hw_cpu, back to enter's caller
  *   exec	called by code with rip in T1: FN_EXEC; returns, or goes elsewhere
- *   exec_end, go, link_host, link_mem
+ *   exec_end, exec_ret, go, link_host, link_mem
  *		jumped to with rip in T1 (link: the site in T2): go where C says
+ *   ret_miss	jumped to by code: a return to T1, but not to where the return stack
+ *		says; T2 is the way out of line
  *
- * C functions run on the same stack with the guest's registers in hw_cpu. They keep
+ * The return stack (calls.c) is on the C stack, so that the depth of the latter is
+ * not known but from hw_jit_state.host_sp; when C has found it void (unwind) the
+ * stubs go back there. C functions run below it with the guest's registers in hw_cpu,
+ * and keep
  * vector registers alone (novec.h), so that the FPU state stays where it is.
  */
 #include "jit/jit.h"
@@ -128,8 +133,8 @@ void emit_store(struct jit *j, unsigned reg, uint32_t disp)
 
 uint32_t emit_jump_later(struct jit *j, unsigned cc)
 {
-	if (cc == CC_ALWAYS) {
-		e8(j, 0xe9);
+	if (cc >= CC_ALWAYS) {
+		e8(j, cc == CC_CALL ? 0xe8 : 0xe9);
 	} else {
 		e8(j, 0x0f);
 		e8(j, 0x80 | cc);
@@ -209,19 +214,29 @@ static void gs_base(struct jit *j, bool write, unsigned reg)
 	e8(j, (write ? 0xd8 : 0xc8) | (reg & 7));
 }
 
-static void emit_enter(struct jit *j, bool fsgsbase)
+/* lea rsp, [rsp + by] */
+static void move_host_sp(struct jit *j, int8_t by)
+{
+	e8(j, 0x48), e8(j, 0x8d), e8(j, 0x64), e8(j, 0x24), e8(j, by);
+}
+
+static void emit_enter(struct jit *j, bool fsgsbase, uint32_t ret_end)
 {
 	unsigned i;
 
 	j->enter = j->pos;
 	for (i = 0; i < sizeof(saved); i++)
 		push_pop(j, 0x50, saved[i]);
-	e8(j, 0x48), e8(j, 0x83), e8(j, 0xec), e8(j, 8);	/* sub rsp, 8 */
+	/* The return stack's end: what returns there is not found in it. */
+	e8(j, 0x48), e8(j, 0x8d), e8(j, 0x05);		/* lea rax, [ret_end] */
+	e32(j, ret_end - (j->pos + 4));
+	push_pop(j, 0x50, X86_RAX);
 	if (fsgsbase) {
 		gs_base(j, false, X86_RAX);
 		gs_base(j, true, X86_RDI);
 		emit_store(j, X86_RAX, CPU_OFF(jit.host_gs));
 	}
+	emit_store(j, X86_RSP, CPU_OFF(jit.host_sp));
 	emit_mov_rr(j, T2, X86_RSI);
 	registers(j, false);
 	e8(j, 0x41), e8(j, 0xff), e8(j, 0xe0 | (T2 & 7));	/* jmp T2 */
@@ -233,11 +248,12 @@ static void emit_leave(struct jit *j, bool fsgsbase)
 
 	j->leave = j->pos;
 	registers(j, true);
+	emit_load(j, X86_RSP, CPU_OFF(jit.host_sp));
 	if (fsgsbase) {
 		emit_load(j, X86_RAX, CPU_OFF(jit.host_gs));
 		gs_base(j, true, X86_RAX);
 	}
-	e8(j, 0x48), e8(j, 0x83), e8(j, 0xc4), e8(j, 8);	/* add rsp, 8 */
+	move_host_sp(j, 8);
 	for (i = sizeof(saved); i--;)
 		push_pop(j, 0x58, saved[i]);
 	e8(j, 0xc3);
@@ -250,9 +266,26 @@ static void call_c(struct jit *j, unsigned fn)
 	emit_load(j, X86_RDI, CPU_OFF(c.owner));
 	emit_mov_rr(j, X86_RSI, T1);
 	emit_mov_rr(j, X86_RDX, T2);
+	emit_mov_rr(j, X86_RBP, X86_RSP);
+	e8(j, 0x48), e8(j, 0x83), e8(j, 0xe4), e8(j, 0xf0);	/* and rsp, -16 */
 	emit_gs(j, 0xff, 2, CPU_OFF(jit.fn[0]) + 8 * fn, 4);	/* call */
+	emit_mov_rr(j, X86_RSP, X86_RBP);
 	emit_mov_rr(j, T1, X86_RAX);
 	registers(j, false);
+}
+
+/* C may have found the return stack void. Overwrites RFLAGS. */
+static void unwind(struct jit *j)
+{
+	uint32_t keep;
+
+	emit_gs(j, 0x80, 7, CPU_OFF(jit.unwind), 4);		/* cmp */
+	e8(j, 0);
+	keep = emit_jump_later(j, CC_E);
+	emit_load(j, X86_RSP, CPU_OFF(jit.host_sp));
+	emit_gs(j, 0xc6, 0, CPU_OFF(jit.unwind), 4);		/* mov */
+	e8(j, 0);
+	emit_patch(j, keep, j->pos);
 }
 
 static void jump_t1(struct jit *j)
@@ -265,15 +298,14 @@ static void emit_exec(struct jit *j)
 	uint32_t out;
 
 	j->exec = j->pos;
-	e8(j, 0x48), e8(j, 0x83), e8(j, 0xec), e8(j, 8);
 	call_c(j, FN_EXEC);
-	e8(j, 0x48), e8(j, 0x83), e8(j, 0xc4), e8(j, 8);
 	emit_rr(j, 0x85, T1, T1, 8);				/* test */
 	out = emit_jump_later(j, CC_NE);
 	e8(j, 0xc3);
 	emit_patch(j, out, j->pos);
 	/* It does not return: its return address goes. */
-	e8(j, 0x48), e8(j, 0x83), e8(j, 0xc4), e8(j, 8);
+	move_host_sp(j, 8);
+	unwind(j);
 	jump_t1(j);
 }
 
@@ -282,6 +314,7 @@ static uint32_t emit_away(struct jit *j, unsigned fn)
 	uint32_t at = j->pos;
 
 	call_c(j, fn);
+	unwind(j);
 	jump_t1(j);
 	return at;
 }
@@ -297,18 +330,52 @@ static uint32_t emit_link(struct jit *j, bool host)
 		emit_load(j, X86_RAX, GPR_OFF(X86_RAX));
 	}
 	call_c(j, FN_LINK);
+	unwind(j);
 	if (host)
 		emit_flags_load(j, T2);
 	jump_t1(j);
 	return at;
 }
 
+/*
+ * A return that the return stack does not know: the table of targets, or the way out
+ * of line in T2. The stack's end leads here too: it goes back to where it was.
+ */
+static uint32_t emit_ret_miss(struct jit *j)
+{
+	uint32_t end = j->pos, miss[2];
+
+	move_host_sp(j, -8);
+	j->ret_miss = j->pos;
+	emit_store(j, T2, CPU_OFF(jit.tmp));
+	jit_compare_request(j);
+	miss[0] = emit_jump_later(j, CC_NE);
+	jit_find_target(j);
+	miss[1] = emit_jump_later(j, CC_NE);
+	jit_jump_target(j, CC_ALWAYS);
+	emit_patch(j, miss[0], j->pos);
+	emit_patch(j, miss[1], j->pos);
+	emit_gs(j, 0xff, 4, CPU_OFF(jit.tmp), 4);
+	return end;
+}
+
+/* A return that the interpreter does: the return stack's top goes, but not its end. */
+static void emit_exec_ret(struct jit *j)
+{
+	j->exec_ret = j->pos;
+	emit_rm(j, 0x8d, T2, X86_RSP, 8);
+	emit_gs(j, 0x3b, X86_RSP, CPU_OFF(jit.host_sp), 8);
+	emit_rr(j, 0xf42, X86_RSP, T2, 8);			/* cmovb */
+	emit_jump(j, CC_ALWAYS, j->exec_end);
+}
+
 void emit_stubs(struct jit *j, bool fsgsbase)
 {
-	emit_enter(j, fsgsbase);
+	emit_enter(j, fsgsbase, emit_ret_miss(j));
 	emit_leave(j, fsgsbase);
 	emit_exec(j);
 	j->exec_end = emit_away(j, FN_EXEC_END);
+	emit_exec_ret(j);
 	j->go = emit_away(j, FN_GO);
 	j->link_host = emit_link(j, true);
 	j->link_mem = emit_link(j, false);

@@ -33,10 +33,12 @@ void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc)
 	s->jumps[s->nr_jumps++] = emit_jump_later(j, cc);
 }
 
-static void call(struct jit *j, uint32_t to)
+static void constant(struct jit *j, const struct jit_slow *s)
 {
-	e8(j, 0xe8);
-	e32(j, to - (j->pos + 4));
+	while (j->pos & 7)
+		e8(j, 0xcc);
+	emit_patch(j, s->jumps[0], j->pos);
+	e64(j, s->rip);
 }
 
 static void slow_one(struct jit *j, const struct jit_slow *s)
@@ -49,16 +51,25 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 		j->faults[s->fault + k].landing = j->pos;
 	if (s->save && s->kind != SLOW_LINK)
 		emit_flags_save(j, T1);
+	if (s->undo)
+		emit_rm(j, 0x8d, H_RSP, H_RSP, -s->undo);
+	if (s->unwind)
+		emit_load(j, X86_RSP, CPU_OFF(jit.host_sp));
 	emit_mov_imm(j, T1, s->rip);
 	switch (s->kind) {
 	case SLOW_EXEC:
-		call(j, j->exec);
+		emit_jump(j, CC_CALL, j->exec);
 		if (s->restore)
 			emit_flags_load(j, T2);
 		emit_jump(j, CC_ALWAYS, s->back);
 		break;
 	case SLOW_EXEC_END:
-		emit_jump(j, CC_ALWAYS, j->exec_end);
+		emit_jump(j, s->back ? CC_CALL : CC_ALWAYS, j->exec_end);
+		if (s->back)
+			emit_jump(j, CC_ALWAYS, s->back);
+		break;
+	case SLOW_EXEC_RET:
+		emit_jump(j, CC_ALWAYS, j->exec_ret);
 		break;
 	case SLOW_GOTO:
 		emit_jump(j, CC_ALWAYS, j->go);
@@ -74,23 +85,24 @@ void jit_slow_emit(struct jit *j)
 {
 	unsigned k;
 
-	for (k = 0; k < j->nr_slow; k++)
-		slow_one(j, &j->slow[k]);
+	for (k = 0; k < j->nr_slow; k++) {
+		if (j->slow[k].kind == SLOW_CONST)
+			constant(j, &j->slow[k]);
+		else
+			slow_one(j, &j->slow[k]);
+	}
 }
 
 void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
 {
 	jit_flags_free(j, jit_live_before(n));
 	emit_mov_imm(j, T1, n->rip);
-	if (end)
-		emit_jump(j, CC_ALWAYS, j->exec_end);
-	else
-		call(j, j->exec);
+	emit_jump(j, end ? CC_ALWAYS : CC_CALL, end ? j->exec_end : j->exec);
 }
 
 /* --- transfers ------------------------------------------------------------------- */
 
-static void compare_request(struct jit *j)
+void jit_compare_request(struct jit *j)
 {
 	emit_gs(j, 0x83, 7, CPU_OFF(request), 4);
 	e8(j, 0);
@@ -102,7 +114,7 @@ static void poll(struct jit *j, uint64_t rip)
 	struct jit_slow *s = jit_slow_add(j, SLOW_GOTO, rip);
 
 	if (j->loc == FL_MEM) {
-		compare_request(j);
+		jit_compare_request(j);
 		jit_slow_jump(j, s, CC_NE);
 		return;
 	}
@@ -146,53 +158,52 @@ static void link_later(struct jit *j, unsigned cc, uint64_t rip)
 	jit_slow_jump(j, s, cc);
 }
 
-static void goto_near(struct jit *j, uint64_t rip, uint64_t from)
+static void goto_near(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 {
 	uint8_t flags;
 	uint32_t code = known_code(j, rip, &flags);
 
-	if (rip <= from) {
+	if (rip <= from && cc != CC_CALL) {
 		/* A target that needs no flags lets the poll overwrite them. */
 		if (flags == (FL_MEM | FL_HOST))
 			j->loc = FL_MEM;
 		poll(j, rip);
 	}
 	if (code)
-		emit_jump(j, CC_ALWAYS, code);
+		emit_jump(j, cc, code);
 	else
-		link_later(j, CC_ALWAYS, rip);
+		link_later(j, cc, rip);
 }
 
 #define HASH_OFF(field, at) ((uint32_t)(offsetof(struct hw_cpu, jit.hash) +	\
 			     offsetof(struct hw_jit_target, field) + (at)))
 
-static void goto_far(struct jit *j, uint64_t rip)
+static void goto_far(struct jit *j, unsigned cc, uint64_t rip)
 {
 	uint32_t at = jit_target_index(rip) * sizeof(struct hw_jit_target);
 	struct jit_slow *s = jit_slow_add(j, SLOW_GOTO, rip);
 
 	jit_flags_free(j, FLAG_ALL);
-	compare_request(j);
+	jit_compare_request(j);
 	jit_slow_jump(j, s, CC_NE);
 	emit_mov_imm(j, T1, rip);
 	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);
 	emit_gs(j, 0x3b, T1, HASH_OFF(tag, at), 8);
 	jit_slow_jump(j, s, CC_NE);
-	emit_gs(j, 0xff, 4, HASH_OFF(code, at), 4);
+	emit_gs(j, 0xff, cc == CC_CALL ? 2 : 4, HASH_OFF(code, at), 4);
 }
 
-void jit_goto(struct jit *j, uint64_t rip, uint64_t from)
+void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 {
 	if (is_near(j, rip))
-		goto_near(j, rip, from);
+		goto_near(j, cc, rip, from);
 	else
-		goto_far(j, rip);
+		goto_far(j, cc, rip);
 }
 
 _Static_assert(sizeof(struct hw_jit_target) == 16, "the shift below");
 
-/* T1 holds a target: T2 its entry, or off to @s. */
-static void find_target(struct jit *j, struct jit_slow *s)
+void jit_find_target(struct jit *j)
 {
 	emit_rr(j, 0x89, T1, T2, 4);
 	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7)), e8(j, 12); /* shr */
@@ -202,50 +213,16 @@ static void find_target(struct jit *j, struct jit_slow *s)
 	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe0 | (T2 & 7)), e8(j, 4); /* shl */
 	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);
 	emit_gs_t2(j, 0x3b, T1, HASH_OFF(tag, 0), 8);
-	jit_slow_jump(j, s, CC_NE);
-	compare_request(j);
-	jit_slow_jump(j, s, CC_NE);
 }
 
-static void jump_target(struct jit *j)
+void jit_jump_target(struct jit *j, unsigned cc)
 {
-	emit_gs_t2(j, 0xff, 4, HASH_OFF(code, 0), 4);
-}
-
-/* The address after @n goes to the stack; RSP does not move yet. */
-static void push_return(struct jit *j, const struct jit_insn *n,
-			struct jit_slow *s)
-{
-	uint64_t next = n->rip + n->i.len;
-	struct jit_addr a;
-	struct jit_mem m;
-
-	jit_stack_addr(&a, -8);
-	m = jit_lookup(j, &a, 8, X86_TLB_WRITE, s);
-	if (next == (uint64_t)(int32_t)next) {
-		jit_may_fault(j, s);
-		emit_mem(j, 0xc7, 0, &m);
-		e32(j, next);
-	} else {
-		emit_mov_imm(j, T2, next);
-		jit_may_fault(j, s);
-		emit_mem(j, 0x89, T2, &m);
-	}
-}
-
-static void move_rsp(struct jit *j, int32_t by)
-{
-	emit_rm(j, 0x8d, H_RSP, H_RSP, by);
-}
-
-static uint64_t target_of(const struct jit_insn *n)
-{
-	return n->rip + n->i.len + n->i.imm;
+	emit_gs_t2(j, 0xff, cc == CC_CALL ? 2 : 4, HASH_OFF(code, 0), 4);
 }
 
 void jit_jcc(struct jit *j, struct jit_insn *n)
 {
-	uint64_t to = target_of(n);
+	uint64_t to = jit_target_of(n);
 	unsigned cc = n->i.opcode & 15;
 	uint8_t flags;
 	uint32_t code, skip;
@@ -260,7 +237,7 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 		return;
 	}
 	skip = emit_jump_later(j, cc ^ 1);
-	jit_goto(j, to, n->rip);
+	jit_goto(j, CC_ALWAYS, to, n->rip);
 	emit_patch(j, skip, j->pos);
 	j->loc = FL_HOST;
 }
@@ -277,52 +254,23 @@ void jit_loop(struct jit *j, struct jit_insn *n)
 	e8(j, n->i.opcode), e8(j, 5);
 	not_taken = emit_jump_later(j, CC_ALWAYS);
 	loc = j->loc;
-	jit_goto(j, target_of(n), n->rip);
+	jit_goto(j, CC_ALWAYS, jit_target_of(n), n->rip);
 	emit_patch(j, not_taken, j->pos);
 	j->loc = loc;
-	jit_goto(j, n->rip + n->i.len, n->rip);
+	jit_goto(j, CC_ALWAYS, n->rip + n->i.len, n->rip);
 }
 
 void jit_jmp(struct jit *j, struct jit_insn *n)
 {
-	jit_goto(j, target_of(n), n->rip);
+	jit_goto(j, CC_ALWAYS, jit_target_of(n), n->rip);
 }
 
-void jit_call(struct jit *j, struct jit_insn *n)
+void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s)
 {
-	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
-
-	jit_flags_free(j, FLAG_ALL);
-	push_return(j, n, s);
-	move_rsp(j, -8);
-	jit_goto(j, target_of(n), n->rip);
-}
-
-void jit_ret(struct jit *j, struct jit_insn *n)
-{
-	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
-	bool imm = n->i.row->opnd[0].kind == OPK_I;
-	struct jit_addr a;
-	struct jit_mem m;
-
-	jit_flags_free(j, FLAG_ALL);
-	jit_stack_addr(&a, 0);
-	m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
-	jit_may_fault(j, s);
-	emit_mem(j, 0x8b, T1, &m);
-	find_target(j, s);
-	move_rsp(j, 8 + (imm ? (uint16_t)n->i.imm : 0));
-	jump_target(j);
-}
-
-void jit_indirect(struct jit *j, struct jit_insn *n)
-{
-	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
 	unsigned h = jit_host_reg(n->i.rm);
 	struct jit_addr a;
 	struct jit_mem m;
 
-	jit_flags_free(j, FLAG_ALL);
 	if (n->i.mod != 3) {
 		jit_operand_addr(n, &a);
 		m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
@@ -333,13 +281,17 @@ void jit_indirect(struct jit *j, struct jit_insn *n)
 	} else {
 		emit_mov_rr(j, T1, h);
 	}
-	if (n->class == JIT_CALL_IND) {
-		emit_store(j, T1, CPU_OFF(jit.tmp));
-		push_return(j, n, s);
-		emit_load(j, T1, CPU_OFF(jit.tmp));
-	}
-	find_target(j, s);
-	if (n->class == JIT_CALL_IND)
-		move_rsp(j, -8);
-	jump_target(j);
+}
+
+void jit_indirect(struct jit *j, struct jit_insn *n)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
+
+	jit_flags_free(j, FLAG_ALL);
+	jit_load_target(j, n, s);
+	jit_find_target(j);
+	jit_slow_jump(j, s, CC_NE);
+	jit_compare_request(j);
+	jit_slow_jump(j, s, CC_NE);
+	jit_jump_target(j, CC_ALWAYS);
 }

@@ -55,7 +55,10 @@ static void refresh(struct hw_cpu *cpu)
 	cpu->jit.popf_ok = cpu->jit.sti_ok &&
 			   !hw_ctl_has(ctl, X86_INTERCEPT_POPF);
 	cpu->jit.flags = alu_pack(c->eflags);
-	cpu->jit.key = c->tlb_key << 48;
+	if (cpu->jit.key != c->tlb_key << 48) {
+		cpu->jit.key = c->tlb_key << 48;
+		cpu->jit.unwind = true;
+	}
 	cpu->jit.fpu_ready = cpu->fpu_loaded && (c->cr4 & X86_CR4_OSFXSR) &&
 			     !(c->cr0 & (X86_CR0_EM | X86_CR0_TS));
 }
@@ -120,6 +123,18 @@ static uintptr_t code_for_rip(struct hw_cpu *cpu)
 	return (uintptr_t)j->rx + b->code;
 }
 
+/*
+ * Is there a request? If not the limit is in force again that hw_set_request() takes
+ * away; it sets its bit first, we look at the bits last.
+ */
+static bool requested(struct hw_cpu *cpu)
+{
+	if (READ_ONCE(cpu->jit.stack_limit) != cpu->jit.jit->stack_limit)
+		__atomic_exchange_n(&cpu->jit.stack_limit,
+				    cpu->jit.jit->stack_limit, __ATOMIC_SEQ_CST);
+	return READ_ONCE(cpu->request);
+}
+
 /* State is in memory and complete; where to go on. */
 static uintptr_t go_on(struct hw_cpu *cpu)
 {
@@ -127,7 +142,7 @@ static uintptr_t go_on(struct hw_cpu *cpu)
 	uintptr_t code = 0;
 
 	refresh(cpu);
-	if (!READ_ONCE(cpu->request) && is_translated(cpu))
+	if (!requested(cpu) && is_translated(cpu))
 		code = code_for_rip(cpu);
 	return code ? code : (uintptr_t)j->rx + j->leave;
 }
@@ -144,7 +159,9 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip)
 	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
 	    likely(c->rip == rip + c->insn->len) && likely(is_translated(cpu))) {
 		refresh(cpu);
-		return 0;
+		/* Its own block may be what is void. */
+		if (likely(!cpu->jit.unwind))
+			return 0;
 	}
 	return go_on(cpu);
 }
@@ -178,7 +195,7 @@ static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 	status_in_eflags(cpu);
 	cpu->c.rip = rip;
 	refresh(cpu);
-	if (!READ_ONCE(cpu->request) && is_translated(cpu))
+	if (!requested(cpu) && is_translated(cpu))
 		b = get_block(cpu, site & BIT(31) ? FL_HOST : FL_MEM);
 	if (!b)
 		return (uintptr_t)j->rx + j->leave;
@@ -217,6 +234,10 @@ static void enter(struct hw_cpu *cpu, uintptr_t code)
 		(void (*)(struct hw_cpu *, uintptr_t))(j->rx + j->enter);
 	uint64_t gs = 0;
 
+	j->stack_limit = (uintptr_t)__builtin_frame_address(0) - JIT_STACK_BYTES;
+	cpu->jit.unwind = false;
+	if (requested(cpu))
+		return;
 	cpu->stats.jit_entries++;
 	if (!j->fsgsbase) {
 		arch_prctl(ARCH_GET_GS, (uintptr_t)&gs);

@@ -15,7 +15,7 @@
  *   guest R13, R14, R15	hw_cpu.c.gpr
  *   host R14			address scratch (T1)
  *   host R13			index scratch (T2)
- *   host RSP			the C stack, 16-byte aligned
+ *   host RSP			the C stack, and on it the return stack (calls.c)
  *   GS base			the hw_cpu
  *   status flags		host RFLAGS (FL_HOST) or hw_jit_state.flags (FL_MEM)
  *
@@ -41,6 +41,7 @@
 #define JIT_PHASH_BITS	13
 #define JIT_HEAT_BITS	16
 #define JIT_BLOOM_BITS	13
+#define JIT_STACK_BYTES	8192	/* of the return stack */
 #define JIT_MAX_INSNS	48
 #define JIT_MAX_SLOW	(2 * JIT_MAX_INSNS + 16)
 
@@ -106,11 +107,19 @@ struct jit_slow {
 	uint8_t  kind;		/* enum slow_kind */
 	bool     save;		/* flags are in the host's register on the way in */
 	bool     restore;	/* ... and must be on the way back */
-	uint32_t back;		/* where the instruction is over */
+	bool     unwind;	/* the return stack goes */
+	int32_t  undo;		/* RSP has moved so far, and moves back */
+	uint32_t back;		/* where the instruction is over; 0: nowhere */
 	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
 };
 
-enum slow_kind { SLOW_EXEC, SLOW_EXEC_END, SLOW_GOTO, SLOW_LINK };
+enum slow_kind {
+	SLOW_EXEC,
+	SLOW_EXEC_END,		/* with @back: a CALL, whose return comes there */
+	SLOW_EXEC_RET,		/* as EXEC_END; the return stack's top goes */
+	SLOW_GOTO, SLOW_LINK,
+	SLOW_CONST,		/* no code: @rip itself */
+};
 
 struct jit {
 	struct hw_cpu *cpu;
@@ -119,9 +128,11 @@ struct jit {
 	uint32_t start;		/* first byte for blocks: behind the stubs */
 	uint32_t generation;	/* counts flushes */
 	bool flush_wanted;
+	uint64_t stack_limit;	/* hw_jit_state.stack_limit without a request */
 	bool refused;		/* the last block asked for may not be translated */
 	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
-	uint32_t enter, leave, exec, exec_end, go, link_host, link_mem;
+	uint32_t enter, leave, exec, exec_end, exec_ret, go, link_host, link_mem;
+	uint32_t ret_miss;
 
 	struct jit_block *blocks;
 	uint32_t nr_blocks, *bhash;
@@ -206,9 +217,12 @@ void emit_mov_rr(struct jit *j, unsigned to, unsigned from);
 void emit_load(struct jit *j, unsigned reg, uint32_t disp);	/* 64 bits */
 void emit_store(struct jit *j, unsigned reg, uint32_t disp);
 /* Jumps to a known place; those whose place is told later return the position of
- * their rel32. @cc: condition, or CC_ALWAYS. */
+ * their rel32. @cc: condition, CC_ALWAYS, or CC_CALL: a call. */
 #define CC_ALWAYS 16
+#define CC_CALL	17
+#define CC_E	4
 #define CC_NE	5
+#define CC_BE	6
 void emit_jump(struct jit *j, unsigned cc, uint32_t to);
 uint32_t emit_jump_later(struct jit *j, unsigned cc);
 void emit_patch(struct jit *j, uint32_t rel32, uint32_t to);
@@ -282,7 +296,7 @@ void jit_cli_sti(struct jit *j, struct jit_insn *n);
 void jit_pushf(struct jit *j, struct jit_insn *n);
 void jit_popf(struct jit *j, struct jit_insn *n);
 
-/* --- stack.c, flow.c ---------------------------------------------------------------- */
+/* --- stack.c, calls.c, flow.c ---------------------------------------------------------------- */
 
 void jit_push(struct jit *j, struct jit_insn *n);
 void jit_pop(struct jit *j, struct jit_insn *n);
@@ -293,9 +307,24 @@ void jit_loop(struct jit *j, struct jit_insn *n);
 void jit_jmp(struct jit *j, struct jit_insn *n);
 void jit_call(struct jit *j, struct jit_insn *n);
 void jit_ret(struct jit *j, struct jit_insn *n);
+void jit_call_indirect(struct jit *j, struct jit_insn *n);
 void jit_indirect(struct jit *j, struct jit_insn *n);
-/* On to @rip, from the instruction at @from. */
-void jit_goto(struct jit *j, uint64_t rip, uint64_t from);
+/* T1 = the target of an indirect transfer; RFLAGS are in memory before. */
+void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s);
+/* On to @rip, from the instruction at @from. @cc: CC_ALWAYS or CC_CALL. */
+void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from);
+static inline uint64_t jit_target_of(const struct jit_insn *n)
+{
+	return n->rip + n->i.len + n->i.imm;
+}
+/* cmp gs:[request], 0 */
+void jit_compare_request(struct jit *j);
+/*
+ * T1 holds a target: T2 its entry in hw_jit_state.hash, found if the status is E.
+ * jit_jump_target() goes there, cc as above.
+ */
+void jit_find_target(struct jit *j);
+void jit_jump_target(struct jit *j, unsigned cc);
 /* The interpreter does @n. */
 void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
 struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip);
