@@ -10,7 +10,7 @@
  *   2. The switch: busy bits, the old TSS, the link, TR.
  *   3. The new task's state. From here on a fault is the new task's: rip and
  *      registers are already its own, and those segments that have not passed
- *      their checks hold their selector but are unusable.
+ *      their checks hold their selector but are unusable (CS: empty).
  *
  *	reason	old busy	new busy	NT in new	link
  *	JMP	cleared		set		as loaded	-
@@ -271,7 +271,22 @@ static uint16_t new_sel(const struct task_switch *t, unsigned seg)
 	       get_field(t, t->new->seg + seg * t->new->width, 2) : 0;
 }
 
-/* Selectors alone, as long as nothing has been checked. */
+/*
+ * A segment whose selector alone is known. CS keeps the form of a code segment of
+ * @cpl, empty: a fault of the new task is delivered from it, and a VM entry that
+ * injects one wants a CS.
+ */
+static void unchecked_segment(unsigned seg, uint16_t sel, unsigned cpl,
+			      struct x86_segment *s)
+{
+	null_segment(sel, seg == X86_CS || seg == X86_SS ? cpl : 0, s);
+	if (seg == X86_CS)
+		s->ar = X86_AR_P | X86_AR_S | X86_AR_CODE | X86_AR_RW |
+			X86_AR_A | FIELD_PREP(X86_AR_DPL, cpl);
+}
+
+/* Selectors, as long as nothing has been checked; in virtual-8086 mode that is
+ * all there is. */
 static int load_selectors(struct x86_emulate_ctxt *c,
 			  const struct task_switch *t, unsigned cpl)
 {
@@ -282,7 +297,10 @@ static int load_selectors(struct x86_emulate_ctxt *c,
 	null_segment(get_field(t, t->new->ldt, 2), 0, &s);
 	rc = sys_call(c, set_segment, X86_LDTR, &s);
 	for (i = 0; i < X86_NR_USER_SEGS && !rc; i++) {
-		null_segment(new_sel(t, i), i == X86_SS ? cpl : 0, &s);
+		if (c->eflags & X86_EFLAGS_VM)
+			real_segment(c, i, new_sel(t, i), &s);
+		else
+			unchecked_segment(i, new_sel(t, i), cpl, &s);
 		rc = sys_call(c, set_segment, i, &s);
 	}
 	emul_update_mode(c);
@@ -364,22 +382,13 @@ static int load_segments(struct x86_emulate_ctxt *c,
 					 X86_FS, X86_GS };
 	const bool vm = c->eflags & X86_EFLAGS_VM;
 	const unsigned cpl = vm ? 3 : new_sel(t, X86_CS) & X86_SEL_RPL;
-	struct x86_segment s;
 	unsigned i;
 	int rc = load_selectors(c, t, cpl);
 
 	if (!rc)
 		rc = load_ldt(c, get_field(t, t->new->ldt, 2));
-	for (i = 0; i < ARRAY_SIZE(order) && !rc; i++) {
-		const uint16_t sel = new_sel(t, order[i]);
-
-		if (!vm) {
-			rc = load_segment(c, order[i], sel, cpl);
-			continue;
-		}
-		real_segment(c, order[i], sel, &s);
-		rc = segment_commit(c, order[i], &s);
-	}
+	for (i = 0; i < ARRAY_SIZE(order) && !rc && !vm; i++)
+		rc = load_segment(c, order[i], new_sel(t, order[i]), cpl);
 	return rc;
 }
 
