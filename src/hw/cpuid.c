@@ -35,6 +35,7 @@ static const struct {
 	uint8_t feature, flags;
 } offered[] = {
 	{ X86_FEATURE_FPU,	F_ROWS | F_HOST },
+	{ X86_FEATURE_VME,	0 },
 	{ X86_FEATURE_DE,	0 },
 	{ X86_FEATURE_PSE,	0 },
 	{ X86_FEATURE_TSC,	F_ROWS },
