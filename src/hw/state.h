@@ -185,7 +185,8 @@ struct hw_jit_state {
 	uint64_t host_gs;
 	uint64_t host_sp;	/* with an empty return stack (jit/calls.c) */
 	uint64_t stack_limit;	/* of the return stack; UINT64_MAX: a request */
-	uint64_t fn[4];		/* C functions that it calls */
+	uint64_t fn[5];		/* C functions that it calls */
+	uint32_t relink;	/* lookups by jumps to other pages until one is linked */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
 	uint8_t  fpu_ready;	/* state is live and the control registers allow it */
 	uint8_t  cli_ok;	/* CPL 0 */
@@ -214,6 +215,7 @@ struct hw_jit_ops {
 
 struct hw_cpu {
 	struct x86_emulate_ctxt c;	/* first: the registers themselves */
+	uint32_t link_epoch;		/* jit/flow.c; looked at together with: */
 	uint32_t request;		/* HW_REQ_*, atomic */
 	uint32_t activity;		/* enum hw_activity */
 	uint32_t waiting;		/* asleep in hw_wait(), atomic */

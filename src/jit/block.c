@@ -136,7 +136,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->loc = j->entry == loc ? loc : FL_MEM;
 	j->nr_slow = 0;
 	j->fpu_checked = false;
-	j->pos = (j->pos + 15) & ~15u;
+	jit_tombstone(j, rip, j->entry == FL_HOST);
 	j->code = j->pos;
 	emit_block(j);
 	b = jit_block_new(j);

@@ -15,7 +15,8 @@
  * the page is written (hw/code.c), or when the page is found changed as it is mapped
  * for execution again (jit_page_check()): what the client wrote behind our back.
  * A target in hw_jit_state.hash carries the context's key and is as good as an entry
- * of the TLB with it.
+ * of the TLB with it. So is a link to another page, which carries an epoch, and an entry
+ * of the return stack: all three are void when targets are forgotten.
  *
  * fork(): the memfd would be shared with the child. A page that the kernel wipes at
  * fork tells a child that it is one; it begins with a code area of its own.
@@ -149,6 +150,11 @@ static void forget_targets(struct jit *j)
 	__builtin_memset(j->cpu->jit.hash, 0, sizeof(j->cpu->jit.hash));
 	__builtin_memset(j->bloom, 0, 1u << JIT_BLOOM_BITS);
 	j->cpu->jit.unwind = true;
+	j->link_generation++;
+	if (j->link_generation >= JIT_MAX_LINK_GENERATION) {
+		j->link_generation = JIT_MAX_LINK_GENERATION;
+		j->flush_wanted = true;
+	}
 }
 
 /* Which pages, and which larger ones, have targets. */
@@ -234,6 +240,13 @@ struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
 	return NULL;
 }
 
+/* Its first instruction becomes a jump to its tombstone: jmp rel8. */
+static void bury(struct jit *j, const struct jit_block *b)
+{
+	j->rw[b->code] = 0xeb;
+	j->rw[b->code + 1] = -JIT_TOMBSTONE - 2;
+}
+
 static void drop_page(struct jit *j, struct jit_page *p)
 {
 	uint32_t i;
@@ -245,6 +258,7 @@ static void drop_page(struct jit *j, struct jit_page *p)
 
 		if (t->code == (uintptr_t)j->rx + b->code)
 			t->tag = 0;
+		bury(j, b);
 		/* Code that changes is not translated at once again. */
 		*jit_heat(j, b->host) = 0;
 		b->host = 0;
@@ -336,6 +350,7 @@ void jit_flush(struct jit *j)
 	j->generation++;
 	j->pos = j->start;
 	j->nr_blocks = j->nr_pages = j->nr_faults = 0;
+	j->link_generation = 0;
 	__builtin_memset(j->bhash, 0, sizeof(*j->bhash) << JIT_BHASH_BITS);
 	__builtin_memset(j->phash, 0, sizeof(*j->phash) << JIT_PHASH_BITS);
 	forget_targets(j);

@@ -7,8 +7,9 @@
  *   enter	(cpu, code) called by C: registers from hw_cpu, then to code
  *   leave	jumped to by code: registers to hw_cpu, back to enter's caller
  *   exec	called by code with rip in T1: FN_EXEC; returns, or goes elsewhere
- *   exec_end, exec_ret, go, link_host, link_mem
+ *   exec_end, exec_ret, go, go_host, link_host, link_mem
  *		jumped to with rip in T1 (link: the site in T2): go where C says
+ *   far	jumped to with rip in T1, the site in T2: looks rip up, or as link
  *   ret_miss	jumped to by code: a return to T1, but not to where the return stack
  *		says; T2 is the way out of line
  *
@@ -359,6 +360,37 @@ static uint32_t emit_ret_miss(struct jit *j)
 	return end;
 }
 
+static void emit_far(struct jit *j)
+{
+	uint32_t to_c[2], miss;
+
+	j->far = j->pos;
+	emit_store(j, T2, CPU_OFF(jit.tmp));
+	emit_gs(j, 0xff, 1, CPU_OFF(jit.relink), 4);		/* dec */
+	to_c[0] = emit_jump_later(j, CC_S);
+	jit_compare_request(j);
+	to_c[1] = emit_jump_later(j, CC_NE);
+	jit_find_target(j);
+	miss = emit_jump_later(j, CC_NE);
+	jit_jump_target(j, CC_ALWAYS);
+	emit_patch(j, miss, j->pos);
+	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);		/* rip again */
+	emit_patch(j, to_c[0], j->pos);
+	emit_patch(j, to_c[1], j->pos);
+	emit_load(j, T2, CPU_OFF(jit.tmp));
+	emit_away(j, FN_FAR);
+}
+
+void jit_tombstone(struct jit *j, uint64_t rip, bool flags_in_host)
+{
+	uint32_t end = ((j->pos + 15) & ~15u) + JIT_TOMBSTONE;
+
+	j->pos = end - JIT_TOMBSTONE;
+	emit_mov_imm(j, T1, rip);
+	emit_jump(j, CC_ALWAYS, flags_in_host ? j->go_host : j->go);
+	j->pos = end;
+}
+
 /* A return that the interpreter does: the return stack's top goes, but not its end. */
 static void emit_exec_ret(struct jit *j)
 {
@@ -376,7 +408,10 @@ void emit_stubs(struct jit *j, bool fsgsbase)
 	emit_exec(j);
 	j->exec_end = emit_away(j, FN_EXEC_END);
 	emit_exec_ret(j);
+	j->go_host = j->pos;
+	emit_flags_save(j, T2);
 	j->go = emit_away(j, FN_GO);
+	emit_far(j);
 	j->link_host = emit_link(j, true);
 	j->link_mem = emit_link(j, false);
 	j->start = j->pos;

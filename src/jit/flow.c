@@ -5,12 +5,27 @@
  * A target in the block's own page is jumped to directly: both have the same
  * virtual page and the same memory, whatever the address space does, and are dropped
  * together. The jump leads to a stub first, which finds or makes the target and
- * links it (helpers.c). Every other target, known or not, is looked up in
- * hw_jit_state.hash by rip and context key: 1 << HW_JHASH_BITS entries, direct
- * mapped, forgotten when the context's key is (jit/cache.c).
+ * links it (helpers.c).
  *
- * Latency: cpu->request is looked at on every jump backwards and every lookup, so
- * that no more than a page of code runs between two looks.
+ * A target in another page is linked for the context that it was found in. The site
+ * compares hw_cpu.link_epoch with the one of its link:
+ *
+ *	cmp  qword gs:[link_epoch], epoch	and request, which must be 0
+ *	jne  far
+ *	jmp  target
+ *
+ * An epoch is a context's key and the number of times that targets have been
+ * forgotten, so that a link is as good as an entry of hw_jit_state.hash and goes with
+ * it. A site that does not match looks its target up there; now and then one of them
+ * is linked anew. Blocks that are dropped need not be unlinked: their first
+ * instruction becomes a jump to their tombstone.
+ *
+ * A target that is computed is looked up in hw_jit_state.hash by rip and context key:
+ * 1 << HW_JHASH_BITS entries, direct mapped, forgotten when the context's key is
+ * (jit/cache.c).
+ *
+ * Latency: cpu->request is looked at on every jump backwards or to another page and
+ * every lookup, so that no more than a page of code runs between two looks.
  *
  * An instruction that does not find its target by itself has changed nothing yet (a
  * CALL has stored its return address, where it will store it again): the
@@ -73,6 +88,12 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 		break;
 	case SLOW_GOTO:
 		emit_jump(j, CC_ALWAYS, j->go);
+		break;
+	case SLOW_FAR:
+		emit_mov_imm(j, T2, s->site);
+		emit_jump(j, s->back ? CC_CALL : CC_ALWAYS, j->far);
+		if (s->back)
+			emit_jump(j, CC_ALWAYS, s->back);
 		break;
 	default:
 		emit_mov_imm(j, T2, s->jumps[0] | (s->save ? BIT(31) : 0));
@@ -178,19 +199,35 @@ static void goto_near(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 #define HASH_OFF(field, at) ((uint32_t)(offsetof(struct hw_cpu, jit.hash) +	\
 			     offsetof(struct hw_jit_target, field) + (at)))
 
+_Static_assert(offsetof(struct hw_cpu, request) ==
+	       offsetof(struct hw_cpu, link_epoch) + 4, "one compare for both");
+
+/* The site is the compare's immediate, then jne rel32, then jmp or call rel32. */
+#define SITE_TO_REL32	11
+
 static void goto_far(struct jit *j, unsigned cc, uint64_t rip)
 {
-	uint32_t at = jit_target_index(rip) * sizeof(struct hw_jit_target);
-	struct jit_slow *s = jit_slow_add(j, SLOW_GOTO, rip);
+	struct jit_slow *s = jit_slow_add(j, SLOW_FAR, rip);
 
 	jit_flags_free(j, FLAG_ALL);
-	jit_compare_request(j);
+	emit_gs(j, 0x81, 7, CPU_OFF(link_epoch), 8);
+	s->site = j->pos;
+	e32(j, JIT_NO_EPOCH);
 	jit_slow_jump(j, s, CC_NE);
-	emit_mov_imm(j, T1, rip);
-	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);
-	emit_gs(j, 0x3b, T1, HASH_OFF(tag, at), 8);
-	jit_slow_jump(j, s, CC_NE);
-	emit_gs(j, 0xff, cc == CC_CALL ? 2 : 4, HASH_OFF(code, at), 4);
+	emit_jump_later(j, cc);
+	if (cc == CC_CALL)
+		s->back = j->pos;
+}
+
+void jit_link_far(struct jit *j, uint32_t site, uint32_t code)
+{
+	uint32_t epoch = j->cpu->link_epoch;
+
+	if (j->link_generation >= JIT_MAX_LINK_GENERATION)
+		return;
+	__builtin_memcpy(j->rw + site, &epoch, 4);
+	emit_patch(j, site + SITE_TO_REL32, code);
+	j->cpu->stats.jit_links++;
 }
 
 void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)

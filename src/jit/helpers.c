@@ -25,6 +25,7 @@
 #include "jit/jit.h"
 
 #define RUN_TURNS	64	/* before hw_run() looks around */
+#define RELINK		16	/* a link for so many lookups */
 #define HWCAP2_FSGSBASE	BIT(1)
 #define ARCH_SET_GS	0x1001
 #define ARCH_GET_GS	0x1004
@@ -54,6 +55,7 @@ static void refresh(struct hw_cpu *cpu)
 	cpu->jit.pushf_ok = !hw_ctl_has(ctl, X86_INTERCEPT_PUSHF);
 	cpu->jit.popf_ok = cpu->jit.sti_ok &&
 			   !hw_ctl_has(ctl, X86_INTERCEPT_POPF);
+	cpu->link_epoch = cpu->jit.jit->link_generation << 12 | c->tlb_key;
 	cpu->jit.flags = alu_pack(c->eflags);
 	if (cpu->jit.key != c->tlb_key << 48) {
 		cpu->jit.key = c->tlb_key << 48;
@@ -207,12 +209,26 @@ static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 	return (uintptr_t)j->rx + b->code;
 }
 
+/* As fn_go(), and the jump to another page at @site is linked. */
+static uintptr_t fn_far(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
+{
+	struct jit *j = cpu->jit.jit;
+	uint32_t generation = j->generation;
+	uintptr_t code = fn_go(cpu, rip);
+
+	cpu->jit.relink = RELINK;
+	if (generation == j->generation && code != (uintptr_t)j->rx + j->leave)
+		jit_link_far(j, site, code - (uintptr_t)j->rx);
+	return code;
+}
+
 void jit_helpers_init(struct hw_cpu *cpu)
 {
 	cpu->jit.fn[FN_EXEC] = (uintptr_t)fn_exec;
 	cpu->jit.fn[FN_EXEC_END] = (uintptr_t)fn_exec_end;
 	cpu->jit.fn[FN_GO] = (uintptr_t)fn_go;
 	cpu->jit.fn[FN_LINK] = (uintptr_t)fn_link;
+	cpu->jit.fn[FN_FAR] = (uintptr_t)fn_far;
 	cpu->jit.jit->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
 	emit_stubs(cpu->jit.jit, cpu->jit.jit->fsgsbase);
 }

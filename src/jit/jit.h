@@ -108,6 +108,7 @@ struct jit_slow {
 	bool     save;		/* flags are in the host's register on the way in */
 	bool     restore;	/* ... and must be on the way back */
 	bool     unwind;	/* the return stack goes */
+	uint32_t site;		/* SLOW_FAR */
 	int32_t  undo;		/* RSP has moved so far, and moves back */
 	uint32_t back;		/* where the instruction is over; 0: nowhere */
 	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
@@ -118,6 +119,7 @@ enum slow_kind {
 	SLOW_EXEC_END,		/* with @back: a CALL, whose return comes there */
 	SLOW_EXEC_RET,		/* as EXEC_END; the return stack's top goes */
 	SLOW_GOTO, SLOW_LINK,
+	SLOW_FAR,		/* with @back: a CALL */
 	SLOW_CONST,		/* no code: @rip itself */
 };
 
@@ -127,12 +129,13 @@ struct jit {
 	uint32_t pos;		/* end of what has been emitted */
 	uint32_t start;		/* first byte for blocks: behind the stubs */
 	uint32_t generation;	/* counts flushes */
+	uint32_t link_generation; /* counts the times that all targets were forgotten */
 	bool flush_wanted;
 	uint64_t stack_limit;	/* hw_jit_state.stack_limit without a request */
 	bool refused;		/* the last block asked for may not be translated */
 	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
-	uint32_t enter, leave, exec, exec_end, exec_ret, go, link_host, link_mem;
-	uint32_t ret_miss;
+	uint32_t enter, leave, exec, exec_end, exec_ret, link_host, link_mem;
+	uint32_t go, go_host, far, ret_miss;
 
 	struct jit_block *blocks;
 	uint32_t nr_blocks, *bhash;
@@ -223,6 +226,7 @@ void emit_store(struct jit *j, unsigned reg, uint32_t disp);
 #define CC_E	4
 #define CC_NE	5
 #define CC_BE	6
+#define CC_S	8
 void emit_jump(struct jit *j, unsigned cc, uint32_t to);
 uint32_t emit_jump_later(struct jit *j, unsigned cc);
 void emit_patch(struct jit *j, uint32_t rel32, uint32_t to);
@@ -330,6 +334,10 @@ void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
 struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip);
 void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc);
 void jit_slow_emit(struct jit *j);
+/* hw_cpu.link_epoch, 31 bits: generation and key (12 bits). The last generation has
+ * no links. */
+#define JIT_NO_EPOCH	UINT32_MAX	/* of a far jump that is not linked */
+#define JIT_MAX_LINK_GENERATION ((1u << 19) - 1)
 /* Where a target is in hw_jit_state.hash. */
 static inline unsigned jit_target_index(uint64_t rip)
 {
@@ -357,6 +365,15 @@ void jit_keys_reset(struct hw_cpu *cpu);
 void jit_page_flushed(struct hw_cpu *cpu, uint64_t la, unsigned shift);
 /* Remembers where @rip goes in the present context. */
 void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b);
+/*
+ * Before a block's first byte: where a block that is dropped goes, on to its @rip.
+ * Jumps that are linked to it need not be found.
+ */
+void jit_tombstone(struct jit *j, uint64_t rip, bool flags_in_host);
+#define JIT_TOMBSTONE	16
+/* Links the jump to another page at @site (flow.c) to @code, while the present
+ * context's targets are valid. */
+void jit_link_far(struct jit *j, uint32_t site, uint32_t code);
 /* If @host's page was mapped anew: drops what does not match memory any more. */
 void jit_page_check(struct jit *j, hva_t host);
 /* Counts executions of cold code at @host. */
@@ -370,7 +387,7 @@ void jit_faults_remove(struct jit *j);
 
 void jit_run(struct hw_cpu *cpu);
 /* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
-enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK };
+enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR };
 void jit_helpers_init(struct hw_cpu *cpu);
 
 #endif

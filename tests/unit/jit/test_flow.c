@@ -364,6 +364,40 @@ static void the_callee_moves(void **s)
 	cool_down();
 }
 
+/* Two pages that call and jump to each other. */
+GUEST_CODE(here, 64,
+	   "mov $10000, %ecx; 1: call .+0x2fffb; jmp .+0x30010; hlt\n"
+	   ".skip 16 - (. - here); dec %ecx; jnz 1b; hlt");
+GUEST_CODE(there, 64, "inc %rax; ret; .skip 26 - (. - there)\n"
+	   "add $2, %rax; jmp .-0x3000e");
+
+static void do_two_pages(struct guest *g)
+{
+	GUEST_LOAD(g, here);
+	guest_put(g, FUNC, there, there_end);
+}
+
+/* A flag that is made in one page and read in the next, in a loop over both. */
+GUEST_CODE(over_the_edge, 64, "1: cmp $5, %ecx; adc $0, %rax; dec %ecx; jnz 1b; hlt");
+
+static void do_over_the_edge(struct guest *g)
+{
+	guest_put(g, 0x1ffd, over_the_edge, over_the_edge_end);
+	g->c->rip = 0x1ffd;
+	g->c->gpr[X86_RCX] = 10000;
+}
+
+static void jumps_between_pages(void **s)
+{
+	struct guest *g = both(do_two_pages, 30000);
+
+	/* They are linked: neither C nor the table is needed. */
+	assert_true(g->cpu->stats.jit_links > 2);
+	assert_true(g->cpu->stats.jit_lookups < 50);
+	guest_free(g);
+	guest_free(both(do_over_the_edge, 4));
+}
+
 /* User code whose functions make system calls; the kernel calls functions too. */
 GUEST_CODE(user, 64,
 	   "mov $1000, %ebx; 1: call 2f; dec %ebx; jnz 1b; hlt\n"
@@ -505,6 +539,7 @@ int main(void)
 		cmocka_unit_test(code_changes_between_call_and_return),
 		cmocka_unit_test(the_caller_moves_between_call_and_return),
 		cmocka_unit_test(the_callee_moves),
+		cmocka_unit_test(jumps_between_pages),
 		cmocka_unit_test(system_calls),
 		cmocka_unit_test(rights_are_the_context_s),
 		cmocka_unit_test(requests_among_calls),
