@@ -34,6 +34,7 @@ struct msr_row {
 	uint8_t  rule;		/* enum msr_rule */
 	uint8_t  vendor;
 	bool     root_writes;	/* READ_ONLY for guests only */
+	bool     amd_drops;	/* AMD: 32 bits, the rest of a write is lost */
 };
 
 #define IN_MSR(field)	offsetof(struct hw_cpu, msr.field)
@@ -52,10 +53,10 @@ static const struct msr_row rows[] = {
 	ROW(FS_BASE,		IN_SEG(X86_FS),		 CANONICAL)
 	ROW(GS_BASE,		IN_SEG(X86_GS),		 CANONICAL)
 	ROW(KERNEL_GS_BASE,	IN_MSR(kernel_gs_base),	 CANONICAL)
-	ROW(TSC_AUX,		IN_MSR(tsc_aux),	 LOW32)
+	ROW(TSC_AUX,		IN_MSR(tsc_aux),	 LOW32, .amd_drops = true)
 	ROW(IA32_SYSENTER_CS,	IN_MSR(sysenter_cs),	 ANY)
-	ROW(IA32_SYSENTER_ESP,	IN_MSR(sysenter_esp),	 CANONICAL)
-	ROW(IA32_SYSENTER_EIP,	IN_MSR(sysenter_eip),	 CANONICAL)
+	ROW(IA32_SYSENTER_ESP,	IN_MSR(sysenter_esp),	 CANONICAL, .amd_drops = true)
+	ROW(IA32_SYSENTER_EIP,	IN_MSR(sysenter_eip),	 CANONICAL, .amd_drops = true)
 	ROW(IA32_CR_PAT,	IN_MSR(pat),		 PAT)
 	ROW(IA32_XSS,		IN_MSR(xss),		 ZERO)
 	ROW(IA32_TSC_ADJUST,	IN_MSR(tsc_adjust),	 ANY)
@@ -138,6 +139,8 @@ static int table_write(struct hw_cpu *cpu, uint32_t msr, uint64_t val, bool root
 {
 	const struct msr_row *row = find(cpu, msr);
 
+	if (row && row->amd_drops && cpu->cfg.amd)
+		val = (uint32_t)val;
 	if (!row || !may_hold(cpu, row, val, root))
 		return -EINVAL;
 	*where(cpu, row) = val;

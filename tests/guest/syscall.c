@@ -123,7 +123,7 @@ static void test_sysenter(void)
 static void test_msrs(void)
 {
 	static const uint32_t plain[] = { MSR_LSTAR, MSR_CSTAR, MSR_FS_BASE,
-		MSR_KERNEL_GS_BASE, MSR_SYSENTER_ESP };
+		MSR_KERNEL_GS_BASE, MSR_STAR };
 	uint64_t old;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(plain); i++) {

@@ -279,7 +279,6 @@ static void bad_msr_writes_fault(void **state)
 		{ MSR_EFER, X86_EFER_LMSLE },
 		{ MSR_EFER, 0 },		/* LME with paging on */
 		{ MSR_IA32_XSS, 1 },
-		{ MSR_TSC_AUX, 1ull << 32 },
 		{ 0x12345, 0 },
 	};
 	struct guest *g = *state;
@@ -293,6 +292,26 @@ static void bad_msr_writes_fault(void **state)
 		if (bad[i].msr != MSR_EFER)
 			assert_int_equal(hw_wrmsr(g->cpu, bad[i].msr,
 						  bad[i].val), -EINVAL);
+	}
+}
+
+/* Intel: reserved bits, not canonical; AMD has the lower half alone. */
+static void upper_halves_fault_or_are_dropped(void **state)
+{
+	static const uint32_t msr[] = { MSR_TSC_AUX, MSR_IA32_SYSENTER_ESP,
+		MSR_IA32_SYSENTER_EIP };
+	struct guest *g = *state;
+	uint64_t val;
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(msr); i++) {
+		if (!g->cpu->cfg.amd) {
+			assert_int_equal(hw_wrmsr(g->cpu, msr[i], 1ull << 47 | 5), -EINVAL);
+			continue;
+		}
+		assert_int_equal(hw_wrmsr(g->cpu, msr[i], 1ull << 47 | 5), 0);
+		assert_int_equal(hw_rdmsr(g->cpu, msr[i], &val), 0);
+		assert_int_equal(val, 5);
 	}
 }
 
@@ -454,6 +473,7 @@ int main(void)
 		INTEL(vmx_msr_bitmap),
 		AMD(svm_msr_bitmap),
 		BOTH(bad_msr_writes_fault),
+		BOTH(upper_halves_fault_or_are_dropped),
 		BOTH(root_efer_has_svme_for_amd),
 		BOTH(tsc_is_offset_and_scaled),
 		BOTH(io_bitmaps),
