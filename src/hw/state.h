@@ -185,6 +185,10 @@ struct hw_jit_state {
 	uint64_t host_gs;
 	uint64_t host_sp;	/* with an empty return stack (jit/calls.c) */
 	uint64_t stack_limit;	/* of the return stack; UINT64_MAX: a request */
+	/* A REP at work: its rip, iterations beyond the present run, addends. */
+	struct {
+		uint64_t rip, rest, si, di;
+	} rep;
 	uint64_t fn[5];		/* C functions that it calls */
 	uint32_t relink;	/* lookups by jumps to other pages until one is linked */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */

@@ -349,7 +349,8 @@ void jit_flush(struct jit *j)
 	j->flush_wanted = false;
 	j->generation++;
 	j->pos = j->start;
-	j->nr_blocks = j->nr_pages = j->nr_faults = 0;
+	j->nr_blocks = j->nr_pages = 0;
+	j->nr_faults = j->nr_stub_faults;
 	j->link_generation = 0;
 	__builtin_memset(j->bhash, 0, sizeof(*j->bhash) << JIT_BHASH_BITS);
 	__builtin_memset(j->phash, 0, sizeof(*j->phash) << JIT_PHASH_BITS);

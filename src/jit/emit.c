@@ -156,6 +156,17 @@ void emit_jump(struct jit *j, unsigned cc, uint32_t to)
 	emit_patch(j, emit_jump_later(j, cc), to);
 }
 
+void emit_alu_imm(struct jit *j, unsigned digit, unsigned reg, int32_t v, bool w)
+{
+	e8(j, 0x40 | w << 3 | reg >> 3);
+	e8(j, v == (int8_t)v ? 0x83 : 0x81);
+	e8(j, 0xc0 | digit << 3 | (reg & 7));
+	if (v == (int8_t)v)
+		e8(j, v);
+	else
+		e32(j, v);
+}
+
 static void save_to_slot(struct jit *j)
 {
 	e8(j, 0x9f);				/* lahf */
@@ -403,6 +414,7 @@ static void emit_exec_ret(struct jit *j)
 
 void emit_stubs(struct jit *j, bool fsgsbase)
 {
+	j->nr_faults = 0;
 	emit_enter(j, fsgsbase, emit_ret_miss(j));
 	emit_leave(j, fsgsbase);
 	emit_exec(j);
@@ -414,5 +426,7 @@ void emit_stubs(struct jit *j, bool fsgsbase)
 	emit_far(j);
 	j->link_host = emit_link(j, true);
 	j->link_mem = emit_link(j, false);
+	jit_string_stubs(j);
+	j->nr_stub_faults = j->nr_faults;
 	j->start = j->pos;
 }

@@ -43,6 +43,7 @@
 #define JIT_BLOOM_BITS	13
 #define JIT_STACK_BYTES	8192	/* of the return stack */
 #define JIT_MAX_INSNS	48
+#define JIT_NR_STRINGS	5	/* MOVS CMPS STOS LODS SCAS */
 #define JIT_MAX_SLOW	(2 * JIT_MAX_INSNS + 16)
 
 /* Where the status flags are. */
@@ -81,7 +82,7 @@ enum jit_class {
 	JIT_NOTHING,		/* no effect */
 	JIT_RAW,		/* the same bytes */
 	JIT_LEA, JIT_CLI, JIT_STI, JIT_PUSHF, JIT_POPF,
-	JIT_PUSH, JIT_POP, JIT_LEAVE,
+	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
 	JIT_JMP_IND, JIT_CALL_IND,
 };
@@ -136,6 +137,7 @@ struct jit {
 	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
 	uint32_t enter, leave, exec, exec_end, exec_ret, link_host, link_mem;
 	uint32_t go, go_host, far, ret_miss;
+	uint32_t rep[JIT_NR_STRINGS][4][2];	/* by log2 of the size, REPNE */
 
 	struct jit_block *blocks;
 	uint32_t nr_blocks, *bhash;
@@ -143,7 +145,7 @@ struct jit {
 	uint32_t nr_pages, *phash;
 	uint8_t (*copies)[PAGE_SIZE];	/* of the lines of pages[] */
 	struct jit_fault *faults;
-	uint32_t nr_faults;
+	uint32_t nr_faults, nr_stub_faults;
 	uint8_t *heat;
 	uint8_t *bloom;
 	bool fsgsbase;		/* the host lets us write the GS base */
@@ -230,6 +232,8 @@ void emit_store(struct jit *j, unsigned reg, uint32_t disp);
 void emit_jump(struct jit *j, unsigned cc, uint32_t to);
 uint32_t emit_jump_later(struct jit *j, unsigned cc);
 void emit_patch(struct jit *j, uint32_t rel32, uint32_t to);
+/* op reg, imm; @digit of opcode 83; @w: 64 bits. */
+void emit_alu_imm(struct jit *j, unsigned digit, unsigned reg, int32_t v, bool w);
 /* Flags between RFLAGS and jit_state.flags; @scratch is overwritten. */
 void emit_flags_save(struct jit *j, unsigned scratch);
 void emit_flags_load(struct jit *j, unsigned scratch);
@@ -281,6 +285,10 @@ void jit_stack_addr(struct jit_addr *a, int disp);
  */
 struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
 			  unsigned kind, struct jit_slow *s);
+#define TLB_OFF(field)	((uint32_t)(offsetof(struct hw_cpu, tlb_entries) +	\
+				    offsetof(struct x86_tlb_entry, field)))
+/* T2d holds a linear address: its entry's place in the TLB. */
+void jit_tlb_index(struct jit *j);
 /* dst = the effective address; @w: 64 bits. Registers in memory go through T1, T2. */
 void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w);
 /* The next host instruction may fault: then @s. */
@@ -293,6 +301,15 @@ void jit_classify(const struct jit *j, struct jit_insn *n);
 void jit_same(struct jit *j, struct jit_insn *n);
 /* Number of the operand in memory, or -1. */
 int jit_mem_operand(const struct x86_insn *i);
+
+/* --- string.c ----------------------------------------------------------------------- */
+
+bool jit_string_fits(const struct x86_insn *i);
+/* Has a repeat prefix: a count of 0 leaves all as it is. */
+bool jit_is_rep(const struct x86_insn *i);
+void jit_string(struct jit *j, struct jit_insn *n);
+/* Among the stubs; calls emit.c's. */
+void jit_string_stubs(struct jit *j);
 
 /* --- eflags.c: CLI, STI, PUSHF, POPF ----------------------------------------------- */
 

@@ -116,22 +116,14 @@ static void linear(struct jit *j, const struct jit_addr *a)
 		emit_gs(j, 0x03, T1, SEG_BASE(a->seg), 8);
 }
 
-#define TLB_OFF(field)	((uint32_t)(offsetof(struct hw_cpu, tlb_entries) +	\
-				    offsetof(struct x86_tlb_entry, field)))
-
-static void alu_imm(struct jit *j, unsigned digit, unsigned reg, int32_t v,
-		    bool w)
-{
-	e8(j, 0x41 | w << 3);
-	e8(j, v == (int8_t)v ? 0x83 : 0x81);
-	e8(j, 0xc0 | digit << 3 | (reg & 7));
-	if (v == (int8_t)v)
-		e8(j, v);
-	else
-		e32(j, v);
-}
-
 _Static_assert(sizeof(struct x86_tlb_entry) == 32, "the shift below");
+
+void jit_tlb_index(struct jit *j)
+{
+	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7));	/* shr */
+	e8(j, PAGE_SHIFT - 5);
+	emit_alu_imm(j, 4, T2, (HW_TLB_SIZE - 1) * 32, false);
+}
 
 static struct jit_mem at_t1(void)
 {
@@ -185,12 +177,10 @@ static struct jit_mem lookup(struct jit *j, const struct jit_addr *a,
 	if (!again)
 		emit_store(j, T1, CPU_OFF(jit.tmp));
 	emit_rr(j, 0x89, T1, T2, 4);
-	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7));	/* shr */
-	e8(j, PAGE_SHIFT - 5);
-	alu_imm(j, 4, T2, (HW_TLB_SIZE - 1) * 32, false);
+	jit_tlb_index(j);
 	if (bytes > 1)
-		alu_imm(j, 0, T1, bytes - 1, true);
-	alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
+		emit_alu_imm(j, 0, T1, bytes - 1, true);
+	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
 	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
 	emit_gs_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * kind, 8);
 	jit_slow_jump(j, s, CC_NE);

@@ -45,6 +45,9 @@ static const uint8_t classes[X86_NR_OPS] = {
 	[X86_OP_STC] = IS(RAW), [X86_OP_CMC] = IS(RAW), [X86_OP_LAHF] = IS(RAW),
 	[X86_OP_SAHF] = IS(RAW), [X86_OP_FENCE] = IS(RAW),
 	[X86_OP_PUSH] = IS(PUSH), [X86_OP_POP] = IS(POP),
+	[X86_OP_MOVS] = IS(STRING), [X86_OP_CMPS] = IS(STRING),
+	[X86_OP_STOS] = IS(STRING), [X86_OP_LODS] = IS(STRING),
+	[X86_OP_SCAS] = IS(STRING),
 	[X86_OP_LEAVE] = IS(LEAVE), [X86_OP_JCC] = IS(JCC),
 	[X86_OP_LOOP] = IS(LOOP), [X86_OP_LOOPE] = IS(LOOP),
 	[X86_OP_LOOPNE] = IS(LOOP), [X86_OP_JCXZ] = IS(LOOP),
@@ -220,6 +223,8 @@ static enum jit_class class_of(const struct jit *j, const struct x86_insn *i)
 		return same_class(j, i);
 	if (c == JIT_LEA)
 		return i->opsize >= 4 ? c : JIT_EXEC;
+	if (c == JIT_STRING)
+		return jit_string_fits(i) ? c : JIT_EXEC;
 	if (c >= JIT_JCC)
 		return flow_class(i, c);
 	if (c >= JIT_PUSH)
@@ -251,6 +256,8 @@ void jit_classify(const struct jit *j, struct jit_insn *n)
 	n->writes = pack(row->flags_written);
 	/* What they leave undefined, processors leave alone. */
 	if (row->op >= X86_OP_BT && row->op <= X86_OP_BSR)
+		n->reads |= n->writes;
+	if (n->class == JIT_STRING && jit_is_rep(&n->i))
 		n->reads |= n->writes;
 	n->fpu = row->op == X86_OP_SIMD && n->class == JIT_SAME;
 	/* A branch out of canonical space is the interpreter's to refuse. */

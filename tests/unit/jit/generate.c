@@ -85,6 +85,22 @@ static unsigned put_opcode(uint8_t *p)
 	return n;
 }
 
+/* MOVS to SCAS, repeated or not. */
+static unsigned put_string(uint8_t *p)
+{
+	static const uint8_t ops[] = { 0xa4, 0xa6, 0xaa, 0xac, 0xae };
+	unsigned n = 0;
+
+	if (one_in(4))
+		p[n++] = 0x66;
+	if (!one_in(3))
+		p[n++] = one_in(2) ? 0xf2 : 0xf3;
+	if (one_in(4))
+		p[n++] = 0x48;
+	p[n++] = ops[(rnd() >> 30) % sizeof(ops)] | (rnd() >> 40 & 1);
+	return n;
+}
+
 /* ModRM, SIB, displacement, and what may be an immediate. */
 static void put_operands(uint8_t *p)
 {
@@ -113,8 +129,12 @@ unsigned generate_insn(uint8_t *code)
 	unsigned n;
 
 	do {
-		n = put_prefixes(b);
-		n += put_opcode(b + n);
+		if (one_in(12)) {
+			n = put_string(b);
+		} else {
+			n = put_prefixes(b);
+			n += put_opcode(b + n);
+		}
 		put_operands(b + n);
 	} while (x86_decode(&i, b, 15, X86_MODE_PROT64) != X86_DECODE_OK ||
 		 !is_comparable(&i));

@@ -6,6 +6,7 @@
  */
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "../hw/guest.h"
@@ -77,7 +78,8 @@ static void start_state(uint64_t seed)
 			       rnd() >> (rnd() >> 58);
 	memcpy(pair[1]->c->gpr, a->c->gpr, sizeof(a->c->gpr));
 	a->c->eflags = pair[1]->c->eflags =
-		X86_EFLAGS_FIXED | (rnd() & X86_EFLAGS_STATUS);
+		X86_EFLAGS_FIXED | (rnd() & X86_EFLAGS_STATUS) |
+		(rnd() >> 60 ? 0 : X86_EFLAGS_DF);
 	for (k = 0; k < 256; k++)
 		((uint8_t *)a->fpu.fx.xmm)[k] =
 			((uint8_t *)pair[1]->fpu.fx.xmm)[k] = rnd() >> 31;
@@ -388,6 +390,139 @@ static void fault_in_a_call_is_precise(void **s)
 	assert_int_equal(g->c->cr2 & ~7ull, G_DATA + 0xff8);
 }
 
+/* --- strings ------------------------------------------------------------------------ */
+
+/* What user code does with strings of several pages, and the client takes the page at
+ * G_DATA + 2000h away. */
+GUEST_CODE(copies, 64, "rep movsb; hlt");
+GUEST_CODE(fills, 64, "rep stosq; hlt");
+GUEST_CODE(compares, 64, "repe cmpsb; hlt");
+GUEST_CODE(scans, 64, "repne scasw; hlt");
+
+static void string_registers(struct guest *g, unsigned code, uint64_t rsi,
+			     uint64_t rdi, uint64_t rcx)
+{
+	g->c->gpr[X86_RSI] = rsi;
+	g->c->gpr[X86_RDI] = rdi;
+	g->c->gpr[X86_RCX] = rcx;
+	g->c->eflags = X86_EFLAGS_FIXED | X86_EFLAGS_CF | X86_EFLAGS_PF;
+	g->c->rip = G_CODE + code;
+}
+
+/* Stopped by host memory that is gone, after @done iterations of @size bytes, the flags
+ * as they were. */
+static void stops_after(struct guest *g, uint64_t done, unsigned size, bool si)
+{
+	uint64_t di = g->c->gpr[X86_RDI], rsi = g->c->gpr[X86_RSI];
+	uint64_t rcx = g->c->gpr[X86_RCX], rip = g->c->rip;
+
+	guest_run(g);
+	assert_true(hw_host_error(g->cpu, NULL));
+	assert_int_equal(g->c->rip, rip);
+	assert_int_equal(g->c->gpr[X86_RCX], rcx - done);
+	assert_int_equal(g->c->gpr[X86_RDI], di + done * size);
+	assert_int_equal(g->c->gpr[X86_RSI], si ? rsi + done * size : rsi);
+	assert_int_equal(g->c->eflags & X86_EFLAGS_STATUS,
+			 X86_EFLAGS_CF | X86_EFLAGS_PF);
+}
+
+static void load_strings(struct guest *g)
+{
+	unsigned k;
+
+	guest_put(g, G_CODE + 0x100, copies, copies_end);
+	guest_put(g, G_CODE + 0x200, compares, compares_end);
+	guest_put(g, G_CODE + 0x300, scans, scans_end);
+	memset(g->mem + G_DATA, 0, 0x8000);
+	/* All is translated, and in the TLB. */
+	for (k = 0; k < 4; k++) {
+		string_registers(g, k << 8, G_DATA, G_DATA + 0x800, 0x1000);
+		g->c->gpr[X86_RAX] = k < 3 ? 0 : 7;
+		guest_hlt(g);
+		string_registers(g, k << 8, G_DATA, G_DATA + 0x4800, 0x1000);
+		guest_hlt(g);
+	}
+}
+
+/* The TLB still has the page, so that the host's own instruction meets the fault. */
+static void a_string_meets_memory_that_is_gone(void **s)
+{
+	const uint64_t src = G_DATA + 0x10, gone = G_DATA + 0x1000;
+	struct guest *g = LONG_GUEST(fills);
+	uint8_t *page = g->mem + gone;
+
+	load_strings(g);
+	assert_int_equal(mprotect(page, 4096, PROT_NONE), 0);
+	g->c->gpr[X86_RAX] = 0;
+	string_registers(g, 0, 0, src + 0xb00, 0x400);
+	stops_after(g, 0x4f0 / 8, 8, false);
+	string_registers(g, 0x100, src, G_DATA + 0x4000, 0x2000);
+	stops_after(g, 0xff0, 1, true);
+	string_registers(g, 0x200, src, G_DATA + 0x4000, 0x2000);
+	stops_after(g, 0xff0, 1, true);
+	g->c->gpr[X86_RAX] = 7;
+	string_registers(g, 0x300, 5, src, ~0ull);
+	stops_after(g, 0xff0 / 2, 2, false);
+	/* Each instruction came to the interpreter once, with the fault. */
+	assert_true(g->cpu->stats.jit_execs < 20);
+	/* It comes back, and the scan goes on to its end. */
+	assert_int_equal(mprotect(page, 4096, PROT_READ | PROT_WRITE), 0);
+	g->mem[gone + 0x802] = 7;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RDI], gone + 0x804);
+	assert_true(g->c->eflags & X86_EFLAGS_ZF);
+}
+
+/* Overlap of a byte, the classic fill; a page boundary in each operand. */
+static void strings_overlap_and_cross_pages(void **s)
+{
+	struct guest *g = LONG_GUEST(copies);
+	unsigned k;
+
+	memset(g->mem + G_DATA, 0, 0x4000);
+	g->mem[G_DATA + 0xf00] = 0x5a;
+	string_registers(g, 0, G_DATA + 0xf00, G_DATA + 0xf01, 0x1234);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RCX], 0);
+	assert_int_equal(g->c->gpr[X86_RSI], G_DATA + 0xf00 + 0x1234);
+	for (k = 0; k <= 0x1234; k++)
+		assert_int_equal(g->mem[G_DATA + 0xf00 + k], 0x5a);
+	assert_int_equal(g->mem[G_DATA + 0xf01 + 0x1234], 0);
+	/* It was not the interpreter. */
+	assert_true(g->cpu->stats.jit_execs < 16);
+}
+
+GUEST_CODE(endless_copy, 64, "mov $0x30000, %esi; mov $0x34000, %edi\n"
+	   "mov $0x3000, %ecx; rep movsb; inc %rax; jmp endless_copy");
+
+/* A code page is no destination for the host's instruction. */
+GUEST_CODE(overwrites_itself, 64,
+	   "mov $0x30000, %esi; lea 1f(%rip), %rdi; mov $3, %ecx\n"
+	   "rep movsb; 1: nop; nop; nop; hlt");
+
+static void a_string_changes_code(void **s)
+{
+	struct guest *g = LONG_GUEST(overwrites_itself);
+
+	/* inc rax */
+	memcpy(g->mem + G_DATA, "\x90\x90\x90", 3);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 0);
+	memcpy(g->mem + G_DATA, "\x48\xff\xc0", 3);
+	g->c->rip = G_CODE;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 1);
+}
+
+static void kick_ends_a_string(void **s)
+{
+	struct guest *g = LONG_GUEST(endless_copy);
+
+	memset(g->mem + G_DATA, 1, 0x3000);
+	kick_ends(g);
+	assert_true(g->c->gpr[X86_RAX] > 10);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -402,6 +537,10 @@ int main(void)
 		T(another_processor_changes_code),
 		T(kick_ends_a_loop),
 		T(fault_in_a_call_is_precise),
+		T(a_string_meets_memory_that_is_gone),
+		T(strings_overlap_and_cross_pages),
+		T(a_string_changes_code),
+		T(kick_ends_a_string),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
