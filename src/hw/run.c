@@ -240,12 +240,25 @@ static int fetch_bytes(struct hw_cpu *cpu, uint64_t la, uint8_t *buf,
 	return X86EMUL_CONTINUE;
 }
 
-/* Does @e hold what @buf's first @n bytes begin with? */
-static bool entry_matches(const struct hw_icache_entry *e, uint64_t tag,
-			  const uint8_t *buf, unsigned n)
+/*
+ * Does @e hold the instruction that @buf's first @n bytes begin with? One that reaches
+ * into the next page, as the bytes so far then say, has the rest of @want fetched.
+ */
+static int entry_matches(struct hw_cpu *cpu, const struct hw_icache_entry *e,
+			 uint64_t la, uint8_t *buf, unsigned n, unsigned want,
+			 bool *match)
 {
-	return e->tag == tag && e->insn.len <= n &&
-	       !memcmp(e->insn.bytes, buf, e->insn.len);
+	unsigned len = e->insn.len;
+	void *host;
+	int rc;
+
+	*match = !memcmp(e->insn.bytes, buf, MIN(len, n));
+	if (likely(len <= n) || !*match)
+		return X86EMUL_CONTINUE;
+	cpu->stats.careful_fetches++;
+	rc = fetch_bytes(cpu, la, buf, want, true, &host);
+	*match = len <= want && !memcmp(e->insn.bytes, buf, len);
+	return rc;
 }
 
 /*
@@ -261,6 +274,7 @@ static __noinline int fetch_careful(struct hw_cpu *cpu,
 	enum x86_decode_result r;
 	uint64_t la, limit, tag;
 	unsigned want, n;
+	bool match;
 	void *host;
 	int rc;
 
@@ -278,8 +292,11 @@ static __noinline int fetch_careful(struct hw_cpu *cpu,
 	tag = (uintptr_t)host ^ ((uint64_t)c->mode << 56 | BIT_ULL(63));
 	e = icache_lookup(cpu, (uintptr_t)host);
 	*out = e;
-	if (entry_matches(e, tag, buf, n))
-		return X86EMUL_CONTINUE;
+	if (e->tag == tag) {
+		rc = entry_matches(cpu, e, la, buf, n, want, &match);
+		if (rc != X86EMUL_CONTINUE || match)
+			return rc;
+	}
 	/* Other bytes at the same place reuse its entry. */
 	if (e->tag != tag)
 		e = *out = &cpu->icache[cpu->icache_pos];

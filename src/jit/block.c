@@ -136,7 +136,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->entry = j->nr && !jit_live_before(&j->insn[0]) ? FL_MEM | FL_HOST : loc;
 	j->loc = j->entry == loc ? loc : FL_MEM;
 	j->nr_slow = 0;
-	j->fpu_checked = false;
+	j->fpu_checked = 0;
 	jit_tombstone(j, rip, j->entry == FL_HOST);
 	j->code = j->pos;
 	emit_block(j);

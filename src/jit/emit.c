@@ -67,11 +67,11 @@ void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
 	e8(j, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m)
+void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m, bool evex)
 {
 	bool sib = m->index != NO_INDEX || (m->base & 7) == 4;
-	unsigned mod = m->disp != (int8_t)m->disp ? 2 :
-		       m->disp || (m->base & 7) == 5 ? 1 : 0;
+	unsigned mod = !m->disp && (m->base & 7) != 5 ? 0 :
+		       m->disp == (int8_t)m->disp && !evex ? 1 : 2;
 
 	e8(j, mod << 6 | (reg & 7) << 3 | (sib ? 4 : m->base & 7));
 	if (sib)
@@ -88,7 +88,7 @@ void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m)
 {
 	e8(j, 0x48 | reg >> 3 << 2 | jit_mem_rex(m));
 	opcode(j, op);
-	emit_modrm(j, reg, m);
+	emit_modrm(j, reg, m, false);
 }
 
 void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,

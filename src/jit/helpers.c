@@ -43,6 +43,21 @@ static void status_in_eflags(struct hw_cpu *cpu)
 	alu_set_flags(&cpu->c.eflags, cpu->jit.flags);
 }
 
+#define XCR0_YMM	(X86_XCR0_SSE | X86_XCR0_AVX)
+#define XCR0_ZMM	(XCR0_YMM | X86_XCR0_AVX512)
+
+static void refresh_fpu(struct hw_cpu *cpu)
+{
+	const struct x86_emulate_ctxt *c = &cpu->c;
+	bool live = cpu->fpu_loaded && !(c->cr0 & X86_CR0_TS);
+	bool xsave = live && c->cr4 & X86_CR4_OSXSAVE;
+
+	cpu->jit.fpu_ready[HW_JIT_SSE] = live && c->cr4 & X86_CR4_OSFXSR &&
+					 !(c->cr0 & X86_CR0_EM);
+	cpu->jit.fpu_ready[HW_JIT_YMM] = xsave && (c->xcr0 & XCR0_YMM) == XCR0_YMM;
+	cpu->jit.fpu_ready[HW_JIT_ZMM] = xsave && (c->xcr0 & XCR0_ZMM) == XCR0_ZMM;
+}
+
 /* hw_jit_state from the state proper. */
 static void refresh(struct hw_cpu *cpu)
 {
@@ -61,8 +76,7 @@ static void refresh(struct hw_cpu *cpu)
 		cpu->jit.key = c->tlb_key << 48;
 		cpu->jit.unwind = true;
 	}
-	cpu->jit.fpu_ready = cpu->fpu_loaded && (c->cr4 & X86_CR4_OSFXSR) &&
-			     !(c->cr0 & (X86_CR0_EM | X86_CR0_TS));
+	refresh_fpu(cpu);
 }
 
 /* Counts executions of cold code: is it time? */

@@ -91,7 +91,7 @@ struct jit_insn {
 	struct x86_insn i;
 	uint64_t rip;
 	enum jit_class class;
-	bool fpu;		/* needs the FPU state live */
+	uint8_t fpu;		/* enum hw_jit_fpu: what has to be live */
 	uint8_t reads, writes;	/* status flags, FLAG_* */
 	uint8_t live;		/* those that are needed after it */
 };
@@ -163,7 +163,7 @@ struct jit {
 	unsigned len;
 	uint8_t loc;		/* FL_HOST or FL_MEM, now */
 	uint8_t entry;		/* block's jit_block.flags */
-	bool fpu_checked;
+	uint8_t fpu_checked;	/* bit per enum hw_jit_fpu */
 };
 
 /* --- emit.c: the assembler --------------------------------------------------------- */
@@ -206,12 +206,13 @@ struct jit_mem {
 
 #define NO_INDEX 0xff
 
-/* Its share of an encoding: REX.X and REX.B; ModRM, SIB and displacement. */
+/* Its share of an encoding: REX.X and REX.B; ModRM, SIB and displacement. @evex: a
+ * displacement of 8 bits would be multiplied. */
 static inline unsigned jit_mem_rex(const struct jit_mem *m)
 {
 	return (m->index == NO_INDEX ? 0 : m->index >> 3 << 1) | m->base >> 3;
 }
-void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m);
+void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m, bool evex);
 /* op reg, @m; 64 bits. */
 void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m);
 /* op reg, [base + disp] */
@@ -297,10 +298,15 @@ void jit_may_fault(struct jit *j, struct jit_slow *s);
 /* --- rows.c ----------------------------------------------------------------------------- */
 
 void jit_classify(const struct jit *j, struct jit_insn *n);
-/* JIT_SAME. */
-void jit_same(struct jit *j, struct jit_insn *n);
 /* Number of the operand in memory, or -1. */
 int jit_mem_operand(const struct x86_insn *i);
+
+/* --- same.c ----------------------------------------------------------------------------- */
+
+void jit_same(struct jit *j, struct jit_insn *n);
+/* The general register that operand @k is, or -1; it is one of AH to BH. */
+int jit_gpr_operand(const struct x86_insn *i, int k);
+bool jit_is_high8(const struct x86_insn *i, int k);
 
 /* --- string.c ----------------------------------------------------------------------- */
 

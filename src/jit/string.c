@@ -279,7 +279,7 @@ static void access(struct jit *j, struct jit_insn *n, unsigned op, unsigned reg,
 		e8(j, 0x66);
 	e8(j, 0x40 | (bytes == 8) << 3 | reg >> 3 << 2 | jit_mem_rex(m));
 	e8(j, op | (bytes > 1));
-	emit_modrm(j, reg, m);
+	emit_modrm(j, reg, m, false);
 }
 
 /* T2 = the element at RSI, across the lookup of the one at RDI: that one. */

@@ -43,7 +43,10 @@ static bool is_comparable(const struct x86_insn *i)
 	unsigned k;
 
 	if (i->row->attr & (I_PRIV | I_JUMP | I_SERIALIZE | I_UNDEF | I_IOPL |
-			    I_SHADOW | I_EVEX))
+			    I_SHADOW))
+		return false;
+	/* Most of their addresses are nowhere. */
+	if (i->row->attr & I_VSIB && !one_in(16))
 		return false;
 	for (k = 0; k < ARRAY_SIZE(refused); k++)
 		if (i->row->op == refused[k])
@@ -70,19 +73,36 @@ static unsigned put_prefixes(uint8_t *p)
 
 static unsigned put_opcode(uint8_t *p)
 {
-	unsigned n = 0, map = (rnd() >> 30) % 10;
+	unsigned n = 0, map = (rnd() >> 30) % 9;
 
-	if (map == 9) {
-		p[n++] = 0xc4;
-		p[n++] = (rnd() >> 24 & 0xe0) | (1 + (rnd() >> 30) % 3);
-		p[n++] = rnd() >> 24 & 0xfb;
-	} else if (map >= 5) {
+	if (map >= 5) {
 		p[n++] = 0x0f;
 		if (map == 8)
 			p[n++] = one_in(2) ? 0x38 : 0x3a;
 	}
 	p[n++] = rnd() >> 32;
 	return n;
+}
+
+static unsigned put_vex(uint8_t *p)
+{
+	p[0] = 0xc4;
+	p[1] = (rnd() >> 24 & 0xe0) | (1 + (rnd() >> 30) % 3);
+	p[2] = rnd() >> 24;
+	p[3] = rnd() >> 32;
+	return 4;
+}
+
+static unsigned put_evex(uint8_t *p)
+{
+	static const uint8_t maps[] = { 1, 2, 3, 5, 6 };
+
+	p[0] = 0x62;
+	p[1] = (rnd() >> 24 & 0xf0) | maps[(rnd() >> 30) % sizeof(maps)];
+	p[2] = rnd() >> 24 | 4;
+	p[3] = rnd() >> 24;
+	p[4] = rnd() >> 32;
+	return 5;
 }
 
 /* MOVS to SCAS, repeated or not. */
@@ -122,19 +142,28 @@ static void put_operands(uint8_t *p)
 		p[n++] = one_in(2) ? rnd() >> 30 : 0;
 }
 
+static unsigned put_insn(uint8_t *p, unsigned form)
+{
+	unsigned n = 0;
+
+	if (form == 0)
+		return put_string(p);
+	if (form <= 2)
+		return put_vex(p);
+	if (form <= 4)
+		return put_evex(p);
+	n = put_prefixes(p);
+	return n + put_opcode(p + n);
+}
+
 unsigned generate_insn(uint8_t *code)
 {
-	uint8_t b[40];
+	unsigned n, form = (rnd() >> 30) % 14;
 	struct x86_insn i;
-	unsigned n;
+	uint8_t b[40];
 
 	do {
-		if (one_in(12)) {
-			n = put_string(b);
-		} else {
-			n = put_prefixes(b);
-			n += put_opcode(b + n);
-		}
+		n = put_insn(b, form);
 		put_operands(b + n);
 	} while (x86_decode(&i, b, 15, X86_MODE_PROT64) != X86_DECODE_OK ||
 		 !is_comparable(&i));
