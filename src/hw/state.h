@@ -171,11 +171,11 @@ struct hw_svm {			/* svm_*.c own it */
 	uint8_t by_code[96];	/* exit codes 60h-BFh: enum x86_intercept */
 };
 
-/* Where execution goes on for a rip in a context; 16 bytes, see jit/flow.c. */
+/* Where execution goes on for a rip in a context, see jit/flow.c. */
 #define HW_JHASH_BITS	12
-struct hw_jit_target {
-	uint64_t tag;		/* rip ^ key << 48; 0: none */
-	uint64_t code;
+struct hw_jit_targets {
+	uint64_t tag[1u << HW_JHASH_BITS];	/* rip ^ key << 48; 0: none */
+	uint64_t code[1u << HW_JHASH_BITS];
 };
 
 /* Instructions by what they ask of the FPU state and the control registers. */
@@ -200,7 +200,7 @@ struct hw_jit_state {
 	uint8_t  sti_ok;	/* CPL 0, and nothing waits for IF */
 	uint8_t  pushf_ok, popf_ok; /* not intercepted; POPF: sti_ok too */
 	uint8_t  unwind;	/* the return stack is void */
-	struct hw_jit_target hash[1u << HW_JHASH_BITS];
+	struct hw_jit_targets hash;
 	struct jit *jit;	/* jit/'s own */
 };
 

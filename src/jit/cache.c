@@ -147,7 +147,7 @@ void jit_destroy(struct hw_cpu *cpu)
 
 static void forget_targets(struct jit *j)
 {
-	__builtin_memset(j->cpu->jit.hash, 0, sizeof(j->cpu->jit.hash));
+	__builtin_memset(j->cpu->jit.hash.tag, 0, sizeof(j->cpu->jit.hash.tag));
 	__builtin_memset(j->bloom, 0, 1u << JIT_BLOOM_BITS);
 	j->cpu->jit.unwind = true;
 	j->link_generation++;
@@ -167,10 +167,11 @@ static uint8_t *bloom_of(struct jit *j, uint64_t rip, unsigned shift)
 
 void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
 {
-	struct hw_jit_target *t = &j->cpu->jit.hash[jit_target_index(rip)];
+	struct hw_jit_targets *t = &j->cpu->jit.hash;
+	unsigned i = jit_target_index(rip);
 
-	t->tag = rip ^ j->cpu->jit.key;
-	t->code = (uintptr_t)j->rx + b->code;
+	t->tag[i] = rip ^ j->cpu->jit.key;
+	t->code[i] = (uintptr_t)j->rx + b->code;
 	*bloom_of(j, rip, PAGE_SHIFT) = 1;
 	*bloom_of(j, rip, 22) = 1;
 	*bloom_of(j, rip, 30) = 1;
@@ -249,15 +250,15 @@ static void bury(struct jit *j, const struct jit_block *b)
 
 static void drop_page(struct jit *j, struct jit_page *p)
 {
+	struct hw_jit_targets *t = &j->cpu->jit.hash;
 	uint32_t i;
 
 	for (i = p->first; i; i = j->blocks[i - 1].page_next) {
 		struct jit_block *b = &j->blocks[i - 1];
-		struct hw_jit_target *t =
-			&j->cpu->jit.hash[jit_target_index(b->rip)];
+		unsigned at = jit_target_index(b->rip);
 
-		if (t->code == (uintptr_t)j->rx + b->code)
-			t->tag = 0;
+		if (t->code[at] == (uintptr_t)j->rx + b->code)
+			t->tag[at] = 0;
 		bury(j, b);
 		/* Code that changes is not translated at once again. */
 		*jit_heat(j, b->host) = 0;

@@ -59,6 +59,16 @@ void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 	e32(j, disp);
 }
 
+void emit_gs_t2x8(struct jit *j, unsigned op, unsigned reg, uint32_t disp)
+{
+	e8(j, 0x65);
+	e8(j, 0x4a | reg >> 3 << 2);			/* REX.W, REX.X: T2 */
+	opcode(j, op);
+	e8(j, (reg & 7) << 3 | 4);
+	e8(j, 3 << 6 | (T2 & 7) << 3 | 5);
+	e32(j, disp);
+}
+
 void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
 	     unsigned bytes)
 {

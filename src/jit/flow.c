@@ -196,9 +196,6 @@ static void goto_near(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 		link_later(j, cc, rip);
 }
 
-#define HASH_OFF(field, at) ((uint32_t)(offsetof(struct hw_cpu, jit.hash) +	\
-			     offsetof(struct hw_jit_target, field) + (at)))
-
 _Static_assert(offsetof(struct hw_cpu, request) ==
 	       offsetof(struct hw_cpu, link_epoch) + 4, "one compare for both");
 
@@ -238,23 +235,19 @@ void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 		goto_far(j, cc, rip);
 }
 
-_Static_assert(sizeof(struct hw_jit_target) == 16, "the shift below");
-
 void jit_find_target(struct jit *j)
 {
-	emit_rr(j, 0x89, T1, T2, 4);
-	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7)), e8(j, 12); /* shr */
-	emit_rr(j, 0x31, T1, T2, 4);
-	e8(j, 0x41), e8(j, 0x81), e8(j, 0xe0 | (T2 & 7));	/* and */
-	e32(j, (1u << HW_JHASH_BITS) - 1);
-	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe0 | (T2 & 7)), e8(j, 4); /* shl */
+	e8(j, 0x45), e8(j, 0x69), e8(j, 0xc0 | (T2 & 7) << 3 | (T1 & 7)); /* imul */
+	e32(j, JIT_TARGET_FACTOR);
+	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7));	/* shr */
+	e8(j, 32 - HW_JHASH_BITS);
 	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);
-	emit_gs_t2(j, 0x3b, T1, HASH_OFF(tag, 0), 8);
+	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.tag));
 }
 
 void jit_jump_target(struct jit *j, unsigned cc)
 {
-	emit_gs_t2(j, 0xff, cc == CC_CALL ? 2 : 4, HASH_OFF(code, 0), 4);
+	emit_gs_t2x8(j, 0xff, cc == CC_CALL ? 2 : 4, CPU_OFF(jit.hash.code));
 }
 
 void jit_jcc(struct jit *j, struct jit_insn *n)

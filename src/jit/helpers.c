@@ -124,11 +124,12 @@ static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc)
 static uintptr_t code_for_rip(struct hw_cpu *cpu)
 {
 	struct jit *j = cpu->jit.jit;
-	struct hw_jit_target *t = &cpu->jit.hash[jit_target_index(cpu->c.rip)];
+	const struct hw_jit_targets *t = &cpu->jit.hash;
+	unsigned i = jit_target_index(cpu->c.rip);
 	struct jit_block *b;
 
-	if (t->tag == (cpu->c.rip ^ cpu->jit.key))
-		return t->code;
+	if (t->tag[i] == (cpu->c.rip ^ cpu->jit.key))
+		return t->code[i];
 	cpu->stats.jit_lookups++;
 	b = get_block(cpu, FL_MEM);
 	if (!b)

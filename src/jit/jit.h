@@ -194,6 +194,8 @@ void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 	     unsigned bytes);
 void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 		unsigned bytes);
+/* op reg, gs:[T2 * 8 + disp]; 64 bits. */
+void emit_gs_t2x8(struct jit *j, unsigned op, unsigned reg, uint32_t disp);
 /* op reg, rm; both registers. */
 void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
 	     unsigned bytes);
@@ -362,9 +364,10 @@ void jit_slow_emit(struct jit *j);
 #define JIT_NO_EPOCH	UINT32_MAX	/* of a far jump that is not linked */
 #define JIT_MAX_LINK_GENERATION ((1u << 19) - 1)
 /* Where a target is in hw_jit_state.hash. */
+#define JIT_TARGET_FACTOR 0x9e3779b1u
 static inline unsigned jit_target_index(uint64_t rip)
 {
-	return (rip ^ rip >> 12) & ((1u << HW_JHASH_BITS) - 1);
+	return (uint32_t)rip * JIT_TARGET_FACTOR >> (32 - HW_JHASH_BITS);
 }
 
 /* --- block.c, cache.c, fault.c, helpers.c ------------------------------------------------ */
