@@ -190,6 +190,15 @@ int em_clflush(struct x86_emulate_ctxt *c)
 	return probe(c, c->insn->seg, emul_ea(c), &la);
 }
 
+/* The line of 64 bytes around the address in rAX. */
+int em_clzero(struct x86_emulate_ctxt *c)
+{
+	static const uint8_t zeros[64];
+	uint64_t ea = emul_trunc_ea(c->insn, c->gpr[X86_RAX]) & ~63ull;
+
+	return emul_write_bytes(c, c->insn->seg, ea, zeros, sizeof(zeros));
+}
+
 /* --- waiting ------------------------------------------------------------------------- */
 
 int em_monitor(struct x86_emulate_ctxt *c)

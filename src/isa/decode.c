@@ -288,6 +288,7 @@ static const struct imm_form {
 	[IMM_FAR]   = { { 0, 2, 2, 0, 4, 0, 0, 0, 4 }, false, true,  2 },
 	[IMM_MOFFS] = { { 0, 0, 2, 0, 4, 0, 0, 0, 8 }, false, false, 0 },
 	[IMM_ENTER] = { { 0, 2, 2, 0, 2, 0, 0, 0, 2 }, false, true,  1 },
+	[IMM_2B]    = { { 0, 1, 1, 0, 1, 0, 0, 0, 1 }, false, true,  1 },
 	/* clang-format on */
 };
 

@@ -161,8 +161,8 @@ static uint8_t row_imm(const struct opcode *row)
 
 	for (i = 0; i < X86_MAX_OPERANDS; i++)
 		if (opnd_imm(&row->opnd[i]) != IMM_NONE) {
-			if (imm == IMM_W)
-				return IMM_ENTER;
+			if (imm != IMM_NONE)
+				return imm == IMM_W ? IMM_ENTER : IMM_2B;
 			imm = opnd_imm(&row->opnd[i]);
 		}
 	return imm;

@@ -34,7 +34,7 @@ struct sel_node {
 /* What follows the row's ModRM. */
 enum imm_kind {
 	IMM_NONE, IMM_BU, IMM_BS, IMM_W, IMM_Z, IMM_V, IMM_FAR, IMM_MOFFS,
-	IMM_ENTER, IMM_NR
+	IMM_ENTER, IMM_2B, IMM_NR
 };
 
 /* What the decoder wants to know of a row, derived from its operands. */
