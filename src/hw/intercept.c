@@ -273,8 +273,11 @@ static int io_access(struct hw_cpu *cpu, enum x86_intercept id, uint64_t arg,
 /*
  * SVM's filter counts down (APM Vol. 2, "Pause Intercept Filtering"); VMX's PLE
  * measures a loop at CPL 0 with the TSC (SDM Vol. 3C, "VM-Execution Controls",
- * PLE_Gap and PLE_Window).
+ * PLE_Gap and PLE_Window). Clients and hypervisors choose the gap for processors that
+ * do some instructions in a cycle; this one needs tens of cycles for one.
  */
+#define PLE_GAP_SCALE	16
+
 static int pause_loop(struct hw_cpu *cpu, enum x86_intercept id, uint64_t arg,
 		      uint64_t val)
 {
@@ -290,7 +293,7 @@ static int pause_loop(struct hw_cpu *cpu, enum x86_intercept id, uint64_t arg,
 	if (cpu->c.cpl)
 		return X86EMUL_CONTINUE;
 	now = hw_host_tsc();
-	if (now - cpu->pause_last > ctl->ple_gap)
+	if (now - cpu->pause_last > (uint64_t)ctl->ple_gap * PLE_GAP_SCALE)
 		cpu->pause_first = now;
 	cpu->pause_last = now;
 	if (now - cpu->pause_first <= ctl->ple_window)

@@ -76,6 +76,7 @@ static const struct ctl_set proc_sets[32] = {
 static const struct ctl_set proc2_sets[32] = {
 	EXITS(SECONDARY_EXEC_DESC,		DESC_),
 	EXITS(SECONDARY_EXEC_WBINVD_EXITING,	WBINVD_),
+	EXITS(SECONDARY_EXEC_PAUSE_LOOP_EXITING, PAUSE_),
 	EXITS(SECONDARY_EXEC_RDRAND_EXITING,	RDRAND_),
 	EXITS(SECONDARY_EXEC_RDSEED_EXITING,	RDSEED_),
 };
@@ -175,7 +176,9 @@ static void compile_rest(const struct vmx_entry *x, struct hw_ctl *ctl)
 {
 	bool offset = x->proc & CPU_BASED_USE_TSC_OFFSETTING;
 	bool scale = offset && (x->proc2 & SECONDARY_EXEC_TSC_SCALING);
-	bool ple = x->proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING;
+	/* "PAUSE exiting" goes first. */
+	bool ple = (x->proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING) &&
+		   !(x->proc & CPU_BASED_PAUSE_EXITING);
 
 	ctl->tsc_offset = offset ? F(TSC_OFFSET) : 0;
 	ctl->tsc_multiplier = scale ? F(TSC_MULTIPLIER) : 0;

@@ -330,6 +330,41 @@ static void test_enable_rdtscp(void **state)
 	virt_free(v);
 }
 
+/* A loop of PAUSEs at CPL 0 leaves after a while, some of them do not; nor at CPL 3. */
+GUEST_CODE(pauses_code, 64, "mov $1000000, %ecx; 1: pause; loop 1b; hlt");
+GUEST_CODE(few_pauses_code, 64, "pause; pause; pause; hlt");
+GUEST_CODE(user_pauses_code, 64, "mov $100000, %ecx; 1: pause; loop 1b; cpuid");
+
+static struct virt *virt_ple(void (*start)(struct guest *g))
+{
+	struct virt *v = virt_new(false, start);
+
+	vmcs_write(&v->e, SECONDARY_VM_EXEC_CONTROL, ENV_PROC2 |
+		   SECONDARY_EXEC_UNRESTRICTED_GUEST |
+		   SECONDARY_EXEC_PAUSE_LOOP_EXITING);
+	vmcs_write(&v->e, PLE_GAP, 100000);
+	vmcs_write(&v->e, PLE_WINDOW, 200000);
+	return v;
+}
+
+static void test_pause_loop(void **state)
+{
+	struct virt *v = virt_ple(guest_long);
+
+	GUEST_LOAD(v->g, pauses_code);
+	assert_int_equal(run(v), EXIT_REASON_PAUSE_INSTRUCTION);
+	assert_in_range(v->g->c->gpr[X86_RCX], 1, 999990);
+	vmcs_write(&v->e, PLE_WINDOW, 0xffffffff);
+	GUEST_LOAD(v->g, few_pauses_code);
+	set_rip(v, G_CODE);
+	assert_int_equal(run(v), EXIT_REASON_HLT);
+	virt_free(v);
+	v = virt_ple(guest_user);
+	GUEST_LOAD(v->g, user_pauses_code);
+	assert_int_equal(run(v), EXIT_REASON_CPUID);
+	virt_free(v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +383,7 @@ int main(void)
 		cmocka_unit_test(test_monitor_trap_flag),
 		cmocka_unit_test(test_long_mode_switch),
 		cmocka_unit_test(test_enable_rdtscp),
+		cmocka_unit_test(test_pause_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
