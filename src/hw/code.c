@@ -221,11 +221,16 @@ void hw_code_written(struct hw_cpu *cpu, hva_t at, unsigned len)
 		mine = true;
 	}
 	unlock();
-	if (mine && cpu->jit_ops) {
+	if (mine && cpu && cpu->jit_ops) {
 		cpu->jit_ops->drop(cpu, at & PAGE_MASK);
 		/* Translated code that runs now may be of the page. */
 		hw_set_request(cpu, HW_REQ_EVENT);
 	}
+}
+
+void hw_memory_written(hva_t at, unsigned len)
+{
+	hw_code_written(NULL, at, len);
 }
 
 /* This processor had write permission for @page (0: for some). */

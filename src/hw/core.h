@@ -30,7 +30,7 @@ void hw_tlb_flush_pcid(struct hw_cpu *cpu, uint16_t pcid);
 
 /* Does anybody have translations of code in the page of @at? Any thread. */
 bool hw_code_is(hva_t at);
-/* This processor has written [at, at + len), which is inside a page. */
+/* This processor (NULL: none) has written [at, at + len), which is inside a page. */
 void hw_code_written(struct hw_cpu *cpu, hva_t at, unsigned len);
 /* Takes note of what others did. @ran: this processor may have written memory
  * since the last call. */

@@ -151,6 +151,13 @@ void hw_stgi(struct hw_cpu *cpu);
 void hw_clgi(struct hw_cpu *cpu);
 void hw_invlpga(struct hw_cpu *cpu, uint64_t la, uint32_t asid);
 
+/*
+ * The hypervisor itself has written [at, at + len), inside a page, of what may be a
+ * guest's memory: no processor executes old code from there once it has looked
+ * at its requests. Any thread.
+ */
+void hw_memory_written(hva_t at, unsigned len);
+
 /* --- what a debugger of the silicon would see -------------------------------- */
 
 /*

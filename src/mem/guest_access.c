@@ -61,6 +61,14 @@ int kvm_read_guest_page(struct kvm_mem *mem, gfn_t gfn, void *data,
 	return r;
 }
 
+static void written(struct kvm_mem *mem, struct kvm_memory_slot *slot, gfn_t gfn,
+		    const void *at, unsigned len)
+{
+	mark_page_dirty_in_slot(slot, gfn);
+	if (mem->ops->memory_written)
+		mem->ops->memory_written(mem->opaque, (uintptr_t)at, len);
+}
+
 /* @data NULL: zeros. */
 static int write_page(struct kvm_mem *mem, gfn_t gfn, const void *data,
 		      unsigned offset, unsigned len)
@@ -74,7 +82,7 @@ static int write_page(struct kvm_mem *mem, gfn_t gfn, const void *data,
 	if (p) {
 		r = data ? host_copy_out(p + offset, data, len)
 			 : host_fill(p + offset, 0, len);
-		mark_page_dirty_in_slot(slot, gfn);
+		written(mem, slot, gfn, p + offset, len);
 	}
 	kvm_mem_read_unlock(mem);
 	return r;
@@ -183,9 +191,10 @@ int kvm_cmpxchg_guest_entry(struct kvm_mem *mem, gpa_t gpa, unsigned bytes,
 	if (!p && slot)
 		r = -EROFS;
 	if (p) {
-		r = cmpxchg_entry(p + (gpa & ~PAGE_MASK), bytes, old, new, done);
+		p += gpa & ~PAGE_MASK;
+		r = cmpxchg_entry(p, bytes, old, new, done);
 		if (!r && *done)
-			mark_page_dirty_in_slot(slot, gpa >> PAGE_SHIFT);
+			written(mem, slot, gpa >> PAGE_SHIFT, p, bytes);
 	}
 	kvm_mem_read_unlock(mem);
 	return r;

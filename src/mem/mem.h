@@ -82,6 +82,9 @@ struct kvm_mem_ops {
 					uint64_t offset, uint64_t mask);
 	/* On return no vCPU uses a translation from before the call. */
 	void (*flush_remote_tlbs)(void *opaque);
+	/* [@at, @at + @len), inside a page, has been written by kvm_write_guest() and
+	 * the like: it may have been code. Slot lock held. May be NULL. */
+	void (*memory_written)(void *opaque, hva_t at, unsigned len);
 };
 
 struct kvm_mem {

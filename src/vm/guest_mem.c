@@ -181,11 +181,17 @@ static void flush_remote_tlbs(void *opaque)
 	kvm_flush_remote_tlbs(opaque);
 }
 
+static void memory_written(void *opaque, hva_t at, unsigned len)
+{
+	hw_memory_written(at, len);
+}
+
 const struct kvm_mem_ops kvm_mem_upcalls = {
 	.flush_shadow_memslot = flush_shadow_memslot,
 	.commit_memory_region = commit_memory_region,
 	.write_protect_pt_masked = write_protect_pt_masked,
 	.flush_remote_tlbs = flush_remote_tlbs,
+	.memory_written = memory_written,
 };
 
 const struct kvm_mmu_ops kvm_mmu_upcalls = {

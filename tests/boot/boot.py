@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""boot.py ANYKVM GUEST-FOLDER CASE VENDOR - boots Debian's kernel and looks at what it does.
+"""boot.py ANYKVM GUEST-FOLDER CASE VENDOR [ROUNDS] - boots Debian's kernel and looks at what it does.
 
-CASE names a function below. Each prints PASS: or FAIL: lines; exit status 77 (skipped)
-where `make guest` has not been run.
+CASE names a function below; it is called ROUNDS times, or until one fails. Each prints PASS:
+or FAIL: lines; exit status 77 (skipped) where `make guest` has not been run.
 """
 import os, pty, re, select, signal, subprocess, sys, time
 
 ANYKVM, GUEST, CASE, VENDOR = sys.argv[1:5]
+ROUNDS = int(sys.argv[5]) if len(sys.argv) > 5 else 1
 KERNEL, INITRD = f"{GUEST}/vmlinuz", f"{GUEST}/initramfs.gz"
 LIMIT = 150
+COMPLAINT = r".*(?:BUG:|WARNING: CPU|Oops|Call Trace|rcu.*stall|lockup|hung task).*"
 failures = 0
 
 def check(what, ok, detail=""):
@@ -40,8 +42,8 @@ def poweroff(cpus=1):
     check("reaches init", "BOOT-MARKER" in out, tail(out))
     check(f"sees {cpus} CPUs", f"BOOT-CPUS {cpus}\n" in out.replace("\r", ""), tail(out))
     check("finds KVM", "Hypervisor detected: KVM" in out)
-    check("no kernel complaint", not re.search(r"BUG:|WARNING: CPU|Oops|Call Trace", out),
-          str(re.findall(r".*(?:BUG:|WARNING: CPU|Oops).*", out)[:3]))
+    complaints = re.findall(COMPLAINT, out)
+    check("no kernel complaint", not complaints, str(complaints[:3]))
     return cpu
 
 def boot():
@@ -163,5 +165,6 @@ if not os.path.exists(KERNEL) or not os.path.exists(INITRD):
     sys.exit(77)
 CASES = {f.__name__: f for f in (boot, smp, smp4, large, reboot, panic, timeout,
                                  stats_and_trace, shell, quit, idle)}
-CASES[CASE]()
+for _ in range(ROUNDS):
+    if not failures: CASES[CASE]()
 sys.exit(1 if failures else 0)

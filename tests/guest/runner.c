@@ -59,6 +59,7 @@ static struct {
 	uint8_t fifo[4096];
 	unsigned fifo_in, fifo_out;
 	uint32_t log[4];
+	uint32_t poke_addr, poke_flag, poke_value;
 	uint64_t clock;
 	int mmio_event, pio_event;
 } m = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -302,6 +303,26 @@ static void fifo_pop(void *p, unsigned n)
 		((uint8_t *)p)[i] = m.fifo[m.fifo_out++ % sizeof(m.fifo)];
 }
 
+/* Memory is written by a thread that has nothing to do with a vCPU. */
+static void *poker(void *arg)
+{
+	*(volatile uint32_t *)guest_mem(m.poke_addr, 4) = m.poke_value;
+	__atomic_store_n((uint32_t *)guest_mem(m.poke_flag, 4), m.poke_value,
+			 __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+/* One at a time: the guest waits for the flag. */
+static void poke(uint32_t value)
+{
+	pthread_t t;
+
+	m.poke_value = value;
+	if (pthread_create(&t, NULL, poker, NULL))
+		die("no thread");
+	pthread_detach(t);
+}
+
 static void port_out(struct cpu *c, unsigned port, const void *p, unsigned n)
 {
 	uint32_t val = 0;
@@ -320,6 +341,9 @@ static void port_out(struct cpu *c, unsigned port, const void *p, unsigned n)
 	case PORT_FIFO:		fifo_push(p, n); break;
 	case PORT_IRQ_PULSE:	irq_line(val, 1); irq_line(val, 0); break;
 	case PORT_IRQ_LEVEL:	irq_line(val & 0xff, val >> 8 & 1); break;
+	case PORT_POKE:		poke(val); break;
+	case PORT_POKE_ADDR:	m.poke_addr = val; break;
+	case PORT_POKE_FLAG:	m.poke_flag = val; break;
 	case PORT_NMI:		KVM(c->fd, KVM_NMI, 0); break;
 	}
 }

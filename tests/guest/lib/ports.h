@@ -27,6 +27,9 @@
 #define PORT_CLOCK_LO		0x150	/* KVM_GET_CLOCK, latched by the low half */
 #define PORT_CLOCK_HI		0x154
 #define PORT_EXITS		0x158	/* exits to the runner so far, this one in */
+#define PORT_POKE		0x160	/* a thread of the runner stores this value */
+#define PORT_POKE_ADDR		0x164	/* ... there, */
+#define PORT_POKE_FLAG		0x168	/* and then there */
 
 /* Memory-mapped. */
 #define MMIO_RAM		0xe0000000	/* bytes that keep what is written */
