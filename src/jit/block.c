@@ -132,6 +132,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->host = host;
 	if (!read_code(j, host))
 		return NULL;
+	j->looked_ahead = false;
 	jit_liveness(j);
 	j->entry = j->nr && !jit_live_before(&j->insn[0]) ? FL_MEM | FL_HOST : loc;
 	j->loc = j->entry == loc ? loc : FL_MEM;
@@ -141,6 +142,8 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->code = j->pos;
 	emit_block(j);
 	b = jit_block_new(j);
+	if (!b)
+		return NULL;
 	stats->jit_blocks++;
 	stats->jit_guest_bytes += j->len;
 	stats->jit_host_bytes += j->pos - j->code;

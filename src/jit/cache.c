@@ -295,9 +295,10 @@ static bool lines_same(const struct jit *j, const struct jit_page *p,
 
 /*
  * Keeps what the block's lines hold. A line that has a copy is not copied again: the
- * older blocks are compared with it.
+ * older blocks are compared with it. False: it has changed, and so may have others that
+ * the block has looked at.
  */
-static void add_lines(struct jit *j, struct jit_page *p)
+static bool add_lines(struct jit *j, struct jit_page *p)
 {
 	unsigned first = (j->host & ~PAGE_MASK) >> LINE_SHIFT;
 	unsigned last = ((j->host & ~PAGE_MASK) + (j->len ? j->len - 1 : 0)) >>
@@ -306,8 +307,11 @@ static void add_lines(struct jit *j, struct jit_page *p)
 	uint8_t *copy = j->copies[p - j->pages];
 	unsigned n;
 
-	if (!lines_same(j, p, lines & p->lines))
+	if (!lines_same(j, p, lines & p->lines)) {
 		drop_page(j, p);
+		if (j->looked_ahead)
+			return false;
+	}
 	for (fresh = lines & ~p->lines; fresh; fresh &= fresh - 1) {
 		n = __builtin_ctzll(fresh) << LINE_SHIFT;
 		host_copy_in(copy + n,
@@ -318,15 +322,34 @@ static void add_lines(struct jit *j, struct jit_page *p)
 	for (n = 0; n < j->nr; copy += j->insn[n++].i.len)
 		__builtin_memcpy(copy, j->insn[n].i.bytes, j->insn[n].i.len);
 	p->lines |= lines;
+	return true;
+}
+
+const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room)
+{
+	const struct jit_page *p = page_find(j, host & PAGE_MASK);
+	unsigned at = host & ~PAGE_MASK, end = at;
+
+	*room = 0;
+	if (!p)
+		return NULL;
+	while (end < PAGE_SIZE && end < at + X86_MAX_INSN_LEN &&
+	       p->lines >> (end >> LINE_SHIFT) & 1)
+		end++;
+	*room = end - at;
+	j->looked_ahead = true;
+	return j->copies[p - j->pages] + at;
 }
 
 struct jit_block *jit_block_new(struct jit *j)
 {
-	struct jit_block *b = &j->blocks[j->nr_blocks++];
+	struct jit_block *b = &j->blocks[j->nr_blocks];
 	uint32_t *chain = block_chain(j, j->rip, j->host);
 	struct jit_page *p = page_get(j, j->host & PAGE_MASK);
 
-	add_lines(j, p);
+	if (!add_lines(j, p))
+		return NULL;
+	j->nr_blocks++;
 	*b = (struct jit_block){
 		.rip = j->rip, .host = j->host,
 		.code = j->code, .next = *chain, .page_next = p->first,

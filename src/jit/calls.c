@@ -88,11 +88,11 @@ void jit_call(struct jit *j, struct jit_insn *n)
 {
 	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
 
-	jit_flags_free(j, FLAG_ALL);
+	jit_flags_free(j, n->live);
 	push_return(j, n, s);
 	move_rsp(j, -8);
 	check_limit(j, jit_slow_add(j, SLOW_GOTO, jit_target_of(n)));
-	jit_goto(j, CC_CALL, jit_target_of(n), n->rip);
+	jit_goto_target(j, CC_CALL, n);
 	s->back = j->pos;
 	come_back(j, n);
 }

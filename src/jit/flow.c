@@ -250,6 +250,14 @@ void jit_jump_target(struct jit *j, unsigned cc)
 	emit_gs_t2x8(j, 0xff, cc == CC_CALL ? 2 : 4, CPU_OFF(jit.hash.code));
 }
 
+void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n)
+{
+	/* Flags that nobody needs are as well in memory. */
+	if (n->dead)
+		j->loc = FL_MEM;
+	jit_goto(j, cc, jit_target_of(n), n->rip);
+}
+
 void jit_jcc(struct jit *j, struct jit_insn *n)
 {
 	uint64_t to = jit_target_of(n);
@@ -267,7 +275,7 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 		return;
 	}
 	skip = emit_jump_later(j, cc ^ 1);
-	jit_goto(j, CC_ALWAYS, to, n->rip);
+	jit_goto_target(j, CC_ALWAYS, n);
 	emit_patch(j, skip, j->pos);
 	j->loc = FL_HOST;
 }
@@ -292,7 +300,7 @@ void jit_loop(struct jit *j, struct jit_insn *n)
 
 void jit_jmp(struct jit *j, struct jit_insn *n)
 {
-	jit_goto(j, CC_ALWAYS, jit_target_of(n), n->rip);
+	jit_goto_target(j, CC_ALWAYS, n);
 }
 
 void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s)

@@ -94,6 +94,7 @@ struct jit_insn {
 	uint8_t fpu;		/* enum hw_jit_fpu: what has to be live */
 	uint8_t reads, writes;	/* status flags, FLAG_* */
 	uint8_t live;		/* those that are needed after it */
+	bool dead;		/* a transfer, whose target needs none */
 };
 
 /* The six status flags in a byte: OF is bit 1. */
@@ -164,6 +165,7 @@ struct jit {
 	uint8_t loc;		/* FL_HOST or FL_MEM, now */
 	uint8_t entry;		/* block's jit_block.flags */
 	uint8_t fpu_checked;	/* bit per enum hw_jit_fpu */
+	bool looked_ahead;	/* at what the page's blocks were made of */
 };
 
 /* --- emit.c: the assembler --------------------------------------------------------- */
@@ -342,6 +344,8 @@ void jit_indirect(struct jit *j, struct jit_insn *n);
 void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s);
 /* On to @rip, from the instruction at @from. @cc: CC_ALWAYS or CC_CALL. */
 void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from);
+/* ... to @n's target. */
+void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n);
 static inline uint64_t jit_target_of(const struct jit_insn *n)
 {
 	return n->rip + n->i.len + n->i.imm;
@@ -379,7 +383,9 @@ int jit_create(struct hw_cpu *cpu);
 void jit_destroy(struct hw_cpu *cpu);
 struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
 				 uint8_t loc);
-/* A new block's record, in its tables; NULL: full. */
+/* The bytes at @host that blocks of its page were made of; @room: how many follow. */
+const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room);
+/* A new block's record, in its tables; NULL: what it looked at has changed. */
 struct jit_block *jit_block_new(struct jit *j);
 bool jit_full(const struct jit *j);
 void jit_flush(struct jit *j);

@@ -10,11 +10,52 @@
  * to the interpreter finds them there.
  *
  * A flag is needed if an instruction of the block reads it before the next one of
- * the block writes it, or if the end of the block is reached. Faults do not count:
+ * the block writes it, or if the end of the block is reached. Where a transfer into the
+ * same page leads to code that is this block's, or has been translated, that is looked
+ * at too: all blocks of a page are dropped together. Faults do not count:
  * the frame of an exception may hold other status flags than the processor's, if
  * nothing in the code could have seen them (docs/errata.md).
  */
 #include "jit/jit.h"
+
+#define LOOK_AHEAD	8	/* instructions */
+
+/* The instruction at @rip of this page, if it is this block's or is known. */
+static bool insn_at(struct jit *j, uint64_t rip, struct jit_insn *n)
+{
+	const uint8_t *code;
+	unsigned k, room;
+
+	for (k = 0; k < j->nr; k++) {
+		if (j->insn[k].rip == rip) {
+			*n = j->insn[k];
+			return true;
+		}
+	}
+	code = jit_page_bytes(j, j->host + (rip - j->rip), &room);
+	n->rip = rip;
+	if (!room || x86_decode(&n->i, code, room, X86_MODE_PROT64) != X86_DECODE_OK)
+		return false;
+	jit_classify(j, n);
+	return true;
+}
+
+/* Are all flags overwritten before anybody looks, at @rip and after it? */
+static bool flags_dead(struct jit *j, uint64_t rip)
+{
+	uint8_t left = FLAG_ALL;
+	struct jit_insn n;
+	unsigned k;
+
+	for (k = 0; k < LOOK_AHEAD && left; k++, rip += n.i.len) {
+		if ((rip ^ j->rip) & PAGE_MASK || !insn_at(j, rip, &n))
+			return false;
+		if (n.class < JIT_SAME || n.class >= JIT_JCC || (n.reads & left))
+			return false;
+		left &= ~n.writes;
+	}
+	return !left;
+}
 
 void jit_liveness(struct jit *j)
 {
@@ -24,8 +65,11 @@ void jit_liveness(struct jit *j)
 	for (k = j->nr; k--;) {
 		struct jit_insn *n = &j->insn[k];
 
-		/* A branch taken leaves the block. */
-		if (n->class == JIT_JCC)
+		n->dead = n->class >= JIT_JCC && n->class <= JIT_CALL &&
+			  n->class != JIT_LOOP && flags_dead(j, jit_target_of(n));
+		if (n->dead && n->class != JIT_JCC)
+			live = 0;
+		else if (n->class == JIT_JCC && !n->dead)
 			live = FLAG_ALL;
 		n->live = live;
 		live = jit_live_before(n);

@@ -231,6 +231,33 @@ static void do_rewrites(struct guest *g)
 	GUEST_LOAD(g, rewrites);
 }
 
+/* Flags that the target of a jump does not need, until it is written and does. */
+GUEST_CODE(needs_later, 64,
+	   "mov $200, %ecx; 1: cmp $50, %ecx; jmp 2f; .skip 128\n"
+	   "2: xor %edx, %edx; cmp $100, %ecx; jne 3f; movw $0x0014, 2b(%rip)\n"
+	   "3: dec %ecx; jnz 1b; hlt");		/* adc $0, %al */
+/* ... the same with a call, and with a loop of two blocks. */
+GUEST_CODE(call_needs_later, 64,
+	   "mov $200, %ecx; 1: cmp $50, %ecx; call 2f; dec %ecx; jnz 1b; hlt\n"
+	   ".skip 128; 2: xor %edx, %edx; cmp $100, %ecx; jne 3f\n"
+	   "movw $0x0014, 2b(%rip); 3: ret");
+
+static void do_needs_later(struct guest *g)
+{
+	GUEST_LOAD(g, needs_later);
+}
+
+static void do_call_needs_later(struct guest *g)
+{
+	GUEST_LOAD(g, call_needs_later);
+}
+
+static void flags_that_a_target_needs(void **s)
+{
+	guest_free(both(do_needs_later, 49));
+	guest_free(both(do_call_needs_later, 49));
+}
+
 /* The same code but for what it adds, in two pages; the function puts the other one
  * under its caller. */
 GUEST_CODE(adds_1, 64, "1: call *%rbx; add $1, %rax; dec %ecx; jnz 1b; hlt");
@@ -537,6 +564,7 @@ int main(void)
 		cmocka_unit_test(no_pairs),
 		cmocka_unit_test(faults_of_a_return),
 		cmocka_unit_test(code_changes_between_call_and_return),
+		cmocka_unit_test(flags_that_a_target_needs),
 		cmocka_unit_test(the_caller_moves_between_call_and_return),
 		cmocka_unit_test(the_callee_moves),
 		cmocka_unit_test(jumps_between_pages),
