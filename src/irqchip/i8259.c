@@ -215,9 +215,12 @@ static void write_icw1(struct kvm_pic *pic, int chip, uint8_t val)
 {
 	struct kvm_pic_state *s = &pic->chip[chip];
 
-	/* In service until now: told as acknowledged, as nobody else will. */
-	pic->acked |= (uint32_t)(chip == MASTER ? s->isr & ~CASCADE_BIT :
-				 s->isr) << chip * 8;
+	uint8_t lost = s->isr | (s->irr & ~s->elcr);
+
+	/* In service or latched until now: told as acknowledged, as nobody else
+	 * will; the 8254 would wait for ever for a tick that was forgotten. */
+	pic->acked |= (uint32_t)(chip == MASTER ? lost & ~CASCADE_BIT : lost) <<
+		      chip * 8;
 	s->irr &= s->elcr;
 	s->last_irr = 0;
 	s->imr = 0;

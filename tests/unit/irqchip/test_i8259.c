@@ -282,10 +282,16 @@ static void test_ack_notifiers(void **state)
 static void test_reinitialization_clears(void **state)
 {
 	struct vm *vm = pic_vm();
+	struct kvm_irq_ack_notifier n = { .gsi = 3, .irq_acked = note_ack };
 
+	memset(acks, 0, sizeof(acks));
+	kvm_register_irq_ack_notifier(&vm->ic, &n);
 	pulse(vm, 3);
 	outb(vm, 0x21, 0xff);
 	outb(vm, 0x20, 0x11);
+	/* The edge is forgotten: whoever waits for its end is told. */
+	assert_int_equal(acks[3], 1);
+	kvm_unregister_irq_ack_notifier(&vm->ic, &n);
 	outb(vm, 0x21, 0x47);
 	outb(vm, 0x21, 0x04);
 	outb(vm, 0x21, 0x01);
