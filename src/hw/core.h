@@ -23,6 +23,15 @@ void hw_tlb_destroy(struct hw_cpu *cpu);
 int hw_tlb_access(struct hw_cpu *cpu, uint64_t la, unsigned kind, unsigned acc,
 		  void **host);
 
+/*
+ * The same, if the TLB knows it now and every byte of [la, la + bytes) is in that
+ * page; else NULL, and nothing has happened.
+ */
+void *hw_tlb_hit(struct hw_cpu *cpu, uint64_t la, unsigned bytes, unsigned kind,
+		 unsigned acc);
+/* As hw_tlb_context(), when no more than CPL and AC have changed. */
+void hw_tlb_level_changed(struct hw_cpu *cpu);
+
 /* Drops what the current asid's @pcid tagged. */
 void hw_tlb_flush_pcid(struct hw_cpu *cpu, uint16_t pcid);
 
@@ -89,9 +98,21 @@ void hw_inject(struct hw_cpu *cpu);
 /* Sleeps until there may be a reason to wake. */
 void hw_wait(struct hw_cpu *cpu);
 
+/* transfer.c: a faster form of the instruction, or NULL; delivery in the usual case,
+ * false: nothing has changed. */
+x86_exec_fn hw_transfer_form(const struct x86_insn *insn);
+bool hw_deliver_fast(struct hw_cpu *cpu, const struct x86_event *ev);
 /* sysops.c: EFLAGS' system bits may differ from what was: derived state follows,
  * and events that they let in are looked at. */
 void hw_flags_changed(struct x86_emulate_ctxt *c);
+/* The general form of an instruction that may change CPL, AC, VM or RF. */
+int hw_exec_system(struct x86_emulate_ctxt *c);
+/* Somebody wants to know when EFLAGS.IF becomes 1. */
+static inline bool hw_waits_for_if(const struct hw_cpu *cpu)
+{
+	return cpu->ctl.v_irq || cpu->ctl.host_if ||
+	       hw_ctl_has(&cpu->ctl, X86_INTERCEPT_INTR_WINDOW);
+}
 
 /* --- intercept.c ------------------------------------------------------------------ */
 

@@ -160,9 +160,6 @@ static void delivered(struct hw_cpu *cpu, const struct x86_event *ev)
 	if (ev->type == X86_EVENT_NMI)
 		cpu->nmi_blocked = true;
 	cpu->activity = HW_ACTIVE;
-	cpu->win_len = 0;
-	hw_tlb_context(cpu);
-	hw_set_request(cpu, HW_REQ_EVENT);
 }
 
 static void triple_fault(struct hw_cpu *cpu)
@@ -213,6 +210,23 @@ static bool next_event(struct hw_cpu *cpu, struct x86_event *ev,
 	return true;
 }
 
+/* Through the IDT; enum x86emul. */
+static int through_idt(struct hw_cpu *cpu, const struct x86_event *ev)
+{
+	int rc;
+
+	if (likely(hw_deliver_fast(cpu, ev)))
+		return X86EMUL_CONTINUE;
+	rc = emul_deliver_event(&cpu->c, ev);
+	/* Privilege may have been looked at for the new stack. */
+	if (rc != X86EMUL_CONTINUE)
+		emul_update_mode(&cpu->c);
+	else
+		cpu->win_len = 0;
+	hw_tlb_context(cpu);
+	return rc;
+}
+
 bool hw_deliver(struct hw_cpu *cpu, const struct x86_event *first,
 		uint64_t address, bool injected)
 {
@@ -231,14 +245,11 @@ bool hw_deliver(struct hw_cpu *cpu, const struct x86_event *first,
 		if (!injected)
 			before_delivery(cpu, &ev, address);
 		ev.injected = injected;
-		rc = emul_deliver_event(&cpu->c, &ev);
+		rc = through_idt(cpu, &ev);
 		if (rc == X86EMUL_CONTINUE) {
 			delivered(cpu, &ev);
 			return false;
 		}
-		/* Privilege may have been looked at for the new stack. */
-		emul_update_mode(&cpu->c);
-		hw_tlb_context(cpu);
 		if (rc != X86EMUL_PROPAGATE_FAULT) {
 			if (rc == X86EMUL_UNHANDLEABLE)
 				triple_fault(cpu);
@@ -285,6 +296,16 @@ void hw_inject(struct hw_cpu *cpu)
 
 /* --- boundary ------------------------------------------------------------------------ */
 
+/* What is delivered here may be followed by more: look again. */
+static bool deliver_between(struct hw_cpu *cpu, const struct x86_event *ev,
+			    uint64_t address)
+{
+	if (hw_deliver(cpu, ev, address, false))
+		return true;
+	hw_set_request(cpu, HW_REQ_EVENT);
+	return false;
+}
+
 static bool debug_trap(struct hw_cpu *cpu)
 {
 	struct x86_event ev = {
@@ -294,7 +315,7 @@ static bool debug_trap(struct hw_cpu *cpu)
 	uint64_t bits = cpu->pending_db & ~(uint64_t)BIT(12);
 
 	cpu->pending_db = 0;
-	return hw_deliver(cpu, &ev, bits, false);
+	return deliver_between(cpu, &ev, bits);
 }
 
 static bool timer_expired(const struct hw_cpu *cpu)
@@ -320,7 +341,7 @@ static bool nmi_event(struct hw_cpu *cpu)
 	if (!cpu->pending_nmi)
 		return false;
 	cpu->pending_nmi = false;
-	return hw_deliver(cpu, &ev, 0, false);
+	return deliver_between(cpu, &ev, 0);
 }
 
 static bool kicked(struct hw_cpu *cpu, bool open)
@@ -351,7 +372,7 @@ static bool virtual_interrupt(struct hw_cpu *cpu)
 		return true;
 	}
 	ctl->v_irq = false;
-	return hw_deliver(cpu, &ev, 0, false);
+	return deliver_between(cpu, &ev, 0);
 }
 
 static bool interrupts(struct hw_cpu *cpu)
@@ -384,7 +405,7 @@ static bool insn_breakpoint(struct hw_cpu *cpu)
 	if (c->mode != X86_MODE_PROT64)
 		la = (uint32_t)(c->rip + c->seg[X86_CS].base);
 	bits = hw_db_exec(cpu, la);
-	return bits && hw_deliver(cpu, &ev, bits, false);
+	return bits && deliver_between(cpu, &ev, bits);
 }
 
 static void do_requests(struct hw_cpu *cpu)

@@ -23,7 +23,7 @@
  * The fast loop looks at nothing but the result of the instruction and
  * cpu->request; all that could happen between two instructions sets a bit there
  * (events.c). Instructions that may change who runs, or open an interrupt
- * shadow, are executed through wrappers (exec_system, exec_shadow) put into the
+ * shadow, are executed through wrappers (hw_exec_system, exec_shadow) put into the
  * cache entry, so that the others pay nothing for them. A budget bounds how long
  * the loop runs without looking at the preemption timer.
  *
@@ -40,16 +40,6 @@
 #define FETCH_ROOM	16	/* bytes that a lookup may read */
 
 /* --- wrappers ------------------------------------------------------------------- */
-
-/* The instruction may have changed CPL, AC, VM or RF. */
-static int exec_system(struct x86_emulate_ctxt *c)
-{
-	int rc = x86_emulate_insn(c);
-
-	if (rc == X86EMUL_CONTINUE)
-		hw_flags_changed(c);
-	return rc;
-}
 
 static int exec_shadow(struct x86_emulate_ctxt *c)
 {
@@ -84,10 +74,14 @@ static bool is_system(enum x86_op op)
 
 static x86_exec_fn resolve(const struct x86_insn *insn)
 {
+	x86_exec_fn form = hw_transfer_form(insn);
+
+	if (form)
+		return form;
 	if (insn->row->attr & I_SHADOW)
 		return exec_shadow;
 	if (is_system(insn->row->op))
-		return exec_system;
+		return hw_exec_system;
 	return x86_emulate_resolve(insn);
 }
 
@@ -428,6 +422,23 @@ int hw_interp_insn(struct hw_cpu *cpu)
 	}
 	cpu->stats.interpreted++;
 	if (rc != X86EMUL_CONTINUE)
+		not_continue(cpu, rc);
+	return rc;
+}
+
+x86_exec_fn hw_exec_form(const struct x86_insn *insn)
+{
+	return resolve(insn);
+}
+
+int hw_exec_insn(struct hw_cpu *cpu, const struct x86_insn *insn, x86_exec_fn form)
+{
+	int rc;
+
+	cpu->c.insn = insn;
+	rc = form(&cpu->c);
+	cpu->stats.interpreted++;
+	if (unlikely(rc != X86EMUL_CONTINUE))
 		not_continue(cpu, rc);
 	return rc;
 }

@@ -292,6 +292,10 @@ enum hw_activity { HW_ACTIVE, HW_HLT, HW_SHUTDOWN, HW_WAIT_SIPI };
 /* run.c. The first instruction at rip; enum x86emul, all consequences are done:
  * an exception is delivered, an exit recorded. */
 int hw_interp_insn(struct hw_cpu *cpu);
+/* The same for the instruction @insn, which is what rip is at; @form is
+ * hw_exec_form()'s, which depends on @insn alone. */
+int hw_exec_insn(struct hw_cpu *cpu, const struct x86_insn *insn, x86_exec_fn form);
+x86_exec_fn hw_exec_form(const struct x86_insn *insn);
 /* Instructions up to and with the next transfer of control. */
 void hw_interp_stretch(struct hw_cpu *cpu);
 /* Until a request or a while has passed. */

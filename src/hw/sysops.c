@@ -130,10 +130,17 @@ void hw_flags_changed(struct x86_emulate_ctxt *c)
 	hw_tlb_context(cpu);
 	if (c->eflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))
 		hw_set_request(cpu, HW_REQ_EVENT);
-	else if ((c->eflags & X86_EFLAGS_IF) &&
-		 (cpu->ctl.v_irq || cpu->ctl.host_if ||
-		  hw_ctl_has(&cpu->ctl, X86_INTERCEPT_INTR_WINDOW)))
+	else if ((c->eflags & X86_EFLAGS_IF) && hw_waits_for_if(cpu))
 		hw_set_request(cpu, HW_REQ_EVENT);
+}
+
+int hw_exec_system(struct x86_emulate_ctxt *c)
+{
+	int rc = x86_emulate_insn(c);
+
+	if (rc == X86EMUL_CONTINUE)
+		hw_flags_changed(c);
+	return rc;
 }
 
 /* --- instructions ---------------------------------------------------------------- */

@@ -315,6 +315,23 @@ void hw_tlb_context(struct hw_cpu *cpu)
 	}
 }
 
+void hw_tlb_level_changed(struct hw_cpu *cpu)
+{
+	struct x86_emulate_ctxt *c = &cpu->c;
+	struct hw_tlb *t = cpu->tlb_priv;
+	uint16_t key = *key_place(t, key_of(who_runs(c)));
+
+	if (unlikely(!key) || must_see(cpu) || c->tlb != cpu->tlb) {
+		hw_tlb_context(cpu);
+		return;
+	}
+	if (unlikely(t->nr_lent) && who_runs(c) != HW_TLB_SUPER_AC)
+		give_all_back(cpu);
+	if (c->tlb_key != key)
+		cpu->win_len = 0;
+	c->tlb_key = key;
+}
+
 /* --- flushes -------------------------------------------------------------------- */
 
 /* The context in use may be gone: gives it new keys. */
@@ -591,23 +608,44 @@ static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 	return X86EMUL_CONTINUE;
 }
 
-int hw_tlb_access(struct hw_cpu *cpu, uint64_t la, unsigned kind, unsigned acc,
-		  void **host)
+/* The entry of @la, if it allows the access. */
+static __force_inline const struct x86_tlb_entry *
+lookup(const struct hw_cpu *cpu, uint64_t la, unsigned kind, enum hw_tlb_who who)
 {
 	unsigned i = (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1);
 	const struct x86_tlb_entry *e = &cpu->tlb[i];
-	enum hw_tlb_who who = who_accesses(&cpu->c, acc);
 	uint16_t key = *key_place(cpu->tlb_priv, key_of(who));
 
-	if (likely(key && e->tag[kind] == ((la & PAGE_MASK) | key))) {
-		/* Implicit accesses are not what SMAP is suspended for. */
-		if (likely(who != HW_TLB_SUPER || !cpu->tlb_priv->nr_lent) ||
-		    !is_lent(cpu->tlb_priv, i)) {
-			*host = (void *)(la + e->addend);
-			return X86EMUL_CONTINUE;
-		}
-	}
-	return tlb_fill(cpu, la, kind, who, host);
+	if (unlikely(!key || e->tag[kind] != ((la & PAGE_MASK) | key)))
+		return NULL;
+	/* Implicit accesses are not what SMAP is suspended for. */
+	if (unlikely(who == HW_TLB_SUPER && cpu->tlb_priv->nr_lent) &&
+	    is_lent(cpu->tlb_priv, i))
+		return NULL;
+	return e;
+}
+
+int hw_tlb_access(struct hw_cpu *cpu, uint64_t la, unsigned kind, unsigned acc,
+		  void **host)
+{
+	enum hw_tlb_who who = who_accesses(&cpu->c, acc);
+	const struct x86_tlb_entry *e = lookup(cpu, la, kind, who);
+
+	if (unlikely(!e))
+		return tlb_fill(cpu, la, kind, who, host);
+	*host = (void *)(la + e->addend);
+	return X86EMUL_CONTINUE;
+}
+
+void *hw_tlb_hit(struct hw_cpu *cpu, uint64_t la, unsigned bytes, unsigned kind,
+		 unsigned acc)
+{
+	const struct x86_tlb_entry *e;
+
+	if (cpu->c.tlb != cpu->tlb || ((la ^ (la + bytes - 1)) & PAGE_MASK))
+		return NULL;
+	e = lookup(cpu, la, kind, who_accesses(&cpu->c, acc));
+	return e ? (void *)(la + e->addend) : NULL;
 }
 
 /* Takes the write permission for @page (0: any) from the tags @tag. */

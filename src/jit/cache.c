@@ -72,6 +72,7 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 	PLACE(blocks, JIT_MAX_BLOCKS);
 	PLACE(pages, JIT_MAX_PAGES);
 	PLACE(faults, JIT_MAX_FAULTS);
+	PLACE(execs, JIT_MAX_EXECS);
 	PLACE(bhash, 1u << JIT_BHASH_BITS);
 	PLACE(phash, 1u << JIT_PHASH_BITS);
 	PLACE(heat, 1u << JIT_HEAT_BITS);
@@ -364,6 +365,7 @@ bool jit_full(const struct jit *j)
 	return j->pos + JIT_BLOCK_ROOM > JIT_CODE_BYTES ||
 	       j->nr_blocks == JIT_MAX_BLOCKS ||
 	       j->nr_pages == JIT_MAX_PAGES ||
+	       j->nr_execs + JIT_MAX_INSNS > JIT_MAX_EXECS ||
 	       j->nr_faults + 4 * JIT_MAX_INSNS > JIT_MAX_FAULTS;
 }
 
@@ -373,7 +375,7 @@ void jit_flush(struct jit *j)
 	j->flush_wanted = false;
 	j->generation++;
 	j->pos = j->start;
-	j->nr_blocks = j->nr_pages = 0;
+	j->nr_blocks = j->nr_pages = j->nr_execs = 0;
 	j->nr_faults = j->nr_stub_faults;
 	j->link_generation = 0;
 	__builtin_memset(j->bhash, 0, sizeof(*j->bhash) << JIT_BHASH_BITS);

@@ -9,6 +9,7 @@
  *   exec	called by code with rip in T1: FN_EXEC; returns, or goes elsewhere
  *   exec_end, exec_ret, go, go_host, link_host, link_mem
  *		jumped to with rip in T1 (link: the site in T2): go where C says
+ *   kept, kept_end	as exec and exec_end, for number T2 - 1 of jit.execs
  *   far	jumped to with rip in T1, the site in T2: looks rip up, or as link
  *   ret_miss	jumped to by code: a return to T1, but not to where the return stack
  *		says; T2 is the way out of line
@@ -320,6 +321,8 @@ static void emit_exec(struct jit *j)
 	uint32_t out;
 
 	j->exec = j->pos;
+	emit_mov_imm(j, T2, 0);
+	j->kept = j->pos;
 	call_c(j, FN_EXEC);
 	emit_rr(j, 0x85, T1, T1, 8);				/* test */
 	out = emit_jump_later(j, CC_NE);
@@ -428,7 +431,9 @@ void emit_stubs(struct jit *j, bool fsgsbase)
 	emit_enter(j, fsgsbase, emit_ret_miss(j));
 	emit_leave(j, fsgsbase);
 	emit_exec(j);
-	j->exec_end = emit_away(j, FN_EXEC_END);
+	j->exec_end = j->pos;
+	emit_mov_imm(j, T2, 0);
+	j->kept_end = emit_away(j, FN_EXEC_END);
 	emit_exec_ret(j);
 	j->go_host = j->pos;
 	emit_flags_save(j, T2);

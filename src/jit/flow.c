@@ -116,9 +116,14 @@ void jit_slow_emit(struct jit *j)
 
 void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
 {
+	struct jit_exec *e = &j->execs[j->nr_execs++];
+
+	e->insn = n->i;
+	e->form = hw_exec_form(&e->insn);
 	jit_flags_free(j, jit_live_before(n));
 	emit_mov_imm(j, T1, n->rip);
-	emit_jump(j, end ? CC_ALWAYS : CC_CALL, end ? j->exec_end : j->exec);
+	emit_mov_imm(j, T2, j->nr_execs);
+	emit_jump(j, end ? CC_ALWAYS : CC_CALL, end ? j->kept_end : j->kept);
 }
 
 /* --- transfers ------------------------------------------------------------------- */

@@ -164,15 +164,23 @@ static uintptr_t go_on(struct hw_cpu *cpu)
 	return code ? code : (uintptr_t)j->rx + j->leave;
 }
 
-static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip)
+/* The instruction at rip; @nr: it is number @nr - 1 of jit.execs, 0: find it. */
+static int exec(struct hw_cpu *cpu, uint32_t nr)
+{
+	const struct jit_exec *e = cpu->jit.jit->execs + nr - 1;
+
+	cpu->stats.jit_execs++;
+	return nr ? hw_exec_insn(cpu, &e->insn, e->form) : hw_interp_insn(cpu);
+}
+
+static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
 	int rc;
 
 	status_in_eflags(cpu);
 	c->rip = rip;
-	cpu->stats.jit_execs++;
-	rc = hw_interp_insn(cpu);
+	rc = exec(cpu, nr);
 	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
 	    likely(c->rip == rip + c->insn->len) && likely(is_translated(cpu))) {
 		refresh(cpu);
@@ -183,12 +191,11 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip)
 	return go_on(cpu);
 }
 
-static uintptr_t fn_exec_end(struct hw_cpu *cpu, uint64_t rip)
+static uintptr_t fn_exec_end(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 {
 	status_in_eflags(cpu);
 	cpu->c.rip = rip;
-	cpu->stats.jit_execs++;
-	hw_interp_insn(cpu);
+	exec(cpu, nr);
 	return go_on(cpu);
 }
 

@@ -37,6 +37,7 @@
 #define JIT_MAX_BLOCKS	(1u << 18)
 #define JIT_MAX_PAGES	(1u << 15)
 #define JIT_MAX_FAULTS	(1u << 20)
+#define JIT_MAX_EXECS	(1u << 17)
 #define JIT_BHASH_BITS	16
 #define JIT_PHASH_BITS	13
 #define JIT_HEAT_BITS	16
@@ -125,6 +126,12 @@ enum slow_kind {
 	SLOW_CONST,		/* no code: @rip itself */
 };
 
+/* An instruction that translated code leaves to the interpreter, ready to run. */
+struct jit_exec {
+	x86_exec_fn form;
+	struct x86_insn insn;
+};
+
 struct jit {
 	struct hw_cpu *cpu;
 	uint8_t *rx, *rw;	/* the code, executable and writable */
@@ -136,7 +143,7 @@ struct jit {
 	uint64_t stack_limit;	/* hw_jit_state.stack_limit without a request */
 	bool refused;		/* the last block asked for may not be translated */
 	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
-	uint32_t enter, leave, exec, exec_end, exec_ret, link_host, link_mem;
+	uint32_t enter, leave, exec, exec_end, kept, kept_end, exec_ret, link_host, link_mem;
 	uint32_t go, go_host, far, ret_miss;
 	uint32_t rep[JIT_NR_STRINGS][4][2];	/* by log2 of the size, REPNE */
 
@@ -147,6 +154,8 @@ struct jit {
 	uint8_t (*copies)[PAGE_SIZE];	/* of the lines of pages[] */
 	struct jit_fault *faults;
 	uint32_t nr_faults, nr_stub_faults;
+	struct jit_exec *execs;
+	uint32_t nr_execs;
 	uint8_t *heat;
 	uint8_t *bloom;
 	bool fsgsbase;		/* the host lets us write the GS base */

@@ -785,6 +785,7 @@ static void missing_code_is_an_error(void **state)
 	GUEST_LOAD(g, store);
 	guest_hlt(g);
 	munmap(g->mem + G_CODE, 4096);
+	guest_wrote_code(g);
 	g->c->rip = G_CODE;
 	guest_run(g);
 	assert_true(hw_host_error(g->cpu, NULL));

@@ -236,6 +236,7 @@ static void vmx_msr_bitmap(void **state)
 	/* Outside the ranges: always. */
 	assert_int_equal(msr_run(g, 0x40000000, 0), X86_INTERCEPT_MSR_READ);
 	GUEST_LOAD(g, wrmsr);
+	guest_wrote_code(g);
 	assert_int_equal(msr_run(g, MSR_STAR, 7), X86_INTERCEPT_HLT);
 	assert_int_equal(g->cpu->msr.star, 7);
 	map[2048 + 1024 + 0x81 / 8] = 1 << (0x81 % 8);
@@ -261,6 +262,7 @@ static void svm_msr_bitmap(void **state)
 	assert_int_equal(msr_run(g, MSR_LSTAR, 0), X86_INTERCEPT_MSR_READ);
 	assert_int_equal(msr_run(g, 0x40000000, 0), X86_INTERCEPT_MSR_READ);
 	GUEST_LOAD(g, wrmsr);
+	guest_wrote_code(g);
 	assert_int_equal(msr_run(g, MSR_LSTAR, 0), X86_INTERCEPT_HLT);
 	map[0x1000 + 0x117 / 4] = 2 << (0x117 % 4 * 2);
 	assert_int_equal(msr_run(g, MSR_VM_HSAVE_PA, 0),
@@ -285,6 +287,7 @@ static void bad_msr_writes_fault(void **state)
 	unsigned i;
 
 	GUEST_LOAD(g, wrmsr);
+	guest_wrote_code(g);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		assert_int_equal(msr_run(g, bad[i].msr, bad[i].val),
 				 X86_INTERCEPT_HLT);
