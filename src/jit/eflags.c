@@ -13,15 +13,13 @@
 
 #define KEPT	((int32_t)~(X86_EFLAGS_STATUS | X86_EFLAGS_IF))
 
-/* op dword gs:[c.eflags], imm; op: the digit of opcode 81. */
-static void eflags_imm(struct jit *j, unsigned digit, uint32_t v)
+void jit_eflags_imm(struct jit *j, unsigned digit, uint32_t v)
 {
 	emit_gs(j, 0x81, digit, CPU_OFF(c.eflags), 4);
 	e32(j, v);
 }
 
-/* Unless the byte at @disp is set the interpreter does it. RFLAGS are free then. */
-static struct jit_slow *check(struct jit *j, struct jit_insn *n, uint32_t disp)
+struct jit_slow *jit_check(struct jit *j, struct jit_insn *n, uint32_t disp)
 {
 	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC, n->rip);
 
@@ -35,13 +33,13 @@ static struct jit_slow *check(struct jit *j, struct jit_insn *n, uint32_t disp)
 void jit_cli_sti(struct jit *j, struct jit_insn *n)
 {
 	bool sti = n->class == JIT_STI;
-	struct jit_slow *s = check(j, n, sti ? CPU_OFF(jit.sti_ok) :
-					       CPU_OFF(jit.cli_ok));
+	struct jit_slow *s = jit_check(j, n, sti ? CPU_OFF(jit.sti_ok) :
+						   CPU_OFF(jit.cli_ok));
 
 	if (sti)
-		eflags_imm(j, 1, X86_EFLAGS_IF);	/* or */
+		jit_eflags_imm(j, 1, X86_EFLAGS_IF);	/* or */
 	else
-		eflags_imm(j, 4, ~X86_EFLAGS_IF);	/* and */
+		jit_eflags_imm(j, 4, ~X86_EFLAGS_IF);	/* and */
 	s->back = j->pos;
 }
 
@@ -67,7 +65,7 @@ static void test64(struct jit *j, unsigned reg, uint32_t v)
 
 void jit_pushf(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = check(j, n, CPU_OFF(jit.pushf_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.pushf_ok));
 	struct jit_addr a;
 	struct jit_mem m;
 
@@ -90,7 +88,7 @@ void jit_pushf(struct jit *j, struct jit_insn *n)
 
 void jit_popf(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = check(j, n, CPU_OFF(jit.popf_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.popf_ok));
 	struct jit_addr a;
 	struct jit_mem m;
 

@@ -83,6 +83,7 @@ enum jit_class {
 	JIT_NOTHING,		/* no effect */
 	JIT_RAW,		/* the same bytes */
 	JIT_LEA, JIT_CLI, JIT_STI, JIT_PUSHF, JIT_POPF,
+	JIT_SWAPGS, JIT_STAC, JIT_DF, JIT_FROM_SREG,
 	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
 	JIT_JMP_IND, JIT_CALL_IND,
@@ -332,9 +333,20 @@ void jit_string_stubs(struct jit *j);
 
 /* --- eflags.c: CLI, STI, PUSHF, POPF ----------------------------------------------- */
 
+/* op dword gs:[c.eflags], imm; op: the digit of opcode 81. */
+void jit_eflags_imm(struct jit *j, unsigned digit, uint32_t v);
+/* Unless the byte at @disp is set the interpreter does @n. RFLAGS are free then. */
+struct jit_slow *jit_check(struct jit *j, struct jit_insn *n, uint32_t disp);
 void jit_cli_sti(struct jit *j, struct jit_insn *n);
 void jit_pushf(struct jit *j, struct jit_insn *n);
 void jit_popf(struct jit *j, struct jit_insn *n);
+
+/* --- system.c ---------------------------------------------------------------------- */
+
+void jit_swapgs(struct jit *j, struct jit_insn *n);
+void jit_stac(struct jit *j, struct jit_insn *n);
+void jit_df(struct jit *j, struct jit_insn *n);
+void jit_from_sreg(struct jit *j, struct jit_insn *n);
 
 /* --- stack.c, calls.c, flow.c ---------------------------------------------------------------- */
 

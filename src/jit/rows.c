@@ -229,17 +229,41 @@ static bool ends(const struct opcode *row)
 	return row->attr & (I_JUMP | I_SERIALIZE | I_SHADOW | I_PRIV | I_UNDEF);
 }
 
+/* System instructions that are done in line; JIT_EXEC: it is none of them. */
+static enum jit_class system_class(const struct jit *j, const struct x86_insn *i)
+{
+	switch (i->row->op) {
+	case X86_OP_PUSHF:
+		return i->opsize == 8 ? JIT_PUSHF : JIT_EXEC;
+	case X86_OP_POPF:
+		return i->opsize == 8 ? JIT_POPF : JIT_EXEC;
+	case X86_OP_STI:
+		return JIT_STI;
+	case X86_OP_CLI:
+		return JIT_CLI;
+	case X86_OP_SWAPGS:
+		return JIT_SWAPGS;
+	case X86_OP_STAC:
+		return has(j, X86_FEATURE_SMAP) ? JIT_STAC : JIT_EXEC;
+	case X86_OP_CLD:
+	case X86_OP_STD:
+		return JIT_DF;
+	case X86_OP_MOV_FROM_SREG:
+		return i->mod == 3 && i->opsize >= 4 &&
+			       (i->reg & 7) < X86_NR_USER_SEGS ? JIT_FROM_SREG :
+								 JIT_EXEC;
+	default:
+		return JIT_EXEC;
+	}
+}
+
 static enum jit_class class_of(const struct jit *j, const struct x86_insn *i)
 {
 	const struct opcode *row = i->row;
-	enum jit_class c;
+	enum jit_class c = system_class(j, i);
 
-	if (i->opsize == 8 && row->op == X86_OP_PUSHF)
-		return JIT_PUSHF;
-	if (i->opsize == 8 && row->op == X86_OP_POPF)
-		return JIT_POPF;
-	if (row->op == X86_OP_STI || row->op == X86_OP_CLI)
-		return row->op == X86_OP_STI ? JIT_STI : JIT_CLI;
+	if (c != JIT_EXEC)
+		return c;
 	if (!classes[row->op] || row->intercept ||
 	    (row->feature && !has(j, row->feature)) ||
 	    row->attr & (I_PRIV | I_UNDEF | I_SERIALIZE))

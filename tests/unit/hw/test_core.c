@@ -326,6 +326,58 @@ static void users_page_is_lent(void **state)
 	assert_int_equal(guest_u64(g, G_DATA + 16), 1);
 }
 
+GUEST_CODE(small, 64,
+	   "mov $100, %ecx; cmp $100, %ecx\n"
+	   "1: swapgs; rdgsbase %rax; swapgs; rdgsbase %rbx; jne 2f\n"
+	   "mov %ds, %edx; mov %ss, %r14d; mov %fs, %r13; mov %cs, %r12\n"
+	   "std; pushf; pop %rsi; cld; pushf; pop %rdi\n"
+	   "stac; pushf; pop %r8; clac; pushf; pop %r9\n"
+	   "dec %ecx; cmp %eax, %eax; jecxz 2f; jmp 1b; 2: hlt");
+GUEST_CODE(user_swapgs, 64, "swapgs; hlt");
+GUEST_CODE(user_stac, 64, "stac; hlt");
+
+/* ... that the translator does in line. */
+static void small_system_instructions(void **state)
+{
+	struct guest *g = *state;
+	uint64_t flags = X86_EFLAGS_FIXED | X86_EFLAGS_PF | X86_EFLAGS_ZF;
+
+	guest_long(g);
+	GUEST_LOAD(g, small);
+	g->c->cr4 |= X86_CR4_FSGSBASE | X86_CR4_SMAP;
+	g->c->seg[X86_GS].base = 0x1111;
+	g->cpu->msr.kernel_gs_base = 0x2222;
+	g->c->seg[X86_FS].selector = 0xabcd;
+	g->c->gpr[X86_RDX] = g->c->gpr[X86_R14] = g->c->gpr[X86_R13] = ~0ull;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RCX], 0);
+	assert_int_equal(g->c->gpr[X86_RAX], 0x2222);
+	assert_int_equal(g->c->gpr[X86_RBX], 0x1111);
+	assert_int_equal(g->c->gpr[X86_RDX], g->c->seg[X86_DS].selector);
+	assert_int_equal(g->c->gpr[X86_R14], g->c->seg[X86_SS].selector);
+	assert_int_equal(g->c->gpr[X86_R13], 0xabcd);
+	assert_int_equal(g->c->gpr[X86_R12], g->c->seg[X86_CS].selector);
+	assert_int_equal(g->c->gpr[X86_RSI], flags | X86_EFLAGS_DF);
+	assert_int_equal(g->c->gpr[X86_RDI], flags);
+	assert_int_equal(g->c->gpr[X86_R8], flags | X86_EFLAGS_AC);
+	assert_int_equal(g->c->gpr[X86_R9], flags);
+}
+
+static void small_system_instructions_at_level_3(void **state)
+{
+	struct guest *g = *state;
+
+	guest_user(g);
+	GUEST_LOAD(g, user_swapgs);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	guest_user(g);
+	GUEST_LOAD(g, user_stac);
+	guest_wrote_code(g);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_UD);
+}
+
 GUEST_CODE(remap, 64,
 	   "mov $0x30000, %ebx; mov $0x13180, %edi\n"
 	   "mov (%rbx), %rax; movq $0x31003, (%rdi); invlpg (%rbx)\n"
@@ -814,6 +866,8 @@ int main(void)
 		BOTH(user_pages_are_for_users),
 		BOTH(nx_and_smep_forbid_execution),
 		BOTH(smap_needs_ac),
+		BOTH(small_system_instructions),
+		BOTH(small_system_instructions_at_level_3),
 		BOTH(smap_comes_back_for_every_page),
 		BOTH(smap_holds_for_implicit_accesses),
 		BOTH(users_page_is_lent),
