@@ -410,12 +410,12 @@ static bool insn_breakpoint(struct hw_cpu *cpu)
 
 static void do_requests(struct hw_cpu *cpu)
 {
-	uint32_t req = __atomic_and_fetch(&cpu->request, ~HW_REQ_EVENT,
-					  __ATOMIC_SEQ_CST);
+	uint32_t req;
 
+	hw_clear_request(cpu, HW_REQ_EVENT);
+	req = __atomic_load_n(&cpu->request, __ATOMIC_ACQUIRE);
 	if (req & HW_REQ_FLUSH) {
-		__atomic_and_fetch(&cpu->request, ~HW_REQ_FLUSH,
-				   __ATOMIC_SEQ_CST);
+		hw_clear_request(cpu, HW_REQ_FLUSH);
 		hw_tlb_flush_all(cpu);
 	}
 	if (req & HW_REQ_CODE)

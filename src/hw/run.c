@@ -530,8 +530,7 @@ static void enter(struct hw_cpu *cpu)
 	cpu->host_error = false;
 	cpu->db_match = 0;
 	cpu->mtf_pending = false;
-	__atomic_and_fetch(&cpu->request, ~HW_REQ_EXIT, __ATOMIC_SEQ_CST);
-	hw_set_request(cpu, HW_REQ_EVENT);
+	hw_clear_request(cpu, HW_REQ_EXIT);
 	c->insn = NULL;
 	emul_update_mode(c);
 	hw_dr7_changed(cpu);
@@ -559,7 +558,7 @@ void hw_run(struct hw_cpu *cpu)
 		else
 			run_fast(cpu);
 	}
-	__atomic_and_fetch(&cpu->request, ~HW_REQ_EXIT, __ATOMIC_SEQ_CST);
+	hw_clear_request(cpu, HW_REQ_EXIT);
 	cpu->last_insn = cpu->c.insn;
 	cpu->in_guest = false;
 	cpu->stats.exits++;

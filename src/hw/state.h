@@ -363,6 +363,13 @@ static inline void hw_set_request(struct hw_cpu *cpu, uint32_t bits)
 	__atomic_store_n(&cpu->jit.stack_limit, UINT64_MAX, __ATOMIC_RELEASE);
 }
 
+/* Most of the time there is nothing to clear, and an atomic operation to save. */
+static inline void hw_clear_request(struct hw_cpu *cpu, uint32_t bits)
+{
+	if (__atomic_load_n(&cpu->request, __ATOMIC_ACQUIRE) & bits)
+		__atomic_and_fetch(&cpu->request, ~bits, __ATOMIC_SEQ_CST);
+}
+
 /* Silicon-wide MSR semantics for guests that are not intercepted, and for
  * MSR-load areas. 0 or -EINVAL (#GP). */
 int hw_guest_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *val);

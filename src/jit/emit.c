@@ -328,10 +328,12 @@ static void emit_exec(struct jit *j)
 	out = emit_jump_later(j, CC_NE);
 	e8(j, 0xc3);
 	emit_patch(j, out, j->pos);
-	/* It does not return: its return address goes. */
+	/* It does not return: its return address goes. By a return, or the host would
+	 * predict every return to come one too far. */
 	move_host_sp(j, 8);
 	unwind(j);
-	jump_t1(j);
+	push_pop(j, 0x50, T1);
+	e8(j, 0xc3);
 }
 
 static uint32_t emit_away(struct jit *j, unsigned fn)

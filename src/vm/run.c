@@ -111,7 +111,8 @@ static enum kvm_exit_result vcpu_enter_guest(struct kvm_vcpu *vcpu)
 	}
 	trace_kvm_entry(vcpu->vcpu_id, kvm_rip_read(vcpu), false);
 	kvm_ops(vcpu)->vcpu_run(vcpu);
-	set_mode(vcpu, OUTSIDE_GUEST_MODE);
+	/* Whoever waits for this sees all that the guest did; nobody needs more. */
+	__atomic_store_n(&vcpu->mode, OUTSIDE_GUEST_MODE, __ATOMIC_RELEASE);
 	vcpu->stat.exits++;
 	return kvm_ops(vcpu)->handle_exit(vcpu);
 }
