@@ -172,7 +172,8 @@ bool hw_host_error(const struct hw_cpu *cpu, hva_t *where);
  * rule"); NULL when it passed them all. For dumps and tests. */
 const char *hw_entry_failure(const struct hw_cpu *cpu);
 
-/* The instruction at which the guest left, decoded; NULL if none. For traces. */
+/* The instruction at which the guest left, decoded; NULL if none was at work (an
+ * interrupt, a fetch that failed). Valid until the next entry. */
 const struct x86_insn *hw_last_insn(const struct hw_cpu *cpu);
 
 /* Counters of the engine, by name; see hw_stats.def. */

@@ -4,8 +4,9 @@
  *
  * An exit leads here when the processor cannot finish an instruction by itself:
  * an access to memory that is not there (MMIO), string port I/O, an undefined
- * opcode that KVM knows. The instruction is fetched and decoded once, executed
- * over the callbacks of emulate_ops.c, and the registers are written back.
+ * opcode that KVM knows. The instruction is fetched and decoded once (unless the
+ * processor tells what it had decoded), executed over the callbacks of
+ * emulate_ops.c, and the registers are written back.
  *
  * When user space must act first (a read of MMIO or of a port), the decoded
  * instruction and its context stay in vcpu->arch.emul; KVM_RUN's next call
@@ -115,19 +116,38 @@ static enum decode_outcome fetch_failed(struct kvm_vcpu *vcpu, int why,
 	return DECODE_FAULT;
 }
 
+/* Decode assist: the instruction whose access left the guest, as the processor has
+ * decoded it. NULL: it was none, or not in this mode. */
+static const struct x86_insn *decoded_by_processor(struct kvm_vcpu *vcpu, int type)
+{
+	const struct x86_insn *insn = hw_last_insn(vcpu->hw);
+
+	if (!(type & EMULTYPE_PF) || !insn ||
+	    insn->mode != vcpu->arch.emul.ctxt.mode)
+		return NULL;
+	return insn;
+}
+
 static enum decode_outcome decode(struct kvm_vcpu *vcpu, int type)
 {
+	const struct x86_insn *known = decoded_by_processor(vcpu, type);
 	struct kvm_emulation *em = &vcpu->arch.emul;
 	uint8_t bytes[X86_MAX_INSN_LEN];
 	struct x86_exception e;
 	unsigned n;
-	int why = fetch_bytes(vcpu, bytes, &n, &e);
+	int why;
+
+	em->ctxt.insn = &em->insn;
+	if (known) {
+		em->insn = *known;
+		return DECODED;
+	}
+	why = fetch_bytes(vcpu, bytes, &n, &e);
 
 	memset(&em->insn, 0, sizeof(em->insn));
 	if (!n)
 		return fetch_failed(vcpu, why, &e);
 	memcpy(em->insn.bytes, bytes, n);
-	em->ctxt.insn = &em->insn;
 	switch (x86_decode(&em->insn, bytes, n, em->ctxt.mode)) {
 	case X86_DECODE_OK:
 		return DECODED;
