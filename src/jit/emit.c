@@ -375,6 +375,7 @@ static uint32_t emit_ret_miss(struct jit *j)
 	move_host_sp(j, -8);
 	j->ret_miss = j->pos;
 	emit_store(j, T2, CPU_OFF(jit.tmp));
+	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_ret_misses), 8);	/* inc */
 	jit_compare_request(j);
 	miss[0] = emit_jump_later(j, CC_NE);
 	jit_find_target(j);
@@ -392,6 +393,7 @@ static void emit_far(struct jit *j)
 
 	j->far = j->pos;
 	emit_store(j, T2, CPU_OFF(jit.tmp));
+	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_far_misses), 8);	/* inc */
 	emit_gs(j, 0xff, 1, CPU_OFF(jit.relink), 4);		/* dec */
 	to_c[0] = emit_jump_later(j, CC_S);
 	jit_compare_request(j);

@@ -109,9 +109,12 @@ static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc)
 	if (!is_canonical(rip, false) ||
 	    hw_fetch_host(cpu, rip, &host) != X86EMUL_CONTINUE)
 		return NULL;
+	/* What is cold has no block, or does not need it. */
+	if (!is_hot(j, host))
+		return NULL;
 	jit_page_check(j, host);
 	b = jit_block_find(j, rip, host, loc);
-	if (b || !is_hot(j, host))
+	if (b)
 		return b;
 	start = tsc();
 	b = hw_code_is_hot(host) ? NULL : jit_translate(j, rip, host, loc);
