@@ -5,7 +5,7 @@
  * A block begins anywhere and ends with a transfer that is not a Jcc, with an
  * instruction after which anything may be different, at the end of its page, or when
  * it is long. A Jcc is a way out in the middle. An instruction that crosses into the
- * next page is a block of its own, which the interpreter executes.
+ * next page is a block of its own, which the interpreter executes from what is kept.
  *
  * The page is registered (hw/code.c) before the bytes are used: they are read once
  * to find the length and once more after that, and must be the same, so that a
@@ -87,14 +87,35 @@ static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 	[JIT_JMP_IND] = jit_indirect, [JIT_CALL_IND] = jit_call_indirect,
 };
 
+static void emit_crossing(struct jit *j)
+{
+	struct jit_insn *n = &j->insn[0];
+	bool end = ends_block(n->class) || n->class == JIT_JCC || n->class == JIT_STI;
+
+	n->live = FLAG_ALL;
+	if (n->class == JIT_CALL || n->class == JIT_CALL_IND) {
+		jit_exec_call(j, n);
+	} else if (n->class == JIT_RET) {
+		jit_flags_free(j, FLAG_ALL);
+		emit_mov_imm(j, T1, n->rip);
+		emit_jump(j, CC_ALWAYS, j->exec_ret);
+	} else {
+		jit_exec_insn(j, n, end);
+		if (!end)
+			jit_goto(j, CC_ALWAYS, n->rip + n->i.len, n->rip);
+	}
+}
+
 static void emit_block(struct jit *j)
 {
 	unsigned k;
 
 	for (k = 0; k < j->nr; k++)
 		emitters[j->insn[k].class](j, &j->insn[k]);
-	if (!j->nr) {
-		/* Undefined, or across the page's end. */
+	if (j->crossing) {
+		emit_crossing(j);
+	} else if (!j->nr) {
+		/* Undefined. */
 		jit_flags_free(j, FLAG_ALL);
 		emit_mov_imm(j, T1, j->rip);
 		emit_jump(j, CC_ALWAYS, j->exec_end);
@@ -102,6 +123,31 @@ static void emit_block(struct jit *j)
 		jit_goto(j, CC_ALWAYS, j->rip + j->len, j->insn[j->nr - 1].rip);
 	}
 	jit_slow_emit(j);
+}
+
+/*
+ * A block that is one instruction with its end in another page. What that page holds
+ * and where it is may change unseen: both are looked at each time (helpers.c).
+ */
+static void discover_crossing(struct jit *j, const uint8_t *code, unsigned room)
+{
+	struct jit_insn *n = &j->insn[0];
+	uint8_t both[X86_MAX_INSN_LEN];
+	uint64_t next = j->rip + room;
+	hva_t host;
+
+	if (j->nr || room >= X86_MAX_INSN_LEN || !is_canonical(next, false) ||
+	    hw_fetch_host(j->cpu, next, &host) != X86EMUL_CONTINUE)
+		return;
+	__builtin_memcpy(both, code, room);
+	if (host_copy_in(both + room, (const void *)host, sizeof(both) - room) ||
+	    x86_decode(&n->i, both, sizeof(both), X86_MODE_PROT64) != X86_DECODE_OK ||
+	    n->i.len <= room)
+		return;
+	n->rip = j->rip;
+	jit_classify(j, n);
+	j->len = room;
+	j->crossing = true;
 }
 
 /* The bytes of the block; false: they cannot be had, or may not be translated. */
@@ -114,6 +160,8 @@ static bool read_code(struct jit *j, hva_t host)
 	if (host_copy_in(code, (const void *)host, room))
 		return false;
 	discover(j, code, room);
+	j->crossing = false;
+	discover_crossing(j, code, room);
 	if (!hw_code_add(j->cpu, host, j->len ? j->len : 1))
 		return false;
 	if (host_copy_in(again, (const void *)host, j->len) ||

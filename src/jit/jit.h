@@ -131,6 +131,10 @@ enum slow_kind {
 struct jit_exec {
 	x86_exec_fn form;
 	struct x86_insn insn;
+	/* It crosses into another page with all but @split bytes: these, under a mask.
+	 * 0: it does not. */
+	unsigned split;
+	uint64_t tail[2], mask[2];
 };
 
 struct jit {
@@ -175,6 +179,7 @@ struct jit {
 	uint8_t loc;		/* FL_HOST or FL_MEM, now */
 	uint8_t entry;		/* block's jit_block.flags */
 	uint8_t fpu_checked;	/* bit per enum hw_jit_fpu */
+	bool crossing;		/* all of it is insn[0], which crosses a page; nr is 0 */
 	bool looked_ahead;	/* at what the page's blocks were made of */
 };
 
@@ -381,6 +386,10 @@ void jit_find_target(struct jit *j);
 void jit_jump_target(struct jit *j, unsigned cc);
 /* The interpreter does @n. */
 void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
+/* The interpreter does @n, which is a CALL. */
+void jit_exec_call(struct jit *j, struct jit_insn *n);
+/* A return comes here with its address in T1: is it @n's? */
+void jit_come_back(struct jit *j, const struct jit_insn *n);
 struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip);
 void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc);
 void jit_slow_emit(struct jit *j);

@@ -129,6 +129,40 @@ static void the_interpreter_calls_and_returns(void **s)
 	guest_free(both(do_crossing_ret, 1000));
 }
 
+/* A jump whose target is half in a page that is no code, and is changed there. */
+GUEST_CODE(crossing_jump, 64, ".byte 0xe9, 0x00, 0x10, 0x00, 0x00");
+GUEST_CODE(crossing_1, 64, "add $1, %rax; xorb $0x30, 0x2000; dec %ecx; jnz .-0x1013; hlt");
+GUEST_CODE(crossing_2, 64, "add $2, %rax; xorb $0x30, 0x2000; dec %ecx; jnz .-0x2013; hlt");
+/* One that becomes longer: inc %rax; nop or add $5, %rax. */
+GUEST_CODE(crossing_grows, 64,
+	   "inc %rax; nop; xorl $0x95007c, 0x2000; dec %ecx; jnz .-17; hlt");
+
+static void do_crossing_jump(struct guest *g)
+{
+	guest_put(g, 0x1ffe, crossing_jump, crossing_jump_end);
+	guest_put(g, 0x3003, crossing_1, crossing_1_end);
+	guest_put(g, 0x4003, crossing_2, crossing_2_end);
+	g->c->rip = 0x1ffe;
+	g->c->gpr[X86_RCX] = 200;
+}
+
+static void do_crossing_grows(struct guest *g)
+{
+	guest_put(g, 0x1fff, crossing_grows, crossing_grows_end);
+	g->c->rip = 0x1fff;
+	g->c->gpr[X86_RCX] = 200;
+}
+
+static void an_instruction_changes_in_its_second_page(void **s)
+{
+	struct guest *g = both(do_crossing_jump, 300);
+
+	assert_int_equal(g->cpu->stats.jit_drops, 0);
+	guest_free(g);
+	guest_free(both(do_crossing_grows, 600));
+	cool_down();
+}
+
 /* --- no pairs --------------------------------------------------------------------- */
 
 /* Indirect calls and jumps by way of a return, four deep. */
@@ -565,6 +599,7 @@ int main(void)
 		cmocka_unit_test(calls_pair),
 		cmocka_unit_test(deeper_than_the_return_stack),
 		cmocka_unit_test(the_interpreter_calls_and_returns),
+		cmocka_unit_test(an_instruction_changes_in_its_second_page),
 		cmocka_unit_test(no_pairs),
 		cmocka_unit_test(faults_of_a_return),
 		cmocka_unit_test(code_changes_between_call_and_return),
