@@ -6,8 +6,9 @@
  * Unlike anything else they may fault half way: elements are done from the lowest to
  * the highest, each leaves the mask when it is done, and a fault finds the
  * destination and the mask as far as the instruction has come, so that it goes on
- * there when it is run again (SDM Vol. 2, "VPGATHERDD/VPGATHERDQ"). What is no guest
- * fault (user space must act) leaves all as it was: the owner runs it once more.
+ * there when it is run again (SDM Vol. 2, "VPGATHERDD/VPGATHERDQ"). An element that
+ * user space must serve is no guest fault but ends the run in the same way: the owner
+ * runs it once more, from there.
  *
  * Vector registers are moved to memory and back, whole; the rest is plain code.
  */
@@ -176,11 +177,18 @@ static int put_mask(struct x86_emulate_ctxt *c, struct gather *g)
 	return move(c, false, i->vvvv, &g->mask);
 }
 
-/* Whether registers change, after @rc: done, or some of it. With VEX the elements of
- * the mask have become all ones or zero by then. */
+/* Whether registers change, after @rc: done, or some of it. With VEX a fault finds the
+ * elements of the mask all ones or zero. */
 static bool is_visible(const struct gather *g, int rc)
 {
-	return !rc || (rc == X86EMUL_PROPAGATE_FAULT && (g->any || !g->evex));
+	switch (rc) {
+	case X86EMUL_CONTINUE:
+		return true;
+	case X86EMUL_PROPAGATE_FAULT:
+		return g->any || !g->evex;
+	default:
+		return rc == X86EMUL_IO_NEEDED && g->any;
+	}
 }
 
 int em_vgather(struct x86_emulate_ctxt *c)

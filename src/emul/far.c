@@ -60,6 +60,13 @@ int far_real_target(struct x86_emulate_ctxt *c, uint16_t sel, uint64_t off,
 	return off <= cs->limit ? X86EMUL_CONTINUE : emul_gp(c, 0);
 }
 
+/* Where @off is in @cs: compatibility mode has 32 bits of it. */
+static uint64_t far_offset(const struct x86_emulate_ctxt *c,
+			   const struct x86_segment *cs, uint64_t off)
+{
+	return is_long_mode(c) && !code_is_64(c, cs) ? (uint32_t)off : off;
+}
+
 /* A code segment that stays at this level: its RPL becomes CPL. */
 static void same_level_cs(const struct x86_emulate_ctxt *c,
 			  const struct sys_desc *d, struct x86_segment *cs)
@@ -126,17 +133,21 @@ static int jmp_call_gate(struct x86_emulate_ctxt *c, const struct sys_desc *g)
 	return rc ? rc : far_commit(c, &cs, rip);
 }
 
-/* Pushes CS and the return address on the current stack, then goes to @d. */
+/* Pushes CS and the return address on the current stack, then goes to @d. How wide the
+ * stack pointer is is already the new code's to say. */
 static int call_same(struct x86_emulate_ctxt *c, struct sys_desc *d,
 		     uint64_t rip, struct stack_view *v, unsigned width)
 {
 	const uint64_t vals[] = { c->seg[X86_CS].selector, c->next_rip };
 	struct x86_segment cs;
-	int rc = frame_room(c, v, 2, width);
+	int rc;
 
+	same_level_cs(c, d, &cs);
+	rip = far_offset(c, &cs, rip);
+	v->size = frame_size(c, &v->ss, &cs);
+	rc = frame_probe(c, v, 2, width);
 	if (rc)
 		return rc;
-	same_level_cs(c, d, &cs);
 	rc = code_check_rip(c, &cs, rip, 0);
 	if (!rc)
 		rc = desc_set_accessed(c, d);
@@ -219,8 +230,6 @@ static int call_call_gate(struct x86_emulate_ctxt *c, const struct sys_desc *g)
 	if (!desc_is_conforming(&d) && desc_dpl(&d) < c->cpl)
 		return call_inner(c, g, &d);
 	frame_current(c, 0, &v);
-	if (is_long_mode(c))
-		v.size = 8;	/* the target is 64-bit code */
 	return call_same(c, &d, gate_offset(g), &v, gate_width(c, g));
 }
 
@@ -258,15 +267,17 @@ static int jmp_code(struct x86_emulate_ctxt *c, const struct far_ptr *p,
 		    struct sys_desc *d)
 {
 	struct x86_segment cs;
+	uint64_t rip;
 	int rc = code_check_jump(c, d);
 
 	if (rc)
 		return rc;
 	same_level_cs(c, d, &cs);
-	rc = code_check_rip(c, &cs, p->off, 0);
+	rip = far_offset(c, &cs, p->off);
+	rc = code_check_rip(c, &cs, rip, 0);
 	if (!rc)
 		rc = desc_set_accessed(c, d);
-	return rc ? rc : far_commit(c, &cs, p->off);
+	return rc ? rc : far_commit(c, &cs, rip);
 }
 
 static int jmp_real(struct x86_emulate_ctxt *c, const struct far_ptr *p)
@@ -384,7 +395,7 @@ int far_return_prepare(struct x86_emulate_ctxt *c, struct far_return *r)
 	r->new_stack |= r->cpl > c->cpl;
 	if (r->new_stack) {
 		frame_move(&r->v, r->release);
-		rc = frame_pop(c, &r->v, r->stack, 2, r->width);
+		rc = frame_pop_selector(c, &r->v, r->stack, 2, r->width);
 		if (!rc)
 			rc = return_ss(c, r, r->stack[1], &r->ss);
 	}
@@ -393,14 +404,25 @@ int far_return_prepare(struct x86_emulate_ctxt *c, struct far_return *r)
 	return rc ? rc : desc_set_accessed(c, &d);
 }
 
+/* The old stack's width holds what is released, the new code's the pointer. */
+static void release_same(struct x86_emulate_ctxt *c, struct far_return *r)
+{
+	const uint64_t all = (r->v.sp - c->gpr[X86_RSP] + r->release) &
+			     emul_mask(r->v.size);
+
+	r->v.sp = c->gpr[X86_RSP];
+	r->v.size = frame_size(c, &r->v.ss, &r->cs);
+	frame_move(&r->v, all);
+	frame_commit(c, &r->v);
+}
+
 int far_return_commit(struct x86_emulate_ctxt *c, struct far_return *r)
 {
 	const unsigned old_cpl = c->cpl;
 	int rc;
 
 	if (!r->new_stack) {
-		frame_move(&r->v, r->release);
-		frame_commit(c, &r->v);
+		release_same(c, r);
 		return far_commit(c, &r->cs, r->rip);
 	}
 	rc = sys_call(c, set_segment, X86_SS, &r->ss);
@@ -434,7 +456,7 @@ int em_ret_far(struct x86_emulate_ctxt *c)
 	if (i->row->opnd[0].kind == OPK_I)
 		r.release = i->imm & 0xffff;
 	frame_current(c, 0, &r.v);
-	rc = frame_pop(c, &r.v, vals, 2, r.width);
+	rc = frame_pop_selector(c, &r.v, vals, 2, r.width);
 	if (rc)
 		return rc;
 	r.rip = vals[0];

@@ -118,14 +118,24 @@ int fpu_store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf, uint64_t la
 	return emul_write_la(c, la, *(const uint64_t *)buf->b, bytes, ACC_WRITE);
 }
 
+static bool is_misaligned(const struct x86_emulate_ctxt *c, unsigned align)
+{
+	unsigned seg = c->insn->seg;
+
+	if (emul_is_64bit(c))
+		return seg < X86_FS && emul_ea(c) & (align - 1);
+	return (c->seg[seg].base + emul_ea(c)) & (align - 1);
+}
+
 int fpu_image_la(struct x86_emulate_ctxt *c, unsigned bytes, unsigned align,
 		 unsigned acc, uint64_t *la)
 {
 	int rc = emul_linearize_operand(c, bytes, acc, la);
 
-	/* Of SSE operands alignment comes before what is not canonical. */
-	if (rc && emul_is_64bit(c) && emul_ea(c) & (align - 1) &&
-	    c->insn->seg < X86_FS && c->insn->row->attr & I_ALIGN)
+	/* Of SSE operands alignment comes first, of areas after their first byte. */
+	if (rc && is_misaligned(c, align) &&
+	    (c->insn->row->attr & I_ALIGN ||
+	     !emul_linearize_operand(c, 1, acc, la)))
 		return emul_gp(c, 0);
 	if (rc)
 		return rc;

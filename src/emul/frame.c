@@ -288,6 +288,20 @@ int frame_push(struct x86_emulate_ctxt *c, struct stack_view *v,
 	return rc;
 }
 
+int frame_probe(struct x86_emulate_ctxt *c, const struct stack_view *v, unsigned n,
+		unsigned width)
+{
+	const uint64_t low = frame_offset(v, v->sp - n * width);
+	uint8_t buf[FRAME_MAX * 8];
+	struct frame_io io;
+	int rc = frame_room(c, v, n, width);
+
+	if (rc)
+		return rc;
+	frame_io_init(&io, v, low, buf, n, width);
+	return xfer(c, &io, XFER_PROBE);
+}
+
 int frame_pop(struct x86_emulate_ctxt *c, struct stack_view *v,
 	      uint64_t *vals, unsigned n, unsigned width)
 {
@@ -309,4 +323,23 @@ int frame_pop(struct x86_emulate_ctxt *c, struct stack_view *v,
 	}
 	frame_move(v, n * width);
 	return X86EMUL_CONTINUE;
+}
+
+/* The rest of the selector's slot need not be there: looked at only when it is not. */
+int frame_pop_selector(struct x86_emulate_ctxt *c, struct stack_view *v,
+		       uint64_t *vals, unsigned n, unsigned width)
+{
+	struct stack_view whole = *v;
+	int rc = frame_pop(c, &whole, vals, n, width);
+
+	if (rc != X86EMUL_PROPAGATE_FAULT) {
+		*v = whole;
+		return rc;
+	}
+	rc = frame_pop(c, v, vals, n - 1, width);
+	if (!rc)
+		rc = frame_pop(c, v, &vals[n - 1], 1, 2);
+	if (!rc)
+		frame_move(v, width - 2);
+	return rc;
 }

@@ -214,7 +214,8 @@ static int enter(struct x86_emulate_ctxt *c, bool probe)
 	sp = emul_sp_add(c, sp, -(int64_t)(uint16_t)c->insn->imm);
 	if (probe)	/* a store at the new top must be possible */
 		return probe_top(c, sp, bytes);
-	emul_set_gpr(c, X86_RBP, frame, c->stack_size);
+	/* All of ESP, where either size has it. */
+	emul_set_gpr(c, X86_RBP, frame, MAX(bytes, (unsigned)c->stack_size));
 	c->gpr[X86_RSP] = sp;
 	return X86EMUL_CONTINUE;
 }

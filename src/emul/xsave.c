@@ -124,14 +124,25 @@ static unsigned xmm_bytes(const struct x86_emulate_ctxt *c)
 
 /* --- checks ------------------------------------------------------------------------ */
 
-static int open_area(struct x86_emulate_ctxt *c, unsigned acc, uint64_t *la)
+/* Up to the end of the last component, @rfbm's, in the form of @xcomp_bv. */
+static unsigned area_bytes(uint64_t rfbm, uint64_t xcomp_bv)
+{
+	unsigned i;
+
+	for (i = NR_COMPONENTS - 1; i > 1; i--)
+		if (rfbm >> i & 1 && components[i].size)
+			return component_offset(i, xcomp_bv) + components[i].size;
+	return EXTENDED;
+}
+
+static int check(struct x86_emulate_ctxt *c)
 {
 	if (!(c->cr4 & X86_CR4_OSXSAVE))
 		return emul_ud(c);
 	if (c->cr0 & X86_CR0_TS)
 		return emul_nm(c);
 	know_components();
-	return fpu_image_la(c, EXTENDED, 64, acc, la);
+	return X86EMUL_CONTINUE;
 }
 
 static uint64_t wrap_to(const struct x86_emulate_ctxt *c, uint64_t la)
@@ -139,20 +150,14 @@ static uint64_t wrap_to(const struct x86_emulate_ctxt *c, uint64_t la)
 	return emul_is_64bit(c) ? la : (uint32_t)la;
 }
 
-/* The area is there to the end of its last component, @rfbm's, in the form of
- * @xcomp_bv, whatever of it is to be moved. */
+/* All of the area is there, whatever of it is to be moved. */
 static int probe_area(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm,
 		      uint64_t xcomp_bv, unsigned acc)
 {
 	uint64_t v;
-	unsigned i;
 
-	for (i = NR_COMPONENTS - 1; i > 1; i--)
-		if (rfbm >> i & 1 && components[i].size)
-			return emul_read_la(c, wrap_to(c, la + component_offset(i, xcomp_bv) +
-						       components[i].size - 8),
-					    &v, 8, acc);
-	return X86EMUL_CONTINUE;
+	return emul_read_la(c, wrap_to(c, la + area_bytes(rfbm, xcomp_bv) - 8), &v,
+			    8, acc);
 }
 
 /* --- saving -------------------------------------------------------------------------- */
@@ -217,14 +222,16 @@ static int save_standard(struct x86_emulate_ctxt *c, bool optimize)
 {
 	union xarea a;
 	uint64_t la, rfbm, used, bv, parts;
-	int rc = open_area(c, ACC_WRITE, &la);
+	int rc = check(c);
 
-	if (!rc)
-		rc = emul_read_la(c, la + LEGACY_BYTES, &bv, 8, ACC_WRITE);
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	rc = probe_area(c, la, rfbm, 0, ACC_WRITE | ACC_PROBE);
+	rc = fpu_image_la(c, area_bytes(rfbm, 0), 64, ACC_WRITE, &la);
+	if (!rc)
+		rc = emul_read_la(c, la + LEGACY_BYTES, &bv, 8, ACC_WRITE);
+	if (!rc)
+		rc = probe_area(c, la, rfbm, 0, ACC_WRITE | ACC_PROBE);
 	if (rc)
 		return rc;
 	used = host_xsave(c, &a, rfbm);
@@ -240,13 +247,15 @@ static int save_compacted(struct x86_emulate_ctxt *c)
 {
 	union xarea a;
 	uint64_t la, rfbm, used, head[2];
-	int rc = open_area(c, ACC_WRITE, &la);
+	int rc = check(c);
 
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	rc = emul_read_la(c, wrap_to(c, la + EXTENDED - 8), head, 8,
-			  ACC_WRITE | ACC_PROBE);
+	rc = fpu_image_la(c, area_bytes(rfbm, rfbm | COMPACT), 64, ACC_WRITE, &la);
+	if (!rc)
+		rc = emul_read_la(c, wrap_to(c, la + EXTENDED - 8), head, 8,
+				  ACC_WRITE | ACC_PROBE);
 	if (!rc)
 		rc = probe_area(c, la, rfbm, rfbm | COMPACT,
 				ACC_WRITE | ACC_PROBE);
@@ -301,12 +310,9 @@ static bool header_is_valid(const struct x86_emulate_ctxt *c,
 {
 	if (!reserved_are_zero(h))
 		return false;
-	if (!(h->xcomp_bv & COMPACT))
-		return !compact_only && !h->xcomp_bv &&
-		       !(h->xstate_bv & ~c->xcr0);
-	return emul_has(c, X86_FEATURE_XSAVEC) &&
-	       !(h->xcomp_bv & ~(c->xcr0 | COMPACT)) &&
-	       !(h->xstate_bv & ~h->xcomp_bv);
+	if (h->xcomp_bv & COMPACT)
+		return !(h->xstate_bv & ~h->xcomp_bv);
+	return !compact_only && !h->xcomp_bv && !(h->xstate_bv & ~c->xcr0);
 }
 
 static int get_legacy(struct x86_emulate_ctxt *c, uint64_t la, union xarea *a,
@@ -394,13 +400,29 @@ static void load(struct x86_emulate_ctxt *c, union xarea *a, uint64_t rfbm,
 	fpu_put(c);
 }
 
-/* The standard form's area is looked at before its header, as measured. */
+/* The standard form's area is looked at before its header; of the compacted form the
+ * components that it has, x87 and MXCSR, and then the rest of the header: as measured. */
+static int probe_compacted(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm,
+			   uint64_t xcomp_bv)
+{
+	uint64_t legacy = rfbm & xcomp_bv, v;
+	int rc = X86EMUL_CONTINUE;
+
+	if (!emul_has(c, X86_FEATURE_XSAVEC) || xcomp_bv & ~(c->xcr0 | COMPACT))
+		return emul_gp(c, 0);
+	if (legacy & X86_XCR0_X87)
+		rc = emul_read_la(c, la, &v, 8, 0);
+	if (!rc && legacy & X86_XCR0_SSE)
+		rc = emul_read_la(c, la + 24, &v, 4, 0);
+	return rc;
+}
+
 static int probe_standard(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm)
 {
 	uint64_t v;
-	int rc = X86EMUL_CONTINUE;
+	int rc = fpu_image_la(c, area_bytes(rfbm, 0), 64, 0, &la);
 
-	if (rfbm & (F_SSE_AVX | X86_XCR0_X87))
+	if (!rc && rfbm & (F_SSE_AVX | X86_XCR0_X87))
 		rc = emul_read_la(c, la, &v, 8, 0);
 	return rc ? rc : probe_area(c, la, rfbm, 0, 0);
 }
@@ -411,16 +433,18 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 	union xarea a;
 	uint64_t la, rfbm, parts;
 	bool compact, mxcsr;
-	int rc = open_area(c, 0, &la);
+	int rc = check(c);
 
+	if (!rc)
+		rc = fpu_image_la(c, EXTENDED, 64, 0, &la);
 	if (!rc)
 		rc = fpu_read_la(c, la + LEGACY_BYTES, &head, sizeof(head));
 	if (rc)
 		return rc;
 	rfbm = requested(c);
 	compact = head.xcomp_bv & COMPACT;
-	if (!compact)
-		rc = probe_standard(c, la, rfbm);
+	rc = compact ? probe_compacted(c, la, rfbm, head.xcomp_bv) :
+		       probe_standard(c, la, rfbm);
 	if (rc)
 		return rc;
 	if (!header_is_valid(c, &head, compact_only))

@@ -13,7 +13,7 @@
 struct tcase {
 	uint8_t bytes[X86_MAX_INSN_LEN];
 	struct x86_insn insn;
-	enum x86_mode mode;		/* PROT32, PROT64 */
+	enum x86_mode mode;		/* PROT16, PROT32, PROT64 */
 	struct insn_state in;
 	uint8_t mem[ARENA_MEM_BYTES];	/* from ARENA_MEM */
 	/* Of the encoding, while it is made. */
@@ -50,6 +50,10 @@ const char *row_place_text(unsigned id);
 /* Registers, flags, FPU state and memory for t->insn: operands lie in the arena,
  * with many alignments, across its pages, and outside of what may be accessed. */
 void prepare(struct tcase *t);
+
+/* The linear base of a segment; where the stack pointer points. */
+uint64_t base_of(const struct tcase *t, unsigned seg);
+uint64_t stack_top(const struct tcase *t);
 
 /* --- oracle.c ------------------------------------------------------------------- */
 

@@ -347,7 +347,7 @@ void report(const struct tcase *t, const struct run *r)
 		      sizeof(text));
 	printf("DIFFERENCE %s (%s) row %u: %s\n    anykvm insn --mode %d --run '",
 	       t->insn.row->mnemonic, row_place_text(t->insn.row->id),
-	       t->insn.row->id, text, t->mode == X86_MODE_PROT64 ? 64 : 32);
+	       t->insn.row->id, text, t->mode == X86_MODE_PROT64 ? 64 : t->mode == X86_MODE_PROT32 ? 32 : 16);
 	for (i = 0; i < t->insn.len; i++)
 		printf("%s%02x", i ? " " : "", t->bytes[i]);
 	printf("' rip=%lx rflags=%lx", t->in.rip, t->in.eflags);
@@ -356,8 +356,9 @@ void report(const struct tcase *t, const struct run *r)
 			printf(" %s=%lx", gpr_names[i], t->in.gpr[i]);
 	if (t->in.fs_base || t->in.gs_base)
 		printf(" fs.base=%lx gs.base=%lx", t->in.fs_base, t->in.gs_base);
-	if (t->in.sel[X86_GS])
-		printf(" gs=%x", t->in.sel[X86_GS]);
+	for (i = 0; i < X86_NR_USER_SEGS; i++)
+		if (i != X86_CS && t->in.sel[i] != (i < X86_FS ? USER_DS : 0))
+			printf(" %s=%x", seg_names[i], t->in.sel[i]);
 	print_fpu(t);
 	print_memory(t);
 	printf("\n");

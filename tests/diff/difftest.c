@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * difftest: every row of the instruction table, in 64-bit mode and in compatibility
- * mode, on the emulator and on the host's processor. See docs/testing.md.
+ * mode (32- and 16-bit code segments), on the emulator and on the host's processor. See docs/testing.md.
  *
  * Each row and mode is a child process: what a wrong emulator makes the host do can
  * end that process, and no other. Results come back through shared memory. The cases
@@ -20,11 +20,13 @@
 #include "insn/host.h"
 #include "insn/machine.h"
 
-#define NR_MODES	2
+#define NR_MODES	3
 #define CHILD_SECONDS	20
 
-static const enum x86_mode modes[NR_MODES] = { X86_MODE_PROT64, X86_MODE_PROT32 };
-static const int bits[NR_MODES] = { 64, 32 };
+static const enum x86_mode modes[NR_MODES] = {
+	X86_MODE_PROT64, X86_MODE_PROT32, X86_MODE_PROT16
+};
+static const int bits[NR_MODES] = { 64, 32, 16 };
 
 struct tally {
 	unsigned long cases, done, not_run, different;
@@ -33,7 +35,7 @@ struct tally {
 
 static struct options {
 	unsigned long seed, count;
-	int mode;			/* 32, 64, 0: both */
+	int mode;			/* 16, 32, 64, 0: all */
 	const char *row;		/* mnemonic or number */
 	unsigned show;			/* differences shown a row and mode */
 	bool verbose;
@@ -49,7 +51,7 @@ static void run_row(unsigned id, unsigned mode, struct tally *y)
 	static struct run r;
 	unsigned long tries = opt.count * 30 + 2000;
 
-	rnd_seed(opt.seed * 100003 + id * 2 + mode);
+	rnd_seed(opt.seed * 100003 + id * NR_MODES + mode);
 	while (y->cases < opt.count && tries--) {
 		t.mode = modes[mode];
 		if (!encode(&t, id)) {
@@ -113,6 +115,8 @@ static bool is_wanted(unsigned id, unsigned mode)
 
 	if (opt.mode && opt.mode != bits[mode])
 		return false;
+	if (modes[mode] == X86_MODE_PROT16 && !host_has_16bit())
+		return false;
 	if (opt.row && strcmp(opt.row, x86_rows[id]->mnemonic) &&
 	    (unsigned)atoi(opt.row) != id)
 		return false;
@@ -153,7 +157,7 @@ static bool print_coverage(void)
 		unsigned long done = 0;
 		const char *why;
 
-		if (!is_wanted(id, 0) && !is_wanted(id, 1))
+		if (!is_wanted(id, 0) && !is_wanted(id, 1) && !is_wanted(id, 2))
 			continue;
 		all++;
 		why = why_not(id);
@@ -201,6 +205,8 @@ static int run_all(void)
 	}
 	if (isatty(2))
 		fprintf(stderr, "\n");
+	if (!host_has_16bit())
+		printf("16-bit code is not covered: this host has no modify_ldt()\n");
 	if (!print_coverage())
 		return 2;
 	printf("difftest: seed %lu, %lu rows by mode, %lu cases, %lu differences\n",
@@ -211,13 +217,13 @@ static int run_all(void)
 /* --- command line ------------------------------------------------------------------------ */
 
 static const char help[] =
-	"usage: difftest [--seed N] [--count N] [--mode 32|64] [--row NAME|NUMBER]\n"
+	"usage: difftest [--seed N] [--count N] [--mode 16|32|64] [--row NAME|NUMBER]\n"
 	"                [--show N] [--verbose]\n\n"
 	"Executes every instruction that user mode may execute in the emulator and on\n"
 	"this processor and compares all they leave behind.\n\n"
 	"  --seed N    which random cases (1)\n"
 	"  --count N   cases for each row and mode (1000)\n"
-	"  --mode M    only 64-bit mode or only 32-bit compatibility mode\n"
+	"  --mode M    only 64-bit mode, or only compatibility mode of 32 or 16 bits\n"
 	"  --row R     only the rows of a mnemonic, or the row of a number\n"
 	"  --show N    how many differences of a row are shown (1)\n"
 	"  --verbose   a line for each row\n\n"
@@ -261,7 +267,7 @@ static int parse(int argc, char **argv)
 		}
 	}
 	return optind < argc || !opt.count ||
-	       (opt.mode && opt.mode != 32 && opt.mode != 64) ? 2 : 0;
+	       (opt.mode && opt.mode != 16 && opt.mode != 32 && opt.mode != 64) ? 2 : 0;
 }
 
 int main(int argc, char **argv)

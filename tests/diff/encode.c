@@ -46,7 +46,7 @@ static void legacy_prefixes(struct enc *e, const struct opcode *row,
 
 	if (one_in(5))
 		put(e, segs[rnd() % 6]);
-	if (one_in(mode == X86_MODE_PROT64 ? 6 : 24))
+	if (one_in(mode == X86_MODE_PROT64 ? 6 : mode == X86_MODE_PROT16 ? 3 : 24))
 		put(e, 0x67);
 	if (vector)
 		return;

@@ -32,6 +32,8 @@ const char *no_oracle(unsigned id)
 	for (i = 0; i < ARRAY_SIZE(none); i++)
 		if (none[i].op == row->op)
 			return none[i].why;
+	if (row->op == X86_OP_INVALID)
+		return "never offered: #UD";
 	if (!host_has(row->feature))
 		return "absent on this host";
 	return NULL;
@@ -39,19 +41,8 @@ const char *no_oracle(unsigned id)
 
 bool is_forbidden(const struct tcase *t)
 {
-	unsigned op = t->insn.row->op;
-	bool far = op == X86_OP_CALL_FAR || op == X86_OP_RET_FAR ||
-		   op == X86_OP_IRET;
-
-	/*
-	 * Far calls, returns and IRET with a stack that faults: which of the two reasons
-	 * to fault wins, and with what stack pointer, is not settled
-	 * (docs/errata.md). They are tested on good stacks.
-	 */
-	if (far && t->in.gpr[X86_RSP] - ARENA_DATA - 64 >= 2 * PAGE_SIZE - 128)
-		return true;
 	/* A system call. */
-	return op == X86_OP_INT && (uint8_t)t->insn.imm == 0x80;
+	return t->insn.row->op == X86_OP_INT && (uint8_t)t->insn.imm == 0x80;
 }
 
 /* Operands whose alignment processors check as a whole, or by part, or not at all:
@@ -111,6 +102,8 @@ static const struct {
 	{ X86_OP_POPA, 0, PARTS_REGS },
 	{ X86_OP_ENTER, 0, PARTS_MEM },
 	{ X86_OP_CALL, 0, PARTS_MEM },		/* a target that is not canonical */
+	{ X86_OP_CALL_FAR, 24, 0 }, { X86_OP_RET_FAR, 24, 0 },
+	{ X86_OP_IRET, 48, 0 },
 	{ X86_OP_FXSAVE, 512, 0 }, { X86_OP_FXRSTOR, 512, 0 },
 	{ X86_OP_XSAVE, XSAVE_SPAN, 0 }, { X86_OP_XSAVEC, XSAVE_SPAN, 0 },
 	{ X86_OP_XSAVEOPT, XSAVE_SPAN, 0 }, { X86_OP_XRSTOR, XSAVE_SPAN, 0 },
@@ -200,7 +193,7 @@ void known_deviation(const struct tcase *t, const struct outcome *host,
 		faults(t, m);
 	/* From 64-bit mode to compatibility mode: upper halves are undefined. */
 	if (t->mode == X86_MODE_PROT64 &&
-	    host->state.sel[X86_CS] == USER_CS32)
+	    host->state.sel[X86_CS] != USER_CS64)
 		for (i = 0; i < X86_NR_GPRS; i++)
 			m->gpr[i] |= 0xffffffff00000000;
 }

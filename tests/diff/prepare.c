@@ -55,6 +55,8 @@ static uint64_t place(unsigned n)
 	case 7:
 		return one_in(2) ? ARENA_BASE + rnd() % PAGE_SIZE :
 				   ARENA_CODE + rnd() % (2 * PAGE_SIZE - 64);
+	case 8:
+		return ARENA_BASE + USER_DS16_LIMIT + 1 - into;
 	default:
 		return ARENA_DATA + 512 + rnd() % (2 * PAGE_SIZE - 1024);
 	}
@@ -83,13 +85,37 @@ static uint64_t code_target(const struct tcase *t)
 
 /* --- the address of the memory operand ------------------------------------------------ */
 
+uint64_t base_of(const struct tcase *t, unsigned seg)
+{
+	if (t->mode != X86_MODE_PROT64)
+		return t->in.sel[seg] == USER_DS16 ? ARENA_BASE : 0;
+	if (seg == X86_FS && !t->in.sel[X86_FS])
+		return t->in.fs_base;
+	return seg == X86_GS && !t->in.sel[X86_GS] ? t->in.gs_base : 0;
+}
+
 static uint64_t seg_base(const struct tcase *t)
 {
-	if (t->insn.seg == X86_FS && !t->in.sel[X86_FS])
-		return t->mode == X86_MODE_PROT64 ? t->in.fs_base : 0;
-	if (t->insn.seg == X86_GS && !t->in.sel[X86_GS])
-		return t->mode == X86_MODE_PROT64 ? t->in.gs_base : 0;
-	return 0;
+	return base_of(t, t->insn.seg);
+}
+
+/* A stack segment of 16 bits has the low half of the pointer. */
+static bool has_16bit_stack(const struct tcase *t)
+{
+	return t->in.sel[X86_SS] == USER_DS16;
+}
+
+uint64_t stack_top(const struct tcase *t)
+{
+	uint64_t sp = t->in.gpr[X86_RSP];
+
+	return has_16bit_stack(t) ? ARENA_BASE + (uint16_t)sp : sp;
+}
+
+/* The value of RSP or RBP that points to @la. */
+static uint64_t stack_pointer(const struct tcase *t, uint64_t la)
+{
+	return has_16bit_stack(t) ? (la & 0xffff) | (rnd() & 0xffff0000) : la;
 }
 
 static uint64_t low_mask(unsigned bytes)
@@ -205,6 +231,16 @@ static uint64_t place_operand(struct tcase *t)
 
 /* --- registers ------------------------------------------------------------------------ */
 
+static void segments_of_16_bits(struct insn_state *s)
+{
+	unsigned i;
+
+	s->sel[X86_CS] = USER_CS16;
+	for (i = X86_ES; i < X86_NR_USER_SEGS; i++)
+		if (s->sel[i] == USER_DS && rnd() % 4)
+			s->sel[i] = USER_DS16;
+}
+
 static void random_segments(struct tcase *t)
 {
 	struct insn_state *s = &t->in;
@@ -215,6 +251,8 @@ static void random_segments(struct tcase *t)
 	s->sel[X86_SS] = s->sel[X86_DS] = s->sel[X86_ES] = USER_DS;
 	if (!m64 && rnd() & 3)
 		s->sel[X86_GS] = USER_DS;
+	if (t->mode == X86_MODE_PROT16)
+		segments_of_16_bits(s);
 	if (host_has_fsgsbase() && !s->sel[X86_GS]) {
 		s->gs_base = one_in(3) ? 0 : rnd() & 0x7ffffffff000 >> rnd() % 32;
 		s->fs_base = one_in(3) ? 0 : rnd() % 0x10000;
@@ -323,7 +361,7 @@ static void prep_string(struct tcase *t, uint64_t la)
 
 	(void)la;
 	set_reg(t, X86_RSI, a - seg_base(t), ad);
-	set_reg(t, X86_RDI, b, ad);
+	set_reg(t, X86_RDI, b - base_of(t, X86_ES), ad);
 	set_reg(t, X86_RCX, one_in(8) ? rnd() % 600 : rnd() % 20, ad);
 	if (one_in(2) && in_mem(a, 64) && in_mem(b, 64)) {
 		memset(mem_at(t, a), 0x5a, 64);
@@ -377,7 +415,8 @@ static void prep_maskmov(struct tcase *t, uint64_t la)
 static void prep_movdir64b(struct tcase *t, uint64_t la)
 {
 	if (t->insn.reg != t->insn.base && t->insn.reg != t->insn.index)
-		set_reg(t, t->insn.reg, place_aligned(64, 64), t->insn.adsize);
+		set_reg(t, t->insn.reg, place_aligned(64, 64) -
+			base_of(t, X86_ES), t->insn.adsize);
 	(void)la;
 }
 
@@ -385,9 +424,16 @@ static uint64_t any_selector(void)
 {
 	static const uint16_t sel[] = { 0, 3, USER_DS, USER_DS, USER_DS & ~3,
 					USER_CS32, USER_CS64, 0x10, 0x18, 0x7b,
-					0x7, 0x63, 0x80 };
+					USER_CS16, USER_DS16, 0x17, 0x63, 0x80 };
 
 	return sel[rnd() % ARRAY_SIZE(sel)];
+}
+
+static uint16_t any_code_selector(void)
+{
+	static const uint16_t sel[] = { USER_CS64, USER_CS32, USER_CS16 };
+
+	return sel[rnd() % (host_has_16bit() ? 3 : 2)];
 }
 
 /* What POP, RET, IRET and the like find on the stack. */
@@ -403,8 +449,8 @@ static void fill_stack(struct tcase *t, uint64_t sp)
 	case X86_OP_RET_FAR:
 	case X86_OP_IRET:
 		poke(t, sp, code_target(t), n);
-		poke(t, sp + n, one_in(4) ? any_selector() : rnd() & 1 ?
-		     USER_CS64 : USER_CS32, n);
+		poke(t, sp + n, one_in(4) ? any_selector() :
+					    any_code_selector(), n);
 		poke(t, sp + 2 * n, rnd() & 0xcd5, n);
 		poke(t, sp + 3 * n, place_good(8), n);
 		poke(t, sp + 4 * n, one_in(4) ? any_selector() : USER_DS, n);
@@ -429,12 +475,12 @@ static void prep_stack(struct tcase *t, uint64_t la)
 	(void)la;
 	if (t->insn.mod != 3 && (t->insn.base == X86_RSP || t->insn.index == X86_RSP))
 		return;
-	t->in.gpr[X86_RSP] = sp;
+	t->in.gpr[X86_RSP] = stack_pointer(t, sp);
 	fill_stack(t, sp);
 	if (t->insn.row->op == X86_OP_LEAVE || t->insn.row->op == X86_OP_ENTER)
-		t->in.gpr[X86_RBP] = place(8) + rnd() % 16;
+		t->in.gpr[X86_RBP] = stack_pointer(t, place(8) + rnd() % 16);
 	if (t->insn.row->op == X86_OP_ENTER && rnd() % 4)
-		t->in.gpr[X86_RSP] = place_good(1024) + 800;
+		t->in.gpr[X86_RSP] = stack_pointer(t, place_good(1024) + 800);
 }
 
 /* The frame's size comes first in ENTER. */
@@ -472,8 +518,7 @@ static void prep_branch(struct tcase *t, uint64_t la)
 static void prep_far(struct tcase *t, uint64_t la)
 {
 	const struct x86_insn *i = &t->insn;
-	uint16_t sel = one_in(4) ? any_selector() :
-		       rnd() & 1 ? USER_CS32 : USER_CS64;
+	uint16_t sel = one_in(4) ? any_selector() : any_code_selector();
 	uint64_t to = code_target(t);
 
 	if (i->row->attr & I_STACK)

@@ -20,16 +20,18 @@ static const char help[] =
 	"operands in the manuals' letters with bytes and access, prefixes, sizes, address,\n"
 	"immediates, flags, feature, intercepts, who emulates it; and the text as Zydis\n"
 	"writes it.\n\n"
-	"  --mode 16|32|64  the mode to decode for (64); 16 is real-address mode\n"
+	"  --mode 16|32|64  the mode to decode for (64); 16 is real-address mode, with\n"
+	"                   --run 16-bit protected mode\n"
 	"  --file FILE      read the hexadecimal digits from FILE; - is standard input\n"
 	"  --json           one JSON object\n"
-	"  --run            execute it, in 64-bit or 32-bit mode, in the emulator and on\n"
-	"                   this processor, and show what changed and what differs\n"
+	"  --run            execute it in the emulator and on this processor, and show\n"
+	"                   what changed and what differs\n"
 	"  --help           this text\n\n"
-	"Settings for --run: rax ... r15, rip, rflags, fs.base, gs.base, ds, es, fs, gs\n"
-	"(selectors), fpu+OFFSET=HEX (8 bytes of the XSAVE image), mem=ADDR:HEX. Memory\n"
+	"Settings for --run: rax ... r15, rip, rflags, fs.base, gs.base, ds, es, ss, fs,\n"
+	"gs (selectors), fpu+OFFSET=HEX (8 bytes of the XSAVE image), mem=ADDR:HEX. Memory\n"
 	"is 20004000-20005fff read and write, 20007000-20007fff read only,\n"
-	"20008000-20008fff read and write; code is at 20001000-20002fff.\n\n"
+	"20008000-20008fff read and write; code is at 20001000-20002fff. With --mode 16\n"
+	"the segments of data begin at 20000000 (selector f).\n\n"
 	"Exit status: 0 valid, 1 truncated or undefined, 2 bad hexadecimal or usage.\n";
 
 struct options {
@@ -174,7 +176,7 @@ static int parse(struct options *o, int argc, char **argv)
 		}
 	}
 	if (o->run && o->mode == X86_MODE_REAL)
-		return usage_error("--run is for --mode 32 and 64");
+		o->mode = X86_MODE_PROT16;
 	return 0;
 }
 

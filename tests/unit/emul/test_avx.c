@@ -297,6 +297,55 @@ static void gather_goes_on(void **state)
 	vm_free(vm);
 }
 
+/* Memory that user space serves: each read is asked for, and then answered. */
+static struct {
+	uint64_t asked, answered;
+	unsigned answers;
+} device;
+
+static int device_read(struct x86_emulate_ctxt *c, uint64_t la, void *val,
+		       unsigned bytes, unsigned acc)
+{
+	uint32_t v = la;
+
+	if (device.asked != la) {
+		device.asked = la;
+		return X86EMUL_IO_NEEDED;
+	}
+	device.asked = 0;
+	device.answers++;
+	memcpy(val, &v, bytes);
+	return X86EMUL_CONTINUE;
+}
+
+/* Each element is asked for once, and only one of them at a time. */
+static void gather_from_a_device(void **state)
+{
+	static const int32_t index[4] = { 0x10, 0x20, 0x30, 0x40 };
+	struct vm *vm = machine(X86_MODE_PROT64);
+	unsigned k;
+
+	vm_no_tlb(vm);
+	vm->ops.read = device_read;
+	memset(&device, 0, sizeof(device));
+	put_dwords(1, index, 4);
+	put_dwords(2, (const int32_t[4]){ -1, -1, -1, -1 }, 4);
+	for (k = 0; k < 4; k++) {
+		assert_int_equal(VM_RUN(vm, 0xc4, 0xe2, 0x69, 0x90, 0x04, 0x0e),
+				 X86EMUL_IO_NEEDED);
+		assert_int_equal(vm->c.rip, VM_CODE);
+		assert_int_equal(device.answers, k);
+		assert_int_equal(dword(2, k), -1);
+	}
+	assert_int_equal(VM_RUN(vm, 0xc4, 0xe2, 0x69, 0x90, 0x04, 0x0e), 0);
+	assert_int_equal(device.answers, 4);
+	for (k = 0; k < 4; k++) {
+		assert_int_equal(dword(0, k), VM_DATA + index[k]);
+		assert_int_equal(dword(2, k), 0);
+	}
+	vm_free(vm);
+}
+
 static void scatter_goes_on(void **state)
 {
 	static const int32_t index[16] = { 0, PAGE_SIZE, 8 };
@@ -380,6 +429,7 @@ int main(void)
 		cmocka_unit_test(segment_limit_under_mask),
 		cmocka_unit_test(opmask_keeps_faults_away),
 		cmocka_unit_test(gather_goes_on),
+		cmocka_unit_test(gather_from_a_device),
 		cmocka_unit_test(scatter_goes_on),
 		cmocka_unit_test(w_outside_64bit_mode),
 		cmocka_unit_test(mxcsr_with_vex),

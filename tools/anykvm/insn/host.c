@@ -16,6 +16,7 @@
  *
  * RF is the processor's own business in saved flags and is dropped.
  */
+#include <asm/ldt.h>
 #include <asm/prctl.h>
 #include <cpuid.h>
 #include <sched.h>
@@ -41,7 +42,7 @@ static struct insn_state *run_out;
 static greg_t own_gregs[NGREG];
 static uint64_t trapno, trap_error, trap_cr2;
 static uint64_t own_fs, own_gs;
-static bool fsgsbase;
+static bool fsgsbase, has_16bit;
 
 /* --- segments ------------------------------------------------------------------ */
 
@@ -236,14 +237,34 @@ static void stay_on_one_cpu(void)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
+static bool set_ldt(unsigned nr, unsigned contents, uint32_t base, uint32_t limit,
+		    bool pages)
+{
+	struct user_desc d = {
+		.entry_number = nr, .contents = contents, .base_addr = base,
+		.limit = limit, .limit_in_pages = pages, .useable = 1,
+	};
+
+	return !syscall(SYS_modify_ldt, 1, &d, sizeof(d));
+}
+
 bool host_init(void)
 {
 	stay_on_one_cpu();
 	fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT;
 	syscall(SYS_arch_prctl, ARCH_GET_FS, &own_fs);
 	syscall(SYS_arch_prctl, ARCH_GET_GS, &own_gs);
+	has_16bit = set_ldt(USER_CS16 / 8, MODIFY_LDT_CONTENTS_CODE, 0, 0xfffff,
+			    true) &&
+		    set_ldt(USER_DS16 / 8, MODIFY_LDT_CONTENTS_DATA, ARENA_BASE,
+			    USER_DS16_LIMIT, false);
 	memset(arena_at(ARENA_CODE), 0xcc, CODE_BYTES);
 	return take_signals();
+}
+
+bool host_has_16bit(void)
+{
+	return has_16bit;
 }
 
 bool host_has_fsgsbase(void)

@@ -18,6 +18,8 @@ bool host_init(void);
 bool host_has(enum x86_feature f);
 /* The set of them, for x86_emulate_ctxt.features. */
 const uint64_t *host_features(void);
+/* Are there USER_CS16 and USER_DS16? Linux can be built without modify_ldt(). */
+bool host_has_16bit(void);
 /* May user mode set the FS and GS base registers? */
 bool host_has_fsgsbase(void);
 

@@ -7,7 +7,8 @@
  * host has too) ends the run as END_WILD.
  *
  * The descriptor table is Linux's as user mode can see it: what LAR and LSL tell of
- * each selector of the host's GDT; the others are descriptors of DPL 0. INT n finds
+ * each selector of the host's GDT; the others are descriptors of DPL 0. The LDT is
+ * what host_init() has put there. INT n finds
  * gates of DPL 3 for 3 and 4 only.
  *
  * The FPU: between get_fpu and put_fpu the image of the state is in the host's
@@ -23,20 +24,22 @@
 #define GDT_AT		0xfffffe0000001000ull	/* no one reads it but we */
 #define GDT_ENTRIES	16
 #define TSS_AT		0xfffffe0000003000ull
+#define LDT_AT		0xfffffe0000005000ull
+#define LDT_ENTRIES	2
 #define MAX_ITERATIONS	20000
 
 static struct machine {
 	struct x86_emulate_ctxt c;	/* first */
 	struct x86_emulate_ops ops;
 	struct x86_tlb_entry tlb[16];
-	uint64_t gdt[GDT_ENTRIES];
+	uint64_t gdt[GDT_ENTRIES], ldt[LDT_ENTRIES];
 	struct x86_fpu *fpu;		/* the guest's */
 	struct x86_fpu own;
 	bool wild;
 	bool trap;			/* a software interrupt was taken */
 } m;
 
-static uint64_t first_gdt[GDT_ENTRIES];
+static uint64_t first_gdt[GDT_ENTRIES], first_ldt[LDT_ENTRIES];
 
 /* --- memory ---------------------------------------------------------------------- */
 
@@ -114,6 +117,8 @@ static uint8_t *system_at(uint64_t la, unsigned bytes, bool write)
 
 	if (la - GDT_AT <= sizeof(m.gdt) - bytes)
 		return (uint8_t *)m.gdt + (la - GDT_AT);
+	if (la - LDT_AT <= sizeof(m.ldt) - bytes)
+		return (uint8_t *)m.ldt + (la - LDT_AT);
 	if (la - TSS_AT <= sizeof(tss) - bytes && !write) {
 		memset(tss, 0xff, sizeof(tss));
 		return tss + (la - TSS_AT);
@@ -321,17 +326,35 @@ static void probe_gdt(void)
 	}
 }
 
+static void probe_ldt(void)
+{
+	uint32_t ar, limit;
+
+	if (!host_has_16bit())
+		return;
+	if (lar(USER_CS16, &ar, &limit))
+		first_ldt[USER_CS16 / 8] = descriptor(ar, limit);
+	if (lar(USER_DS16, &ar, &limit))
+		first_ldt[USER_DS16 / 8] = descriptor(ar, limit) |
+			(ARENA_BASE & 0xffffff) << 16 | ARENA_BASE >> 24 << 56;
+	m.c.seg[X86_LDTR] = (struct x86_segment){
+		.base = LDT_AT, .limit = sizeof(m.ldt) - 1,
+		.ar = X86_AR_P | X86_LDT, .selector = 0x48 };
+}
+
 /* The hidden part of @seg, from its selector. */
 static void load_segment(struct x86_emulate_ctxt *c, enum x86_seg seg,
 			 const struct insn_state *in)
 {
 	uint16_t sel = in->sel[seg];
-	uint64_t d = first_gdt[sel / 8 % GDT_ENTRIES];
+	uint64_t d = sel & 4 ? first_ldt[sel / 8 % LDT_ENTRIES] :
+			       first_gdt[sel / 8 % GDT_ENTRIES];
 	uint32_t ar = d >> 40 & 0xf0ff;
 	uint32_t limit = (d & 0xffff) | (d >> 32 & 0xf0000);
 
 	c->seg[seg] = (struct x86_segment){
 		.selector = sel, .ar = ar,
+		.base = (d >> 16 & 0xffffff) | d >> 56 << 24,
 		.limit = ar & X86_AR_G ? limit << 12 | 0xfff : limit,
 	};
 	if (!(sel & ~3))
@@ -365,6 +388,7 @@ void machine_init(void)
 	m.c.xcr0 = (uint64_t)hi << 32 | lo;
 	m.c.gdt = (struct x86_dtable){ GDT_AT, sizeof(m.gdt) - 1 };
 	m.c.seg[X86_LDTR].ar = X86_AR_UNUSABLE;
+	probe_ldt();
 	m.c.seg[X86_TR] = (struct x86_segment){
 		.base = TSS_AT, .limit = 0x67,
 		.ar = X86_AR_P | X86_TSS32_BUSY, .selector = 0x40 };
@@ -377,6 +401,7 @@ static void load(bool fast, const struct insn_state *in, struct insn_state *out)
 
 	*out = *in;
 	memcpy(m.gdt, first_gdt, sizeof(m.gdt));
+	memcpy(m.ldt, first_ldt, sizeof(m.ldt));
 	memcpy(c->gpr, in->gpr, sizeof(c->gpr));
 	c->rip = in->rip;
 	c->eflags = in->eflags;

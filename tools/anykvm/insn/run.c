@@ -102,13 +102,14 @@ static bool set(const char *arg)
 
 static void defaults(const struct x86_insn *insn)
 {
-	bool m64 = insn->mode == X86_MODE_PROT64;
+	uint16_t data = insn->mode == X86_MODE_PROT16 ? USER_DS16 : USER_DS;
 
 	in.rip = INSN_RUN_RIP;
 	in.eflags = X86_EFLAGS_FIXED | X86_EFLAGS_IF;
 	in.gpr[X86_RSP] = ARENA_DATA + 0x1000;
-	in.sel[X86_CS] = m64 ? USER_CS64 : USER_CS32;
-	in.sel[X86_SS] = in.sel[X86_DS] = in.sel[X86_ES] = USER_DS;
+	in.sel[X86_CS] = insn->mode == X86_MODE_PROT64 ? USER_CS64 :
+			 insn->mode == X86_MODE_PROT32 ? USER_CS32 : USER_CS16;
+	in.sel[X86_SS] = in.sel[X86_DS] = in.sel[X86_ES] = data;
 	fpu_init_state(&in.fpu);
 }
 
@@ -146,6 +147,8 @@ static const char *not_for_host(const struct x86_insn *insn,
 	default:
 		break;
 	}
+	if (insn->mode == X86_MODE_PROT16 && !host_has_16bit())
+		return "its system has no modify_ldt(), and so no 16-bit segments";
 	if (!host_has(insn->row->feature))
 		return "this processor has it not";
 	if (emul->res.end == END_WILD)

@@ -36,6 +36,11 @@
 #define USER_CS32	0x23
 #define USER_CS64	0x33
 #define USER_DS		0x2b
+/* And what host_init() puts into the process's LDT: 16-bit code from 0 to 4 GiB, data
+ * at the arena with a limit in its last page. */
+#define USER_CS16	0x07
+#define USER_DS16	0x0f
+#define USER_DS16_LIMIT	0x87fful
 
 struct insn_state {
 	uint64_t gpr[X86_NR_GPRS];
