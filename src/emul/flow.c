@@ -126,20 +126,19 @@ int em_jcxz(struct x86_emulate_ctxt *c)
 	return branch_rel(c);
 }
 
+/* The upper bound is not looked at, nor need it be there, when the lower one fails. */
 int em_bound(struct x86_emulate_ctxt *c)
 {
 	const struct x86_insn *i = c->insn;
 	unsigned bytes = i->opsize;
-	uint64_t la, lower, upper;
+	uint64_t ea = emul_ea(c), lower, upper;
 	int64_t v = emul_sext(c->gpr[i->reg], bytes);
-	int rc = emul_linearize_operand(c, 2 * bytes, 0, &la);
+	int rc = emul_read(c, i->seg, ea, &lower, bytes, 0);
 
-	if (!rc)
-		rc = emul_read_la(c, la, &lower, bytes, 0);
 	if (!rc && v < (int64_t)emul_sext(lower, bytes))
 		return emul_fault(c, X86_BR);
 	if (!rc)
-		rc = emul_read_la(c, (uint32_t)(la + bytes), &upper, bytes, 0);
+		rc = emul_read(c, i->seg, (uint32_t)(ea + bytes), &upper, bytes, 0);
 	if (rc)
 		return rc;
 	if (v > (int64_t)emul_sext(upper, bytes))

@@ -325,14 +325,14 @@ int frame_pop(struct x86_emulate_ctxt *c, struct stack_view *v,
 	return X86EMUL_CONTINUE;
 }
 
-/* The rest of the selector's slot need not be there: looked at only when it is not. */
+/* Intel's processors read 2 bytes: looked at only when not all of the slot is there. */
 int frame_pop_selector(struct x86_emulate_ctxt *c, struct stack_view *v,
 		       uint64_t *vals, unsigned n, unsigned width)
 {
 	struct stack_view whole = *v;
 	int rc = frame_pop(c, &whole, vals, n, width);
 
-	if (rc != X86EMUL_PROPAGATE_FAULT) {
+	if (rc != X86EMUL_PROPAGATE_FAULT || c->vendor_amd) {
 		*v = whole;
 		return rc;
 	}

@@ -57,7 +57,7 @@ int frame_push(struct x86_emulate_ctxt *c, struct stack_view *v,
 /* Pops vals[0], vals[1], ... and moves v->sp. */
 int frame_pop(struct x86_emulate_ctxt *c, struct stack_view *v,
 	      uint64_t *vals, unsigned n, unsigned width);
-/* The same where the last of them is a selector, of which 2 bytes are read. */
+/* The same where the last of them is a selector, of which Intel reads 2 bytes. */
 int frame_pop_selector(struct x86_emulate_ctxt *c, struct stack_view *v,
 		       uint64_t *vals, unsigned n, unsigned width);
 

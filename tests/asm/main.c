@@ -31,6 +31,7 @@
 #define FLAGS_OUT	0xcd5	/* and DF */
 #define FX_LAST_INSN	6	/* FOP, FIP, FDP: bytes 6-23 */
 #define FX_LAST_END	24
+#define AVX		(1u << 28)	/* of FEATURE_C1 */
 #define FX_USED		416	/* what FXSAVE defines: up to XMM15 */
 
 /* The arena, in bytes from its beginning, which is 2-MiB aligned. */
@@ -110,6 +111,16 @@ static void set_cpuid(void)
 	}
 }
 
+static void enable_avx(void)
+{
+	struct kvm_xcrs x = { .nr_xcrs = 1,
+		.xcrs[0] = { .xcr = 0, .value = 7 } };	/* x87 SSE AVX */
+
+	t.sregs.cr4 |= 0x40000;		/* OSXSAVE */
+	KVM(t.vcpu, KVM_SET_SREGS, &t.sregs);
+	KVM(t.vcpu, KVM_SET_XCRS, &x);
+}
+
 static void create_vm(void)
 {
 	struct kvm_userspace_memory_region r = { .memory_size = ARENA_SIZE,
@@ -132,6 +143,8 @@ static void create_vm(void)
 	t.sregs.cr3 = AT_TABLES;
 	t.sregs.cr4 = 0x620;		/* OSXMMEXCPT OSFXSR PAE */
 	t.sregs.efer = 0x500;		/* LMA LME */
+	if (t.features[FEATURE_C1 >> 8] & AVX)
+		enable_avx();
 }
 
 static void set_privilege(unsigned cpl)

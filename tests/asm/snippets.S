@@ -563,6 +563,92 @@ asm_snippets:
 	fninit; fldpi; and $0, %eax; fxsave64 512 - BLK_MEM - 512 + BLK_OUT_FX(%r15)
 	pxor %xmm0, %xmm0; fldz; fxrstor64 512 - BLK_MEM - 512 + BLK_OUT_FX(%r15)
 
+/* --- AVX ------------------------------------------------------------------------
+ * The upper halves are not in the block: they begin as zero, what is in them at the
+ * end is stored. */
+	.macro avx name:vararg
+	snip \name
+	.endm
+	.macro load
+	vzeroupper
+	vmovdqu (%r15), %ymm1
+	vmovdqu 32(%r15), %ymm2
+	vmovups 64(%r15), %ymm3
+	.endm
+	.macro store a, b, c
+	vmovdqu \a, 128(%r15)
+	vmovdqu \b, 160(%r15)
+	vmovdqu \c, 192(%r15)
+	vzeroupper
+	.endm
+	avx vaddps to vmaxpd of 256 bits
+	row 0, FEATURE_C1 + 28
+	load
+	vaddps %ymm1, %ymm2, %ymm4; vsubpd (%r15), %ymm3, %ymm5; vmulps %ymm4, %ymm1, %ymm6
+	vmaxpd %ymm2, %ymm5, %ymm7; vandnps %ymm1, %ymm3, %ymm8; vsqrtps %ymm7, %ymm9
+	store %ymm6, %ymm7, %ymm8
+	vmovups %xmm9, 224(%r15)
+	avx scalars and 128 bits clear the upper half
+	row 0, FEATURE_C1 + 28
+	load
+	vaddsd %xmm1, %xmm2, %xmm1; vpaddd %xmm2, %xmm3, %xmm2; vmovss (%r15), %xmm3
+	store %ymm1, %ymm2, %ymm3
+	avx lanes, masks, broadcasts
+	row 0, FEATURE_C1 + 28
+	load
+	vperm2f128 $0x21, %ymm1, %ymm2, %ymm4; vinsertf128 $1, 8(%r15), %ymm3, %ymm5
+	vextractf128 $1, %ymm2, %xmm6; vbroadcastsd 16(%r15), %ymm7; vpermilps $0x1b, %ymm1, %ymm8
+	vmaskmovps (%r15), %ymm2, %ymm9; vmaskmovpd %ymm1, %ymm3, 256(%r15)
+	vmovmskps %ymm1, %eax; vtestps %ymm1, %ymm2; setc %cl; setz %ch
+	store %ymm4, %ymm5, %ymm7
+	vmovdqu %xmm6, 224(%r15); vmovdqu %xmm8, 240(%r15); vmovdqu %xmm9, 288(%r15)
+	avx vcmpps, vblendvps, vroundpd
+	row 0, FEATURE_C1 + 28
+	load
+	vcmpps $0x1d, %ymm1, %ymm2, %ymm4; vblendvps %ymm3, %ymm1, %ymm2, %ymm5
+	vroundpd $1, %ymm3, %ymm6; vshufps $0x4e, %ymm1, %ymm2, %ymm7
+	store %ymm4, %ymm5, %ymm6
+	vmovdqu %xmm7, 224(%r15)
+	avx integers of 256 bits (AVX2)
+	row 0, FEATURE_B7 + 5
+	load
+	vpaddb %ymm1, %ymm2, %ymm4; vpmulld %ymm3, %ymm4, %ymm5; vpshufb %ymm1, %ymm2, %ymm6
+	vpsllvd %ymm3, %ymm1, %ymm7; vpermd %ymm1, %ymm3, %ymm8; vpmovmskb %ymm2, %ebx
+	vpcmpeqb (%r15), %ymm6, %ymm9; vpblendd $0x5a, %ymm7, %ymm8, %ymm7
+	store %ymm5, %ymm6, %ymm7
+	vmovdqu %xmm9, 224(%r15)
+	avx gathers (AVX2)
+	row 0, FEATURE_B7 + 5
+	vzeroupper
+	vpcmpeqd %ymm4, %ymm4, %ymm4; vpcmpeqd %ymm5, %ymm5, %ymm5; vpsrld $26, %ymm5, %ymm6
+	vpand (%r15), %ymm6, %ymm6; vpxor %xmm7, %xmm7, %xmm7
+	vpgatherdd %ymm4, (%r15, %ymm6, 4), %ymm7
+	vpgatherdq %ymm5, (%r15, %xmm6, 2), %ymm8
+	store %ymm7, %ymm8, %ymm4
+	avx fma
+	row 0, FEATURE_C1 + 12
+	load
+	vfmadd231ps %ymm1, %ymm2, %ymm3; vfnmsub132pd (%r15), %ymm3, %ymm1
+	vfmaddsub213ps %ymm1, %ymm3, %ymm2; vfmadd231sd %xmm1, %xmm2, %xmm3
+	store %ymm1, %ymm2, %ymm3
+	avx f16c
+	row 0, FEATURE_C1 + 29
+	load
+	vcvtps2ph $0, %ymm1, %xmm4; vcvtph2ps %xmm2, %ymm5; vcvtps2ph $3, %ymm3, 256(%r15)
+	store %ymm4, %ymm5, %ymm3
+	avx xsave and xrstor of the upper halves
+	row 0, FEATURE_C1 + 28
+	load
+	lea -4096(%rsp), %rsp; mov %rsp, %r14; and $-64, %r14
+	mov $7, %eax; xor %edx, %edx
+	movq $0, 512(%r14); movq $0, 520(%r14); movq $0, 528(%r14)
+	movq $0, 536(%r14); movq $0, 544(%r14); movq $0, 552(%r14)
+	movq $0, 560(%r14); movq $0, 568(%r14)
+	xsave64 (%r14); vpxor %xmm1, %xmm1, %xmm1; vpxor %xmm2, %xmm2, %xmm2
+	mov 512(%r14), %rbx; and $6, %ebx; xrstor64 (%r14); lea 4096(%rsp), %rsp
+	mov $0, %r14d
+	store %ymm1, %ymm2, %ymm3
+
 	ret
 asm_end:
 	.section .rodata.asm

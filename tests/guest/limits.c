@@ -236,7 +236,8 @@ static void test_stacks(enum mode mode)
 		stack_case(mode, i, ss, push ? limit + 1 + n : limit + 1 - n, "to the limit", NO_EXC);
 		/* Intel's processors read the two bytes of a selector. */
 		stack_case(mode, i, ss, push ? limit + n : limit + 2 - n, "across the limit by a byte",
-			   stack_rows[i].code == &pop_sreg && !is_amd() ? NO_EXC : SS);
+			   !is_amd() && (stack_rows[i].code == &pop_sreg ||
+					 stack_rows[i].code == &ret_far) ? NO_EXC : SS);
 		stack_case(mode, i, ss, limit + 1, "beyond the limit", SS);
 	}
 	/* 16-bit stacks wrap at 64 KiB. */
