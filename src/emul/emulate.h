@@ -173,6 +173,7 @@ extern struct x86_tlb_entry x86_tlb_empty[1];
  */
 struct x86_fpu_pointers {
 	bool     valid;		/* else the host's registers hold the guest's */
+	bool     masked;	/* if valid: the control word masks all exceptions */
 	uint16_t fop;
 	uint64_t fip, fdp;
 };

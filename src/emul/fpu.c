@@ -172,6 +172,8 @@ static void build(const struct x86_insn *i, struct host_insn *h)
 	};
 }
 
+#define FCW_MASKS 0x3f
+
 /*
  * The state is live: volatile reads, lest a compiler that has vector registers (a
  * build with sanitizers) copies with them. @before: the state in which the
@@ -200,6 +202,14 @@ static void track(struct x86_emulate_ctxt *c, const struct x86_fxsave *before,
 		p->fdp = ea;
 }
 
+static uint16_t host_fnstcw(void)
+{
+	uint16_t cw;
+
+	__asm__ volatile("fnstcw %0" : "=m"(cw));
+	return cw;
+}
+
 /*
  * The state is live. An unmasked invalid operation, overflow or underflow keeps a
  * result from memory (SDM Vol. 1, "x87 FPU Exception Handling"); none was there
@@ -207,10 +217,9 @@ static void track(struct x86_emulate_ctxt *c, const struct x86_fxsave *before,
  */
 static bool is_suppressed(void)
 {
-	uint16_t fcw, fsw = host_fnstsw();
+	uint16_t fsw = host_fnstsw();
 
-	__asm__ volatile("fnstcw %0" : "=m"(fcw));
-	return fsw & FSW_ES && fsw & ~fcw & (FSW_IE | FSW_OE | FSW_UE);
+	return fsw & FSW_ES && fsw & ~host_fnstcw() & (FSW_IE | FSW_OE | FSW_UE);
 }
 
 /* The state is made live for the stub alone: memory belongs to the owner, whose code
@@ -232,6 +241,7 @@ static int execute(struct x86_emulate_ctxt *c, struct stub_regs *r,
 	rc = host_stub_run(&stub, r);
 	if (!rc)
 		track(c, before, ea, host_fnstsw());
+	c->fpu_ptr.masked = (~host_fnstcw() & FCW_MASKS) == 0;
 	if (!is_control(c->insn))
 		*suppressed = is_suppressed();
 	fpu_put(c);

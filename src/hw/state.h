@@ -179,7 +179,8 @@ struct hw_jit_targets {
 };
 
 /* Instructions by what they ask of the FPU state and the control registers. */
-enum hw_jit_fpu { HW_JIT_NO_FPU, HW_JIT_SSE, HW_JIT_YMM, HW_JIT_ZMM };
+enum hw_jit_fpu { HW_JIT_NO_FPU, HW_JIT_SSE, HW_JIT_YMM, HW_JIT_ZMM,
+		  HW_JIT_X87 };
 
 /* What translated code addresses (through GS, whose base is the hw_cpu). */
 struct hw_jit_state {
@@ -195,7 +196,7 @@ struct hw_jit_state {
 	uint64_t fn[5];		/* C functions that it calls */
 	uint32_t relink;	/* lookups by jumps to other pages until one is linked */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
-	uint8_t  fpu_ready[4];	/* state is live and the control registers allow it */
+	uint8_t  fpu_ready[5];	/* state is live and the control registers allow it */
 	uint8_t  cli_ok;	/* CPL 0 */
 	uint8_t  sti_ok;	/* CPL 0, and nothing waits for IF */
 	uint8_t  pushf_ok, popf_ok; /* not intercepted; POPF: sti_ok too */

@@ -66,6 +66,7 @@ static void raw(struct jit *j, struct jit_insn *n)
 
 static void exec(struct jit *j, struct jit_insn *n)
 {
+	j->fpu_checked = 0;
 	jit_exec_insn(j, n, n->class == JIT_EXEC_END);
 }
 
@@ -81,7 +82,7 @@ static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 	[JIT_CLI] = jit_cli_sti, [JIT_STI] = jit_cli_sti,
 	[JIT_PUSHF] = jit_pushf, [JIT_POPF] = jit_popf,
 	[JIT_PUSH] = jit_push, [JIT_POP] = jit_pop, [JIT_LEAVE] = jit_leave,
-	[JIT_STRING] = jit_string,
+	[JIT_STRING] = jit_string, [JIT_X87] = jit_x87,
 	[JIT_JCC] = jit_jcc, [JIT_LOOP] = jit_loop, [JIT_JMP] = jit_jmp,
 	[JIT_CALL] = jit_call, [JIT_RET] = jit_ret,
 	[JIT_JMP_IND] = jit_indirect, [JIT_CALL_IND] = jit_call_indirect,
@@ -106,12 +107,22 @@ static void emit_crossing(struct jit *j)
 	}
 }
 
+/* Code that C runs in, or goes on elsewhere, without a struct jit_slow. */
+static bool goes_away(enum jit_class c)
+{
+	return c <= JIT_EXEC_END || c == JIT_STRING || c >= JIT_JCC;
+}
+
 static void emit_block(struct jit *j)
 {
 	unsigned k;
 
-	for (k = 0; k < j->nr; k++)
+	for (k = 0; k < j->nr; k++) {
+		if (goes_away(j->insn[k].class))
+			jit_fip_flush(j);
 		emitters[j->insn[k].class](j, &j->insn[k]);
+	}
+	jit_fip_flush(j);
 	if (j->crossing) {
 		emit_crossing(j);
 	} else if (!j->nr) {
@@ -188,6 +199,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->loc = j->entry == loc ? loc : FL_MEM;
 	j->nr_slow = 0;
 	j->fpu_checked = 0;
+	j->fip = 0;
 	jit_tombstone(j, rip, j->entry == FL_HOST);
 	j->code = j->pos;
 	emit_block(j);

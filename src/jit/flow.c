@@ -39,7 +39,7 @@ struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip)
 {
 	struct jit_slow *s = &j->slow[j->nr_slow++];
 
-	*s = (struct jit_slow){ .rip = rip, .kind = kind };
+	*s = (struct jit_slow){ .rip = rip, .kind = kind, .fip = j->fip };
 	return s;
 }
 
@@ -70,6 +70,7 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 		emit_rm(j, 0x8d, H_RSP, H_RSP, -s->undo);
 	if (s->unwind)
 		emit_load(j, X86_RSP, CPU_OFF(jit.host_sp));
+	jit_fip_store(j, s->fip);
 	emit_mov_imm(j, T1, s->rip);
 	switch (s->kind) {
 	case SLOW_EXEC:

@@ -55,6 +55,8 @@ static void refresh_fpu(struct hw_cpu *cpu)
 
 	cpu->jit.fpu_ready[HW_JIT_SSE] = live && c->cr4 & X86_CR4_OSFXSR &&
 					 !(c->cr0 & X86_CR0_EM);
+	cpu->jit.fpu_ready[HW_JIT_X87] = live && !(c->cr0 & X86_CR0_EM) &&
+					 c->fpu_ptr.valid && c->fpu_ptr.masked;
 	cpu->jit.fpu_ready[HW_JIT_YMM] = xsave && (c->xcr0 & XCR0_YMM) == XCR0_YMM;
 	cpu->jit.fpu_ready[HW_JIT_ZMM] = xsave && (c->xcr0 & XCR0_ZMM) == XCR0_ZMM;
 }

@@ -84,7 +84,7 @@ enum jit_class {
 	JIT_RAW,		/* the same bytes */
 	JIT_LEA, JIT_CLI, JIT_STI, JIT_PUSHF, JIT_POPF,
 	JIT_SWAPGS, JIT_STAC, JIT_DF, JIT_FROM_SREG,
-	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING,
+	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING, JIT_X87,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
 	JIT_JMP_IND, JIT_CALL_IND,
 };
@@ -115,6 +115,7 @@ struct jit_slow {
 	uint32_t site;		/* SLOW_FAR */
 	int32_t  undo;		/* RSP has moved so far, and moves back */
 	uint32_t back;		/* where the instruction is over; 0: nowhere */
+	uint64_t fip;		/* to be stored: jit.fip */
 	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
 };
 
@@ -181,6 +182,7 @@ struct jit {
 	uint8_t fpu_checked;	/* bit per enum hw_jit_fpu */
 	bool crossing;		/* all of it is insn[0], which crosses a page; nr is 0 */
 	bool looked_ahead;	/* at what the page's blocks were made of */
+	uint64_t fip;		/* of an x87 instruction, not yet stored; 0: none */
 };
 
 /* --- emit.c: the assembler --------------------------------------------------------- */
@@ -335,6 +337,13 @@ bool jit_is_rep(const struct x86_insn *i);
 void jit_string(struct jit *j, struct jit_insn *n);
 /* Among the stubs; calls emit.c's. */
 void jit_string_stubs(struct jit *j);
+
+/* --- x87.c ---------------------------------------------------------------------------- */
+
+void jit_x87(struct jit *j, struct jit_insn *n);
+/* The x87 instruction pointer to where the interpreter looks. No flags, no registers. */
+void jit_fip_store(struct jit *j, uint64_t fip);
+void jit_fip_flush(struct jit *j);
 
 /* --- eflags.c: CLI, STI, PUSHF, POPF ----------------------------------------------- */
 

@@ -49,7 +49,9 @@ static const uint8_t classes[X86_NR_OPS] = {
 	[X86_OP_PUSH] = IS(PUSH), [X86_OP_POP] = IS(POP),
 	[X86_OP_MOVS] = IS(STRING), [X86_OP_CMPS] = IS(STRING),
 	[X86_OP_STOS] = IS(STRING), [X86_OP_LODS] = IS(STRING),
-	[X86_OP_SCAS] = IS(STRING),
+	[X86_OP_SCAS] = IS(STRING), [X86_OP_X87] = IS(X87),
+	[X86_OP_FWAIT] = IS(X87), [X86_OP_FNSTSW_AX] = IS(X87),
+	[X86_OP_FNCLEX] = IS(X87),
 	[X86_OP_LEAVE] = IS(LEAVE), [X86_OP_JCC] = IS(JCC),
 	[X86_OP_LOOP] = IS(LOOP), [X86_OP_LOOPE] = IS(LOOP),
 	[X86_OP_LOOPNE] = IS(LOOP), [X86_OP_JCXZ] = IS(LOOP),
@@ -273,6 +275,12 @@ static enum jit_class class_of(const struct jit *j, const struct x86_insn *i)
 		return same_class(j, i);
 	if (c == JIT_LEA)
 		return i->opsize >= 4 ? c : JIT_EXEC;
+#ifdef ANYKVM_SANITIZE
+	if (c == JIT_X87)
+		return JIT_EXEC;
+#endif
+	if (c == JIT_X87)
+		return c;
 	if (c == JIT_STRING)
 		return jit_string_fits(i) ? c : JIT_EXEC;
 	if (c >= JIT_JCC)

@@ -148,6 +148,10 @@ static unsigned put_insn(uint8_t *p, unsigned form)
 
 	if (form == 0)
 		return put_string(p);
+	if (form == 5) {
+		p[0] = 0xd8 | (rnd() >> 30 & 7);
+		return 1;
+	}
 	if (form <= 2)
 		return put_vex(p);
 	if (form <= 4)
@@ -158,7 +162,7 @@ static unsigned put_insn(uint8_t *p, unsigned form)
 
 unsigned generate_insn(uint8_t *code)
 {
-	unsigned n, form = (rnd() >> 30) % 14;
+	unsigned n, form = (rnd() >> 30) % 15;
 	struct x86_insn i;
 	uint8_t b[40];
 

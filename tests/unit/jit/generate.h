@@ -11,6 +11,8 @@ void rnd_seed(uint64_t seed);
 /* One instruction of the user level that is deterministic and goes on to the next;
  * its length, at most 17. */
 unsigned generate_insn(uint8_t *code);
+/* Bytes of what ends a loop: DEC, JNZ, HLT. */
+#define LOOP_END 14
 /*
  * @n instructions, some under a Jcc that skips them, as a loop that runs until the
  * counter (32 bits) at @counter is 0; then HLT. The length.

@@ -74,6 +74,8 @@ static bool same_vectors(void)
 		    a->fx.mxcsr == b->fx.mxcsr;
 	unsigned k;
 
+	same &= !memcmp(&a->fx, &b->fx, 24) &&
+		!memcmp(a->fx.st, b->fx.st, sizeof(a->fx.st));
 	for (k = 0; k < ARRAY_SIZE(components); k++)
 		same &= !memcmp(a->area + components[k].at,
 				b->area + components[k].at, components[k].bytes);
@@ -206,14 +208,14 @@ static bool agrees(uint64_t seed, const uint8_t *code, unsigned n)
 	return same(n);
 }
 
-/* Replaces by NOPs whatever the disagreement does not need. */
+/* Replaces by NOPs whatever the disagreement does not need; the loop stays one. */
 static void shrink(uint64_t seed, uint8_t *code, unsigned n)
 {
 	unsigned at, len;
 	struct x86_insn i;
 	uint8_t keep[15];
 
-	for (at = 0; at + 1 < n; at += len) {
+	for (at = 0; at + LOOP_END < n; at += len) {
 		if (x86_decode(&i, code + at, 15, X86_MODE_PROT64))
 			break;
 		len = i.len;
@@ -424,6 +426,53 @@ static void fault_in_a_call_is_precise(void **s)
 	assert_int_equal(g->c->cr2 & ~7ull, G_DATA + 0xff8);
 }
 
+/* --- x87 ---------------------------------------------------------------------------- */
+
+/* A division by zero waits for the next instruction, which has #MF; pointers and a
+ * masked part before that. Twice, so that it has been translated. */
+GUEST_CODE(x87_unmasked, 64,
+	   "mov $2, %ecx; fninit; fld1; fldpi; faddp; fstpl 0x30100\n"
+	   "1: movw $0x37f, 0x30000; fldcw 0x30000; fld1; fldz; fdivrp\n"
+	   "fnclex; fstp %st(0); dec %ecx; jnz 1b\n"
+	   "movw $0x37b, 0x30000; fldcw 0x30000; fld1; fldz; fdivrp %st, %st(1)\n"
+	   "mov $5, %eax; fstpl 0x30008; mov $6, %eax; hlt");
+/* The environment in memory has the address of the last instruction. */
+GUEST_CODE(x87_pointers, 64,
+	   "fninit; mov $20, %ecx; 1: fld1; fstp %st(0); mov %rcx, 0x30000\n"
+	   "fld1; fstpl 0x30008; dec %ecx; jnz 1b; fnstenv 0x30100; fxsave 0x30200; hlt");
+
+static void run_pair(const char *code, const char *end)
+{
+	if (!agrees(1, (const uint8_t *)code, end - code)) {
+		show((const uint8_t *)code, end - code);
+		show_memory(0x1000, G_DATA + DATA_PAGES * 4096);
+		fail();
+	}
+}
+
+static void x87_exceptions_are_precise(void **s)
+{
+	unsigned k;
+
+	guest_catch_faults();
+	run_pair(x87_unmasked, x87_unmasked_end);
+	for (k = 0; k < 2; k++) {
+		assert_int_equal(guest_vector(pair[k]), X86_MF);
+		assert_int_equal(pair[k]->c->gpr[X86_RAX], 5);
+	}
+}
+
+static void x87_pointers_are_the_guests(void **s)
+{
+	uint32_t fip;
+
+	guest_catch_faults();
+	run_pair(x87_pointers, x87_pointers_end);
+	memcpy(&fip, pair[1]->mem + G_DATA + 0x100 + 12, 4);
+	/* FSTP m64, the last one */
+	assert_memory_equal(pair[1]->mem + fip, "\xdd\x1c\x25", 3);
+}
+
 /* --- strings ------------------------------------------------------------------------ */
 
 /* What user code does with strings of several pages, and the client takes the page at
@@ -571,6 +620,8 @@ int main(void)
 		T(another_processor_changes_code),
 		T(kick_ends_a_loop),
 		T(fault_in_a_call_is_precise),
+		T(x87_exceptions_are_precise),
+		T(x87_pointers_are_the_guests),
 		T(a_string_meets_memory_that_is_gone),
 		T(strings_overlap_and_cross_pages),
 		T(a_string_changes_code),
