@@ -5,7 +5,9 @@
  * A block begins anywhere and ends with a transfer that is not a Jcc, with an
  * instruction after which anything may be different, at the end of its page, or when
  * it is long. A Jcc is a way out in the middle. An instruction that crosses into the
- * next page is a block of its own, which the interpreter executes from what is kept.
+ * next page is a block of its own. Its bytes there belong to no registered page: the
+ * block begins with a comparison of them, where the TLB has the page for fetches, and
+ * the interpreter does the instruction if they are others.
  *
  * The page is registered (hw/code.c) before the bytes are used: they are read once
  * to find the length and once more after that, and must be the same, so that a
@@ -24,6 +26,7 @@ static void discover(struct jit *j, const uint8_t *code, unsigned room)
 {
 	j->nr = 0;
 	j->len = 0;
+	j->tail = 0;
 	while (j->nr < JIT_MAX_INSNS) {
 		struct jit_insn *n = &j->insn[j->nr];
 
@@ -88,22 +91,32 @@ static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 	[JIT_JMP_IND] = jit_indirect, [JIT_CALL_IND] = jit_call_indirect,
 };
 
-static void emit_crossing(struct jit *j)
+/* insn[0] goes on in the next page: are its bytes there still the same? */
+static void check_tail(struct jit *j)
 {
-	struct jit_insn *n = &j->insn[0];
-	bool end = ends_block(n->class) || n->class == JIT_JCC || n->class == JIT_STI;
+	const struct jit_insn *n = &j->insn[0];
+	uint64_t la = j->rip + j->len;
+	uint32_t at = (la >> PAGE_SHIFT & (HW_TLB_SIZE - 1)) *
+		      sizeof(struct x86_tlb_entry);
+	struct jit_slow *s;
+	unsigned k, bytes;
 
-	n->live = FLAG_ALL;
-	if (n->class == JIT_CALL || n->class == JIT_CALL_IND) {
-		jit_exec_call(j, n);
-	} else if (n->class == JIT_RET) {
-		jit_flags_free(j, FLAG_ALL);
-		emit_mov_imm(j, T1, n->rip);
-		emit_jump(j, CC_ALWAYS, j->exec_ret);
-	} else {
-		jit_exec_insn(j, n, end);
-		if (!end)
-			jit_goto(j, CC_ALWAYS, n->rip + n->i.len, n->rip);
+	jit_flags_free(j, jit_live_before(n));
+	s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
+	emit_mov_imm(j, T1, la);
+	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
+	emit_gs(j, 0x3b, T1, TLB_OFF(tag[X86_TLB_FETCH]) + at, 8);
+	jit_slow_jump(j, s, CC_NE);
+	emit_mov_imm(j, T1, la);
+	emit_gs(j, 0x03, T1, TLB_OFF(addend) + at, 8);
+	for (k = 0; k < j->tail; k += bytes) {
+		bytes = j->tail - k >= 4 ? 4 : 1;
+		jit_may_fault(j, s);
+		e8(j, 0x41), e8(j, bytes == 4 ? 0x81 : 0x80);	/* cmp [T1 + k], imm */
+		e8(j, 0x78 | (T1 & 7)), e8(j, k);
+		for (unsigned b = 0; b < bytes; b++)
+			e8(j, n->i.bytes[j->len + k + b]);
+		jit_slow_jump(j, s, CC_NE);
 	}
 }
 
@@ -115,50 +128,51 @@ static bool goes_away(enum jit_class c)
 
 static void emit_block(struct jit *j)
 {
+	const struct jit_insn *last = NULL;
 	unsigned k;
 
+	if (j->tail)
+		check_tail(j);
 	for (k = 0; k < j->nr; k++) {
 		if (goes_away(j->insn[k].class))
 			jit_fip_flush(j);
 		emitters[j->insn[k].class](j, &j->insn[k]);
+		last = &j->insn[k];
 	}
 	jit_fip_flush(j);
-	if (j->crossing) {
-		emit_crossing(j);
-	} else if (!j->nr) {
-		/* Undefined. */
+	if (!last) {
+		/* Undefined, or the next page cannot be had. */
 		jit_flags_free(j, FLAG_ALL);
 		emit_mov_imm(j, T1, j->rip);
 		emit_jump(j, CC_ALWAYS, j->exec_end);
-	} else if (!ends_block(j->insn[j->nr - 1].class)) {
-		jit_goto(j, CC_ALWAYS, j->rip + j->len, j->insn[j->nr - 1].rip);
+	} else if (!ends_block(last->class)) {
+		jit_goto(j, CC_ALWAYS, last->rip + last->i.len, last->rip);
 	}
 	jit_slow_emit(j);
 }
 
-/*
- * A block that is one instruction with its end in another page. What that page holds
- * and where it is may change unseen: both are looked at each time (helpers.c).
- */
+/* The instruction at @code, whose first @room bytes are the last of the page. */
 static void discover_crossing(struct jit *j, const uint8_t *code, unsigned room)
 {
 	struct jit_insn *n = &j->insn[0];
-	uint8_t both[X86_MAX_INSN_LEN];
-	uint64_t next = j->rip + room;
+	uint8_t buf[X86_MAX_INSN_LEN];
 	hva_t host;
 
-	if (j->nr || room >= X86_MAX_INSN_LEN || !is_canonical(next, false) ||
-	    hw_fetch_host(j->cpu, next, &host) != X86EMUL_CONTINUE)
+	if (room >= sizeof(buf) || !is_canonical(j->rip + room, false) ||
+	    hw_fetch_host(j->cpu, j->rip + room, &host) != X86EMUL_CONTINUE ||
+	    host_copy_in(buf + room, (const void *)host, sizeof(buf) - room))
 		return;
-	__builtin_memcpy(both, code, room);
-	if (host_copy_in(both + room, (const void *)host, sizeof(both) - room) ||
-	    x86_decode(&n->i, both, sizeof(both), X86_MODE_PROT64) != X86_DECODE_OK ||
-	    n->i.len <= room)
+	__builtin_memcpy(buf, code, room);
+	if (x86_decode(&n->i, buf, sizeof(buf), X86_MODE_PROT64) !=
+	    X86_DECODE_OK || n->i.len <= room)
 		return;
 	n->rip = j->rip;
 	jit_classify(j, n);
+	if (n->class == JIT_STI)
+		n->class = JIT_EXEC_END;
+	j->nr = 1;
 	j->len = room;
-	j->crossing = true;
+	j->tail = n->i.len - room;
 }
 
 /* The bytes of the block; false: they cannot be had, or may not be translated. */
@@ -171,8 +185,8 @@ static bool read_code(struct jit *j, hva_t host)
 	if (host_copy_in(code, (const void *)host, room))
 		return false;
 	discover(j, code, room);
-	j->crossing = false;
-	discover_crossing(j, code, room);
+	if (!j->nr)
+		discover_crossing(j, code, room);
 	if (!hw_code_add(j->cpu, host, j->len ? j->len : 1))
 		return false;
 	if (host_copy_in(again, (const void *)host, j->len) ||

@@ -321,7 +321,8 @@ static bool add_lines(struct jit *j, struct jit_page *p)
 	/* What was translated, whatever memory holds by now. */
 	copy += j->host & ~PAGE_MASK;
 	for (n = 0; n < j->nr; copy += j->insn[n++].i.len)
-		__builtin_memcpy(copy, j->insn[n].i.bytes, j->insn[n].i.len);
+		__builtin_memcpy(copy, j->insn[n].i.bytes,
+				 j->insn[n].i.len - j->tail);
 	p->lines |= lines;
 	return true;
 }

@@ -64,7 +64,8 @@ static void check_limit(struct jit *j, struct jit_slow *s)
 	jit_slow_jump(j, s, CC_BE);
 }
 
-void jit_come_back(struct jit *j, const struct jit_insn *n)
+/* A return comes here with its address in T1: is it @n's? */
+static void come_back(struct jit *j, const struct jit_insn *n)
 {
 	uint64_t next = n->rip + n->i.len;
 	struct jit_slow *s;
@@ -93,7 +94,7 @@ void jit_call(struct jit *j, struct jit_insn *n)
 	check_limit(j, jit_slow_add(j, SLOW_GOTO, jit_target_of(n)));
 	jit_goto_target(j, CC_CALL, n);
 	s->back = j->pos;
-	jit_come_back(j, n);
+	come_back(j, n);
 }
 
 void jit_call_indirect(struct jit *j, struct jit_insn *n)
@@ -111,7 +112,7 @@ void jit_call_indirect(struct jit *j, struct jit_insn *n)
 	move_rsp(j, -8);
 	jit_jump_target(j, CC_CALL);
 	s->back = j->pos;
-	jit_come_back(j, n);
+	come_back(j, n);
 }
 
 void jit_ret(struct jit *j, struct jit_insn *n)

@@ -115,44 +115,16 @@ void jit_slow_emit(struct jit *j)
 	}
 }
 
-static void split(struct jit_exec *e, unsigned here)
-{
-	unsigned rest = e->insn.len - here;
-
-	e->split = here;
-	e->tail[0] = e->tail[1] = 0;
-	__builtin_memcpy(e->tail, e->insn.bytes + here, rest);
-	e->mask[0] = rest >= 8 ? ~0ull : BIT_ULL(8 * rest) - 1;
-	e->mask[1] = rest > 8 ? BIT_ULL(8 * (rest - 8)) - 1 : 0;
-}
-
-/* @n is kept for the interpreter: T1 and T2 say so. */
-static void keep(struct jit *j, struct jit_insn *n)
+void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
 {
 	struct jit_exec *e = &j->execs[j->nr_execs++];
-	unsigned here = PAGE_SIZE - (n->rip & ~PAGE_MASK);
 
 	e->insn = n->i;
 	e->form = hw_exec_form(&e->insn);
-	e->split = 0;
-	if (n->i.len > here)
-		split(e, here);
 	jit_flags_free(j, jit_live_before(n));
 	emit_mov_imm(j, T1, n->rip);
 	emit_mov_imm(j, T2, j->nr_execs);
-}
-
-void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
-{
-	keep(j, n);
 	emit_jump(j, end ? CC_ALWAYS : CC_CALL, end ? j->kept_end : j->kept);
-}
-
-void jit_exec_call(struct jit *j, struct jit_insn *n)
-{
-	keep(j, n);
-	emit_jump(j, CC_CALL, j->kept_end);
-	jit_come_back(j, n);
 }
 
 /* --- transfers ------------------------------------------------------------------- */

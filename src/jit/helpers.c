@@ -21,7 +21,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/access.h"
 #include "emul/alu.h"
 #include "jit/jit.h"
 
@@ -170,37 +169,13 @@ static uintptr_t go_on(struct hw_cpu *cpu)
 	return code ? code : (uintptr_t)j->rx + j->leave;
 }
 
-/* Is the rest of @e, in its second page, what it was? */
-static bool tail_same(struct hw_cpu *cpu, const struct jit_exec *e)
-{
-	uint64_t la = cpu->c.rip + e->split, now;
-	unsigned k;
-	hva_t host;
-
-	if (hw_fetch_host(cpu, la, &host) != X86EMUL_CONTINUE)
-		return false;
-	for (k = 0; k < 2 && e->mask[k]; k++)
-		if (host_read_64((const void *)(host + 8 * k), &now) ||
-		    (now & e->mask[k]) != e->tail[k])
-			return false;
-	return true;
-}
-
 /* The instruction at rip; @nr: it is number @nr - 1 of jit.execs, 0: find it. */
 static int exec(struct hw_cpu *cpu, uint32_t nr)
 {
 	const struct jit_exec *e = cpu->jit.jit->execs + nr - 1;
 
 	cpu->stats.jit_execs++;
-	if (!nr || (unlikely(e->split) && !tail_same(cpu, e)))
-		return hw_interp_insn(cpu);
-	return hw_exec_insn(cpu, &e->insn, e->form);
-}
-
-/* The length with which translated code goes on. */
-static unsigned length(const struct hw_cpu *cpu, uint32_t nr)
-{
-	return nr ? cpu->jit.jit->execs[nr - 1].insn.len : cpu->c.insn->len;
+	return nr ? hw_exec_insn(cpu, &e->insn, e->form) : hw_interp_insn(cpu);
 }
 
 static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
@@ -212,7 +187,7 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 	c->rip = rip;
 	rc = exec(cpu, nr);
 	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
-	    likely(c->rip == rip + length(cpu, nr)) && likely(is_translated(cpu))) {
+	    likely(c->rip == rip + c->insn->len) && likely(is_translated(cpu))) {
 		refresh(cpu);
 		/* Its own block may be what is void. */
 		if (likely(!cpu->jit.unwind))

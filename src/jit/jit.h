@@ -106,7 +106,7 @@ struct jit_insn {
 /* A way out of line: the interpreter does the instruction. */
 struct jit_slow {
 	uint64_t rip;
-	uint32_t jumps[4];	/* rel32 fields that lead here */
+	uint32_t jumps[8];	/* rel32 fields that lead here */
 	uint8_t  nr_jumps;
 	uint8_t  kind;		/* enum slow_kind */
 	bool     save;		/* flags are in the host's register on the way in */
@@ -132,10 +132,6 @@ enum slow_kind {
 struct jit_exec {
 	x86_exec_fn form;
 	struct x86_insn insn;
-	/* It crosses into another page with all but @split bytes: these, under a mask.
-	 * 0: it does not. */
-	unsigned split;
-	uint64_t tail[2], mask[2];
 };
 
 struct jit {
@@ -177,10 +173,10 @@ struct jit {
 	hva_t host;
 	uint32_t code;
 	unsigned len;
+	uint8_t tail;		/* bytes of insn[0] in the next page; @len: the others */
 	uint8_t loc;		/* FL_HOST or FL_MEM, now */
 	uint8_t entry;		/* block's jit_block.flags */
 	uint8_t fpu_checked;	/* bit per enum hw_jit_fpu */
-	bool crossing;		/* all of it is insn[0], which crosses a page; nr is 0 */
 	bool looked_ahead;	/* at what the page's blocks were made of */
 	uint64_t fip;		/* of an x87 instruction, not yet stored; 0: none */
 };
@@ -395,10 +391,6 @@ void jit_find_target(struct jit *j);
 void jit_jump_target(struct jit *j, unsigned cc);
 /* The interpreter does @n. */
 void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
-/* The interpreter does @n, which is a CALL. */
-void jit_exec_call(struct jit *j, struct jit_insn *n);
-/* A return comes here with its address in T1: is it @n's? */
-void jit_come_back(struct jit *j, const struct jit_insn *n);
 struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip);
 void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc);
 void jit_slow_emit(struct jit *j);

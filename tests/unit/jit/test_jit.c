@@ -84,6 +84,8 @@ static bool same_vectors(void)
 
 /* --- the same state ------------------------------------------------------------- */
 
+static uint64_t code_at = G_CODE;	/* where random sequences are */
+
 static void start_state(uint64_t seed)
 {
 	struct guest *a = pair[0];
@@ -94,6 +96,7 @@ static void start_state(uint64_t seed)
 		struct guest *g = pair[k];
 
 		guest_user(g);
+		g->c->rip = code_at;
 		*guest_pte(g, G_DATA + 0x1000) |= PTE_U;
 		*guest_pte(g, G_DATA + 0x2000) = 0;
 		*guest_pte(g, G_CODE + 0x1000) |= PTE_U;
@@ -127,7 +130,7 @@ static void put_code(const uint8_t *code, unsigned n)
 	unsigned k;
 
 	for (k = 0; k < 2; k++) {
-		guest_put(pair[k], G_CODE, code, code + n);
+		guest_put(pair[k], code_at, code, code + n);
 		memcpy(pair[k]->mem + COUNTER, "\3\0\0\0", 4);
 	}
 }
@@ -186,7 +189,7 @@ static bool same(unsigned n)
 
 	for (k = 0; k < 2; k++)
 		mask_frame_flags(pair[k]);
-	if (guest_u64(pair[0], G_STACK - 40) != G_CODE + n - 1)
+	if (guest_u64(pair[0], G_STACK - 40) != code_at + n - 1)
 		flags &= ~(uint64_t)X86_EFLAGS_STATUS;
 	return !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) && a->rip == b->rip &&
 	       !flags && a->cr2 == b->cr2 &&
@@ -234,6 +237,8 @@ static void one_sequence(uint64_t seed)
 
 	rnd_seed(~seed);
 	n = generate_loop(code, 1 + (rnd() >> 30) % 20, COUNTER);
+	/* Half of them across a page. */
+	code_at = rnd() >> 63 ? G_CODE : G_CODE + 0x1000 - (rnd() >> 30) % n;
 	if (agrees(seed, code, n))
 		return;
 	shrink(seed, code, n);
@@ -252,6 +257,7 @@ static void random_sequences(void **s)
 	guest_catch_faults();
 	while (n--)
 		one_sequence(seed++);
+	code_at = G_CODE;
 	/* It was the translator that ran. */
 	assert_true(pair[1]->cpu->stats.jit_blocks > 1000);
 	assert_true(pair[0]->cpu->stats.jit_blocks == 0);
@@ -373,6 +379,46 @@ static void another_processor_changes_code(void **s)
 	guest_hlt(g);
 	assert_int_equal(g->c->gpr[X86_RAX], 150);
 	guest_free(other);
+}
+
+/* The immediate of ADD is in the second page. */
+GUEST_CODE(crossing, 64, "1: add $1, %rax; dec %ecx; jnz 1b; hlt");
+#define CROSSING	(G_CODE + 0xffd)
+
+static void crossing_adds(struct guest *g, unsigned each)
+{
+	uint64_t execs = g->cpu->stats.jit_execs;
+
+	g->c->rip = CROSSING;
+	g->c->gpr[X86_RAX] = 0;
+	g->c->gpr[X86_RCX] = 1000;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 1000 * each);
+	assert_true(g->cpu->stats.jit_execs - execs < 50);
+}
+
+static void an_instruction_crosses_a_page(void **s)
+{
+	struct guest *g = LONG_GUEST(crossing);
+
+	guest_put(g, CROSSING, crossing, crossing_end);
+	crossing_adds(g, 1);
+	/* Only the second page changes: by the client, by another mapping. */
+	g->mem[CROSSING + 3] = 2;
+	crossing_adds(g, 2);
+	memcpy(g->mem + G_DATA, g->mem + G_CODE + 0x1000, 0x1000);
+	g->mem[G_DATA] = 3;
+	*guest_pte(g, G_CODE + 0x1000) = G_DATA | PTE_P | PTE_W;
+	hw_tlb_flush_page(g->cpu, G_CODE + 0x1000);
+	crossing_adds(g, 3);
+	/* Its fault is the instruction's own. */
+	*guest_pte(g, G_CODE + 0x1000) = 0;
+	hw_tlb_flush_page(g->cpu, G_CODE + 0x1000);
+	g->c->rip = CROSSING;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_PF);
+	assert_int_equal(g->c->cr2, G_CODE + 0x1000);
+	assert_int_equal(guest_u64(g, G_STACK - 40), CROSSING);
 }
 
 /* --- leaving ------------------------------------------------------------------------ */
@@ -614,6 +660,7 @@ int main(void)
 		T(random_sequences),
 		T(code_changes_its_own_block),
 		T(code_changes_another_page),
+		T(an_instruction_crosses_a_page),
 		T(data_beside_code_keeps_the_translation),
 		T(client_changes_code),
 		T(another_page_under_the_same_address),
