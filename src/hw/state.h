@@ -186,6 +186,7 @@ enum hw_jit_fpu { HW_JIT_NO_FPU, HW_JIT_SSE, HW_JIT_YMM, HW_JIT_ZMM,
 struct hw_jit_state {
 	uint64_t key;		/* c.tlb_key << 48 */
 	uint64_t tmp;		/* of one instruction */
+	uint64_t tsc_add;
 	uint64_t host_gs;
 	uint64_t host_sp;	/* with an empty return stack (jit/calls.c) */
 	uint64_t stack_limit;	/* of the return stack; UINT64_MAX: a request */
@@ -197,6 +198,8 @@ struct hw_jit_state {
 	uint32_t relink;	/* lookups by jumps to other pages until one is linked */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
 	uint8_t  fpu_ready[5];	/* state is live and the control registers allow it */
+	uint8_t  tsc_ok;	/* RDTSC reads the host's TSC + tsc_add */
+	uint8_t  tscp_ok;	/* and RDTSCP is there */
 	uint8_t  cli_ok;	/* CPL 0 */
 	uint8_t  sti_ok;	/* CPL 0, and nothing waits for IF */
 	uint8_t  pushf_ok, popf_ok; /* not intercepted; POPF: sti_ok too */

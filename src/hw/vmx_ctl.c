@@ -181,7 +181,9 @@ static void compile_rest(const struct vmx_entry *x, struct hw_ctl *ctl)
 		   !(x->proc & CPU_BASED_PAUSE_EXITING);
 
 	ctl->tsc_offset = offset ? F(TSC_OFFSET) : 0;
-	ctl->tsc_multiplier = scale ? F(TSC_MULTIPLIER) : 0;
+	/* 48 fraction bits: 1 is no scaling. */
+	ctl->tsc_multiplier = scale && F(TSC_MULTIPLIER) != BIT_ULL(48) ?
+			      F(TSC_MULTIPLIER) : 0;
 	ctl->tsc_frac = 48;
 	ctl->virtual_nmi = x->pin & PIN_BASED_VIRTUAL_NMIS;
 	ctl->mtf = x->proc & CPU_BASED_MONITOR_TRAP_FLAG;

@@ -43,6 +43,16 @@ static void status_in_eflags(struct hw_cpu *cpu)
 	alu_set_flags(&cpu->c.eflags, cpu->jit.flags);
 }
 
+static bool tsc_is_plain(const struct hw_cpu *cpu)
+{
+	const struct hw_ctl *ctl = &cpu->ctl;
+
+	return !ctl->tsc_multiplier &&
+	       !hw_ctl_has(ctl, X86_INTERCEPT_RDTSC) &&
+	       !hw_ctl_has(ctl, X86_INTERCEPT_RDTSCP) &&
+	       !(cpu->c.cr4 & X86_CR4_TSD && cpu->c.cpl);
+}
+
 #define XCR0_YMM	(X86_XCR0_SSE | X86_XCR0_AVX)
 #define XCR0_ZMM	(XCR0_YMM | X86_XCR0_AVX512)
 
@@ -72,6 +82,12 @@ static void refresh(struct hw_cpu *cpu)
 	cpu->jit.pushf_ok = !hw_ctl_has(ctl, X86_INTERCEPT_PUSHF);
 	cpu->jit.popf_ok = cpu->jit.sti_ok &&
 			   !hw_ctl_has(ctl, X86_INTERCEPT_POPF);
+	cpu->jit.tsc_ok = tsc_is_plain(cpu);
+	/* A control of VMX's hides RDTSCP. */
+	cpu->jit.tscp_ok = cpu->jit.tsc_ok &&
+			   (c->features[X86_FEATURE_RDTSCP / 64] >>
+			    (X86_FEATURE_RDTSCP % 64) & 1);
+	cpu->jit.tsc_add = ctl->tsc_offset - cpu->tsc_base;
 	cpu->link_epoch = cpu->jit.jit->link_generation << 12 | c->tlb_key;
 	cpu->jit.flags = alu_pack(c->eflags);
 	if (cpu->jit.key != c->tlb_key << 48) {

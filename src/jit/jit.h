@@ -85,6 +85,7 @@ enum jit_class {
 	JIT_LEA, JIT_CLI, JIT_STI, JIT_PUSHF, JIT_POPF,
 	JIT_SWAPGS, JIT_STAC, JIT_DF, JIT_FROM_SREG,
 	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING, JIT_X87,
+	JIT_BIT_STRING, JIT_RDTSC,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
 	JIT_JMP_IND, JIT_CALL_IND,
 };
@@ -305,6 +306,8 @@ struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned byte
 			  unsigned kind, struct jit_slow *s);
 #define TLB_OFF(field)	((uint32_t)(offsetof(struct hw_cpu, tlb_entries) +	\
 				    offsetof(struct x86_tlb_entry, field)))
+/* T1 = @a's linear address. With an index in memory this overwrites T2. */
+void jit_linear(struct jit *j, const struct jit_addr *a);
 /* T2d holds a linear address: its entry's place in the TLB. */
 void jit_tlb_index(struct jit *j);
 /* dst = the effective address; @w: 64 bits. Registers in memory go through T1, T2. */
@@ -333,6 +336,13 @@ bool jit_is_rep(const struct x86_insn *i);
 void jit_string(struct jit *j, struct jit_insn *n);
 /* Among the stubs; calls emit.c's. */
 void jit_string_stubs(struct jit *j);
+
+/* --- bits.c, tsc.c -------------------------------------------------------------------- */
+
+bool jit_is_bit_string(const struct x86_insn *i);
+bool jit_bit_string_fits(const struct x86_insn *i);
+void jit_bit_string(struct jit *j, struct jit_insn *n);
+void jit_rdtsc(struct jit *j, struct jit_insn *n);
 
 /* --- x87.c ---------------------------------------------------------------------------- */
 

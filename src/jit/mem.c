@@ -108,8 +108,7 @@ void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w)
 #define SEG_BASE(s)	((uint32_t)(CPU_OFF(c.seg[0].base) +			\
 				    (s) * sizeof(struct x86_segment)))
 
-/* T1 = linear address. With an index in memory this overwrites T2. */
-static void linear(struct jit *j, const struct jit_addr *a)
+void jit_linear(struct jit *j, const struct jit_addr *a)
 {
 	jit_ea(j, a, T1, true);
 	if (a->seg != X86_SEG_NONE)
@@ -159,7 +158,7 @@ static struct jit_mem operand(struct jit *j, const struct jit_addr *a, bool agai
 					 .disp = a->disp };
 	}
 	if (again)
-		linear(j, a);
+		jit_linear(j, a);
 	else
 		emit_load(j, T1, CPU_OFF(jit.tmp));
 	emit_gs_t2(j, 0x03, T1, TLB_OFF(addend), 8);
@@ -173,7 +172,7 @@ static struct jit_mem lookup(struct jit *j, const struct jit_addr *a,
 	bool again = a->index == X86_REG_NONE ||
 		     jit_host_reg(a->index) != IN_MEM;
 
-	linear(j, a);
+	jit_linear(j, a);
 	if (!again)
 		emit_store(j, T1, CPU_OFF(jit.tmp));
 	emit_rr(j, 0x89, T1, T2, 4);

@@ -184,10 +184,8 @@ static enum jit_class same_class(const struct jit *j, const struct x86_insn *i)
 #endif
 	if (is_avx(i) && !avx_is_there(j, i))
 		return JIT_EXEC;
-	/* The memory operand of a bit string is elsewhere. */
-	if (op >= X86_OP_BT && op <= X86_OP_BTC && i->mod != 3 &&
-	    i->row->opnd[1].kind == OPK_G)
-		return JIT_EXEC;
+	if (jit_is_bit_string(i))
+		return jit_bit_string_fits(i) ? JIT_BIT_STRING : JIT_EXEC;
 	if (op == X86_OP_TZCNT && !has(j, X86_FEATURE_BMI1))
 		return JIT_EXEC;
 	if (op == X86_OP_LZCNT && !has(j, X86_FEATURE_LZCNT))
@@ -247,6 +245,10 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 		return JIT_SWAPGS;
 	case X86_OP_STAC:
 		return has(j, X86_FEATURE_SMAP) ? JIT_STAC : JIT_EXEC;
+	case X86_OP_RDTSC:
+		return JIT_RDTSC;
+	case X86_OP_RDTSCP:
+		return has(j, X86_FEATURE_RDTSCP) ? JIT_RDTSC : JIT_EXEC;
 	case X86_OP_CLD:
 	case X86_OP_STD:
 		return JIT_DF;

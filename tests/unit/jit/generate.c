@@ -35,7 +35,7 @@ static bool is_comparable(const struct x86_insn *i)
 		X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDPID, X86_OP_RDPMC,
 		X86_OP_RDRAND, X86_OP_RDSEED, X86_OP_MOV_SREG, X86_OP_POP_SREG,
 		X86_OP_LFP, X86_OP_UMWAIT, X86_OP_TPAUSE, X86_OP_UMONITOR,
-		X86_OP_CLI, X86_OP_STI, X86_OP_STD, X86_OP_XSAVE,
+		X86_OP_CLI, X86_OP_STI, X86_OP_XSAVE,
 		X86_OP_XSAVEC, X86_OP_XSAVES, X86_OP_XSAVEOPT, X86_OP_XRSTOR,
 		X86_OP_XRSTORS, X86_OP_FXRSTOR, X86_OP_FRSTOR, X86_OP_FLDENV,
 		X86_OP_WRFSBASE, X86_OP_WRGSBASE, X86_OP_PUSHF,
@@ -152,6 +152,12 @@ static unsigned put_insn(uint8_t *p, unsigned form)
 		p[0] = 0xd8 | (rnd() >> 30 & 7);
 		return 1;
 	}
+	if (form == 6) {	/* BT to BTC */
+		n = put_prefixes(p);
+		p[n++] = 0x0f;
+		p[n++] = 0xa3 | (rnd() >> 30 & 3) << 3;
+		return n;
+	}
 	if (form <= 2)
 		return put_vex(p);
 	if (form <= 4)
@@ -162,13 +168,16 @@ static unsigned put_insn(uint8_t *p, unsigned form)
 
 unsigned generate_insn(uint8_t *code)
 {
-	unsigned n, form = (rnd() >> 30) % 15;
+	unsigned n, form = (rnd() >> 30) % 16;
 	struct x86_insn i;
 	uint8_t b[40];
 
 	do {
 		n = put_insn(b, form);
 		put_operands(b + n);
+		/* An offset that is mostly small is in RCX, or R9. */
+		if (form == 6)
+			b[n] = (b[n] & ~0x38) | 1 << 3;
 	} while (x86_decode(&i, b, 15, X86_MODE_PROT64) != X86_DECODE_OK ||
 		 !is_comparable(&i));
 	memcpy(code, b, i.len);

@@ -519,6 +519,54 @@ static void x87_pointers_are_the_guests(void **s)
 	assert_memory_equal(pair[1]->mem + fip, "\xdd\x1c\x25", 3);
 }
 
+/* --- time ---------------------------------------------------------------------------- */
+
+GUEST_CODE(reads_tsc, 64, "1: rdtsc; mov %eax, %esi; mov %edx, %edi; rdtscp\n"
+	   "dec %ebx; jnz 1b; hlt");
+
+static uint64_t edx_eax(const struct guest *g)
+{
+	assert_int_equal((g->c->gpr[X86_RAX] | g->c->gpr[X86_RDX]) >> 32, 0);
+	return g->c->gpr[X86_RDX] << 32 | g->c->gpr[X86_RAX];
+}
+
+static void time_is_the_guests(void **s)
+{
+	struct guest *g = LONG_GUEST(reads_tsc);
+	uint64_t before, after, execs;
+
+	g->cpu->ctl.tsc_offset = 1ull << 50;
+	g->cpu->msr.tsc_aux = 0x1234;
+	g->c->gpr[X86_RBX] = 1000;
+	before = hw_guest_tsc(g->cpu);
+	execs = g->cpu->stats.jit_execs;
+	guest_hlt(g);
+	after = hw_guest_tsc(g->cpu);
+	assert_true(edx_eax(g) > before && edx_eax(g) < after);
+	assert_true((g->c->gpr[X86_RDI] << 32 | g->c->gpr[X86_RSI]) < edx_eax(g));
+	assert_int_equal(g->c->gpr[X86_RCX], 0x1234);
+	assert_true(g->cpu->stats.jit_execs - execs < 20);
+	/* It exits when it is to; with CR4.TSD and CPL 3 it faults. */
+	hw_ctl_set(&g->cpu->ctl, X86_INTERCEPT_RDTSC);
+	g->c->rip = G_CODE;
+	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_RDTSC);
+	g->cpu->ctl.intercepts[X86_INTERCEPT_RDTSC / 64] &=
+		~BIT_ULL(X86_INTERCEPT_RDTSC % 64);
+	guest_user(g);
+	g->c->cr4 |= X86_CR4_TSD;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	/* A multiplier of 1/2 (48 fraction bits). */
+	g->cpu->ctl.tsc_multiplier = 1ull << 47;
+	g->cpu->ctl.tsc_frac = 48;
+	g->cpu->ctl.tsc_offset = 0;
+	guest_long(g);
+	g->c->gpr[X86_RBX] = 2;
+	before = hw_guest_tsc(g->cpu);
+	guest_hlt(g);
+	assert_true(edx_eax(g) > before && edx_eax(g) < hw_guest_tsc(g->cpu));
+}
+
 /* --- strings ------------------------------------------------------------------------ */
 
 /* What user code does with strings of several pages, and the client takes the page at
@@ -669,6 +717,7 @@ int main(void)
 		T(fault_in_a_call_is_precise),
 		T(x87_exceptions_are_precise),
 		T(x87_pointers_are_the_guests),
+		T(time_is_the_guests),
 		T(a_string_meets_memory_that_is_gone),
 		T(strings_overlap_and_cross_pages),
 		T(a_string_changes_code),
