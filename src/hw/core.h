@@ -146,6 +146,9 @@ int hw_set_cr(struct x86_emulate_ctxt *c, unsigned nr, uint64_t val);
 /* WRMSR to EFER: 0 or -EINVAL. */
 int hw_set_efer(struct hw_cpu *cpu, uint64_t val);
 
+/* vulns.c: what AMD's leaf 80000021h says of it. */
+void hw_amd_not_affected(uint32_t *eax, uint32_t *ecx);
+
 /* --- fpu.c, cpuid.c ----------------------------------------------------------------------- */
 
 void hw_get_fpu(struct x86_emulate_ctxt *c);

@@ -234,7 +234,7 @@ static void feature_leaf(bool amd, uint32_t leaf, uint32_t subleaf,
 #define MAX_BASIC_INTEL	0x16u
 #define MAX_BASIC_AMD	0x0du
 #define MAX_EXT_INTEL	0x80000008u
-#define MAX_EXT_AMD	0x8000000au
+#define MAX_EXT_AMD	0x80000021u
 #define SIGNATURE_INTEL	0x00050657u	/* family 6, model 85 */
 #define SIGNATURE_AMD	0x00a00f11u	/* family 19h, model 1 */
 
@@ -432,6 +432,13 @@ static void leaf_svm(bool amd, uint32_t subleaf, uint32_t out[4])
 	svm_cpuid(out);
 }
 
+/* What the processor is not affected by. */
+static void leaf_not_affected(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	if (amd)
+		hw_amd_not_affected(&out[EAX], &out[ECX]);
+}
+
 static void leaf_address_sizes(bool amd, uint32_t subleaf, uint32_t out[4])
 {
 	out[EAX] = 46 | 48u << 8;
@@ -465,6 +472,7 @@ static const struct leaf {
 	{ .leaf = 0x80000007 },
 	{ .leaf = 0x80000008, .fn = leaf_address_sizes },
 	{ .leaf = 0x8000000a, .fn = leaf_svm },
+	{ .leaf = 0x80000021, .fn = leaf_not_affected },
 };
 /* clang-format on */
 

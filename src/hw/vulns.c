@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * IA32_ARCH_CAPABILITIES: the speculation faults that guests need not guard against.
+ * IA32_ARCH_CAPABILITIES, and AMD's CPUID leaf 80000021h: the speculation faults that
+ * guests need not guard against.
  *
  * Guest code runs on the host's units, and so does what it speculates about. Four
  * statements hold whatever the host is, because the guest's page tables are walked
@@ -64,6 +65,15 @@ static void init(void)
 	for (i = 0; i < ARRAY_SIZE(host_says); i++)
 		if (not_affected(host_says[i].file))
 			capabilities |= host_says[i].bits;
+}
+
+/* APM Vol. 3, "Function 8000_0021h": SRSO_NO; TSA_SQ_NO and TSA_L1_NO. */
+void hw_amd_not_affected(uint32_t *eax, uint32_t *ecx)
+{
+	if (not_affected(SYSFS "spec_rstack_overflow"))
+		*eax |= BIT(29);
+	if (not_affected(SYSFS "tsa"))
+		*ecx |= BIT(1) | BIT(2);
 }
 
 uint64_t hw_arch_capabilities(void)

@@ -237,9 +237,15 @@ static void arch_capabilities(void **state)
 	vm_new(&v, VM_IRQCHIP);
 	c.h.nent = ARRAY_SIZE(c.e);
 	ok(kvm_ioctl(v.sys, KVM_GET_SUPPORTED_CPUID, &c));
-	for (unsigned i = 0; i < c.h.nent; i++)
+	for (unsigned i = 0; i < c.h.nent; i++) {
 		if (c.e[i].function == 7 && c.e[i].index == 0)
 			bit = c.e[i].edx >> 29 & 1;
+		/* AMD's: SRSO_NO, TSA_SQ_NO, TSA_L1_NO and no other bit. */
+		if (c.e[i].function == 0x80000021) {
+			assert_int_equal(c.e[i].eax & ~(1u << 29), 0);
+			assert_int_equal(c.e[i].ebx | (c.e[i].ecx & ~6u) | c.e[i].edx, 0);
+		}
+	}
 	assert_true(bit);
 	m.h.nmsrs = 1;
 	m.e[0] = (struct kvm_msr_entry){ .index = 0x10a };
