@@ -31,6 +31,8 @@ struct hw_config {
 	uint8_t maxphyaddr;	/* guest-physical width offered, 0: 46 */
 	const struct hw_jit_ops *jit;	/* NULL: interpreter only */
 	uint8_t jit_threshold;	/* executions before a block is translated */
+	uint16_t jit_cache;	/* MiB of translated code, 0: 32 */
+	bool jit_count;		/* hw_stats.jit_runs counts */
 };
 
 /* The translator (jit/), for hw_config.jit. */

@@ -196,6 +196,14 @@ static bool read_code(struct jit *j, hva_t host)
 	return true;
 }
 
+/* For --stats; no flag is touched. */
+static void count_run(struct jit *j)
+{
+	emit_load(j, T2, CPU_OFF(stats.jit_runs));
+	emit_rm(j, 0x8d, T2, T2, 1);			/* lea */
+	emit_store(j, T2, CPU_OFF(stats.jit_runs));
+}
+
 struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 				uint8_t loc)
 {
@@ -217,6 +225,8 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->fip = 0;
 	jit_tombstone(j, rip, j->entry == FL_HOST);
 	j->code = j->pos;
+	if (j->cpu->cfg.jit_count)
+		count_run(j);
 	emit_block(j);
 	b = jit_block_new(j);
 	if (!b)

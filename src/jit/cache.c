@@ -4,11 +4,12 @@
  * page, the targets known by rip and context.
  *
  * Code memory is one memfd, mapped twice: written through one mapping, executed
- * through the other. It fills from start to end; when it is full everything is
- * forgotten (jit_flush) and it begins anew. Dropped blocks leave their code behind
- * until then, so that code which is still running when its page is dropped runs to
- * its end. A flush happens only while no translated code is to be returned to:
- * FN_EXEC never translates.
+ * through the other. It fills from start to end; when it is full everything that this
+ * processor has translated is forgotten (jit_flush) and it begins anew; nobody else
+ * waits. jit_cache= says how large it is, and with it the tables. Dropped blocks leave
+ * their code behind until then, so that code which is still running when its page is
+ * dropped runs to its end. A flush happens only while no translated code is to be
+ * returned to: FN_EXEC never translates.
  *
  * Validity. A block is made of the bytes at a host address; it is found by rip and
  * host address, so that what address space it is in does not matter. It goes when
@@ -45,10 +46,10 @@ static int map_code(struct jit *j)
 	int fd = memfd_create("anykvm-jit", MFD_CLOEXEC);
 	void *rw = MAP_FAILED, *rx = MAP_FAILED;
 
-	if (fd >= 0 && !ftruncate(fd, JIT_CODE_BYTES)) {
-		rw = mmap(NULL, JIT_CODE_BYTES, PROT_READ | PROT_WRITE,
+	if (fd >= 0 && !ftruncate(fd, jit_code_bytes(j))) {
+		rw = mmap(NULL, jit_code_bytes(j), PROT_READ | PROT_WRITE,
 			  MAP_SHARED, fd, 0);
-		rx = mmap(NULL, JIT_CODE_BYTES, PROT_READ | PROT_EXEC,
+		rx = mmap(NULL, jit_code_bytes(j), PROT_READ | PROT_EXEC,
 			  MAP_SHARED, fd, 0);
 	}
 	if (fd >= 0)
@@ -69,15 +70,15 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 			j->field = (void *)(p + n);			\
 		n += (sizeof(*j->field) * (size_t)(count) + 63) & ~63ul; \
 	} while (0)
-	PLACE(blocks, JIT_MAX_BLOCKS);
-	PLACE(pages, JIT_MAX_PAGES);
-	PLACE(faults, JIT_MAX_FAULTS);
-	PLACE(execs, JIT_MAX_EXECS);
+	PLACE(blocks, j->mib * JIT_BLOCKS_A_MIB);
+	PLACE(pages, j->mib * JIT_PAGES_A_MIB);
+	PLACE(faults, j->mib * JIT_FAULTS_A_MIB);
+	PLACE(execs, j->mib * JIT_EXECS_A_MIB);
 	PLACE(bhash, 1u << JIT_BHASH_BITS);
 	PLACE(phash, 1u << JIT_PHASH_BITS);
 	PLACE(heat, 1u << JIT_HEAT_BITS);
 	PLACE(bloom, 1u << JIT_BLOOM_BITS);
-	PLACE(copies, JIT_MAX_PAGES);
+	PLACE(copies, j->mib * JIT_PAGES_A_MIB);
 #undef PLACE
 	return n;
 }
@@ -85,9 +86,9 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 static void unmap_code(struct jit *j)
 {
 	if (j->rx)
-		munmap(j->rx, JIT_CODE_BYTES);
+		munmap(j->rx, jit_code_bytes(j));
 	if (j->rw)
-		munmap(j->rw, JIT_CODE_BYTES);
+		munmap(j->rw, jit_code_bytes(j));
 	j->rx = j->rw = NULL;
 }
 
@@ -122,6 +123,7 @@ int jit_create(struct hw_cpu *cpu)
 	if (!j)
 		return -ENOMEM;
 	j->cpu = cpu;
+	j->mib = cpu->cfg.jit_cache ? cpu->cfg.jit_cache : JIT_CACHE_MIB;
 	j->tables = anonymous(place_tables(j, NULL));
 	j->here = anonymous(PAGE_SIZE);
 	if (!j->tables || !j->here || map_code(j) ||
@@ -363,11 +365,11 @@ struct jit_block *jit_block_new(struct jit *j)
 
 bool jit_full(const struct jit *j)
 {
-	return j->pos + JIT_BLOCK_ROOM > JIT_CODE_BYTES ||
-	       j->nr_blocks == JIT_MAX_BLOCKS ||
-	       j->nr_pages == JIT_MAX_PAGES ||
-	       j->nr_execs + JIT_MAX_INSNS > JIT_MAX_EXECS ||
-	       j->nr_faults + 4 * JIT_MAX_INSNS > JIT_MAX_FAULTS;
+	return j->pos + JIT_BLOCK_ROOM > jit_code_bytes(j) ||
+	       j->nr_blocks == j->mib * JIT_BLOCKS_A_MIB ||
+	       j->nr_pages == j->mib * JIT_PAGES_A_MIB ||
+	       j->nr_execs + JIT_MAX_INSNS > j->mib * JIT_EXECS_A_MIB ||
+	       j->nr_faults + 4 * JIT_MAX_INSNS > j->mib * JIT_FAULTS_A_MIB;
 }
 
 void jit_flush(struct jit *j)

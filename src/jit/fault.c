@@ -39,7 +39,7 @@ static uintptr_t landing(uintptr_t pc)
 
 	for (j = __atomic_load_n(&areas, __ATOMIC_ACQUIRE); j;
 	     j = __atomic_load_n(&j->next, __ATOMIC_ACQUIRE))
-		if (pc - (uintptr_t)j->rx < JIT_CODE_BYTES)
+		if (pc - (uintptr_t)j->rx < jit_code_bytes(j))
 			return in_area(j, pc - (uintptr_t)j->rx);
 	return 0;
 }

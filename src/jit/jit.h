@@ -32,12 +32,13 @@
 #define H_RSP	15		/* where the guest's RSP is */
 #define IN_MEM	0xff		/* jit_host_reg(): not in a register */
 
-#define JIT_CODE_BYTES	(32ul << 20)
+#define JIT_CACHE_MIB	32		/* hw_config.jit_cache's default */
 #define JIT_BLOCK_ROOM	(48ul << 10)	/* no block's code is larger */
-#define JIT_MAX_BLOCKS	(1u << 18)
-#define JIT_MAX_PAGES	(1u << 15)
-#define JIT_MAX_FAULTS	(1u << 20)
-#define JIT_MAX_EXECS	(1u << 17)
+/* What the tables may hold for each MiB of code: they are no larger than 2 MiB. */
+#define JIT_BLOCKS_A_MIB (1u << 13)
+#define JIT_PAGES_A_MIB	(1u << 8)
+#define JIT_FAULTS_A_MIB (1u << 15)
+#define JIT_EXECS_A_MIB	(1u << 12)
 #define JIT_BHASH_BITS	16
 #define JIT_PHASH_BITS	13
 #define JIT_HEAT_BITS	16
@@ -138,6 +139,7 @@ struct jit_exec {
 struct jit {
 	struct hw_cpu *cpu;
 	uint8_t *rx, *rw;	/* the code, executable and writable */
+	uint32_t mib;		/* its size */
 	uint32_t pos;		/* end of what has been emitted */
 	uint32_t start;		/* first byte for blocks: behind the stubs */
 	uint32_t generation;	/* counts flushes */
@@ -181,6 +183,11 @@ struct jit {
 	bool looked_ahead;	/* at what the page's blocks were made of */
 	uint64_t fip;		/* of an x87 instruction, not yet stored; 0: none */
 };
+
+static inline uint32_t jit_code_bytes(const struct jit *j)
+{
+	return j->mib << 20;
+}
 
 /* --- emit.c: the assembler --------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 #include "vm/params.h"
 
 struct kvm_params kvm_params = {
+	.engine = KVM_ENGINE_JIT,
 #define PARAM(name, def, min, max, desc) .name = (def),
 #include "vm/params.def"
 #undef PARAM

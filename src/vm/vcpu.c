@@ -205,6 +205,8 @@ static int init_processor(struct kvm_vcpu *vcpu)
 		.amd = kvm->params.vendor == KVM_VENDOR_AMD,
 		.jit = kvm->params.engine == KVM_ENGINE_JIT ? &hw_jit : NULL,
 		.jit_threshold = kvm->params.jit_threshold,
+		.jit_cache = kvm->params.jit_cache,
+		.jit_count = kvm->params.jit_count,
 	};
 	int ret;
 

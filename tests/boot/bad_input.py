@@ -56,6 +56,9 @@ with tempfile.TemporaryDirectory() as d:
         refuses(f"--timeout {value!r}", [*run, "good", "--timeout", value], "--timeout: bad value")
     refuses("an unknown parameter", [*run, "good", "--param", "nope=1"], "nope: no such parameter")
     refuses("a parameter's bad value", [*run, "good", "--param", "vpid=7"], "vpid: bad value")
+    for value in ("0", "513", "-1", "1M", ""):
+        refuses(f"jit_cache={value!r}", [*run, "good", "--param", f"jit_cache={value}"],
+                "jit_cache: bad value")
     refuses("a parameter without a value", [*run, "good", "--param", "vpid"], "NAME=VALUE")
     refuses("an unknown vendor", [*run, "good", "--vendor", "via"], "vendor: bad value")
     refuses("an unknown engine", [*run, "good", "--engine", "magic"], "engine: bad value")

@@ -94,6 +94,17 @@ def stats_and_trace():
     check("the serial port's I/O is traced", re.search(r"kvm_pio.*0x3f8", trace), trace[:200])
     check("only what was asked for", "kvm_msr" not in trace)
 
+def tiny_cache():
+    """A code cache that holds a small part of what runs: the translator's, whatever the engine is."""
+    status, out, _ = run(command("quiet", "--engine", "jit", "--param", "jit_cache=1",
+                                 "--param", "jit_count=1", "--stats"))
+    check("exit status 0", status == 0, f"{status}: {tail(out)}")
+    check("reaches init", "BOOT-MARKER" in out, tail(out))
+    count = {k: int(v) for k, v in re.findall(r"hw_jit_(\w+) (\d+)", out)}
+    check("the cache was full more than once", count.get("flushes", 0) > 10, str(count))
+    check("most transfers stay in translated code",
+          count.get("runs", 0) > 20 * count.get("lookups", 0) > 0, str(count))
+
 class Terminal:
     def __init__(self, cmd):
         self.pid, self.fd = pty.fork()
@@ -164,7 +175,7 @@ if not os.path.exists(KERNEL) or not os.path.exists(INITRD):
     print("SKIP: make guest has not been run")
     sys.exit(77)
 CASES = {f.__name__: f for f in (boot, smp, smp4, large, reboot, panic, timeout,
-                                 stats_and_trace, shell, quit, idle)}
+                                 stats_and_trace, shell, quit, idle, tiny_cache)}
 for _ in range(ROUNDS):
     if not failures: CASES[CASE]()
 sys.exit(1 if failures else 0)

@@ -10,8 +10,9 @@
  */
 #include "lib/guest64.h"
 
-#define ROUNDS		400
-#define PATCHES		50	/* each waits for everybody three times */
+#define ROUNDS		400	/* by one processor; */
+#define TURNS		100	/* that all must wait for */
+#define PATCHES		25	/* each waits for everybody three times */
 #define FN_MAX		160	/* bytes that make_fn() may write */
 #define RW		(PTE_P | PTE_W)
 #define SYNC_VECTOR	0x70
@@ -372,7 +373,7 @@ static void wait_everybody(const char *name)
 /* One writes while the others wait, as the manual wants it. */
 static void execute_turns(void *arg)
 {
-	for (uint32_t i = 1; i <= ROUNDS; i++) {
+	for (uint32_t i = 1; i <= TURNS; i++) {
 		while (turn != i)
 			pause();
 		error_if(call_serialized(shared) != i);
@@ -386,7 +387,7 @@ static void test_protocol(void)
 	uint8_t *page = map_frame(0, 0);
 
 	everybody(execute_turns);
-	for (uint32_t i = 1; i <= ROUNDS; i++) {
+	for (uint32_t i = 1; i <= TURNS; i++) {
 		uint8_t *at = page + rnd() % (4096 - FN_MAX);
 
 		make_fn(at, i);
@@ -404,7 +405,7 @@ static void pass_on(void *arg)
 {
 	uint32_t me = (ulong)arg, i;
 
-	for (i = me; i < ROUNDS; i += nr_cpus) {
+	for (i = me; i < TURNS; i += nr_cpus) {
 		while (turn != i)
 			pause();
 		if (i)
@@ -421,9 +422,9 @@ static void test_pass_on(void)
 	map_frame(1, 1);
 	everybody(pass_on);
 	pass_on(0);
-	while (turn != ROUNDS)
+	while (turn != TURNS)
 		pause();
-	error_if(call_serialized(shared) != ROUNDS);
+	error_if(call_serialized(shared) != TURNS);
 	wait_everybody("each rewrites the code for the next");
 }
 

@@ -13,7 +13,7 @@
 
 const char lib_options_help[] =
 	"  --vendor intel|amd      the processor that guests see, and the backend\n"
-	"  --engine interp|jit     how guest code is executed: interpreter, translator\n"
+	"  --engine jit|interp     how guest code is executed: translator (default), interpreter\n"
 	"  --param NAME=VALUE      a module parameter (anykvm params lists them)\n"
 	"  --trace FILE            write tracepoints to FILE\n"
 	"  --trace-events A,B      only these tracepoints\n"
