@@ -12,6 +12,8 @@
  */
 #include "lib/guest64.h"
 
+#define NR_PROCESSORS	4	/* at most; one report each */
+
 #define TIMER_VECTOR	0x50	/* + processor */
 #define IPI_VECTOR	0x60
 #define INTERRUPTS	1500	/* for each function */
@@ -50,7 +52,7 @@ static struct processor {
 	bool armed;
 	struct state begin, want, got;
 	uint8_t area[NEST_MAX + 1][4096] __attribute__((aligned(64)));
-} processors[NR_VCPUS_MAX];
+} processors[NR_PROCESSORS];
 
 static unsigned nr_cpus;
 static uint64_t xcr0;		/* 0: no XSAVE */
@@ -293,7 +295,7 @@ static void torture(void *arg)
 
 static void run_job(const struct job *like)
 {
-	static struct job jobs[NR_VCPUS_MAX];
+	static struct job jobs[NR_PROCESSORS];
 	unsigned wrong = 0, least = ~0u, i;
 
 	for (i = 0; i < nr_cpus; i++) {
@@ -389,7 +391,7 @@ int main(void)
 		report(processors[i].rips > 30,
 		       "processor %u was interrupted in many places", i);
 	}
-	for (unsigned i = nr_cpus; i < NR_VCPUS_MAX; i++)
+	for (unsigned i = nr_cpus; i < NR_PROCESSORS; i++)
 		report_skip("processor %u", i);
 	report(faults > 20 && faults <= taken, "pages that went away came back");
 	return 0;
