@@ -6,7 +6,7 @@
  * SDM Vol. 3B, "Breakpoint Exception Conditions", "Data Memory and I/O Breakpoint
  * Exception Conditions".
  */
-#include "lib/checks.h"
+#include "lib/traps64.h"
 
 enum { SRC_PAGE = 0, DST_PAGE = 4 };	/* two pages each; the second comes and goes */
 #define COUNT	12
@@ -190,37 +190,6 @@ static void test_split(void)
 }
 
 /* --- breakpoints -------------------------------------------------------------------------------- */
-
-static volatile struct { unsigned count; ulong rip[16], rcx[16], dr6[16], flags[16]; } db;
-
-static void on_db(struct regs *r)
-{
-	unsigned n = db.count++ & 15;
-	ulong dr6;
-
-	asm volatile("mov %%dr6, %0" : "=r"(dr6));
-	db.rip[n] = r->rip;
-	db.rcx[n] = r->rcx;
-	db.dr6[n] = dr6;
-	db.flags[n] = r->rflags;
-	asm volatile("mov %0, %%dr6" : : "r"(0xffff0ff0ul));
-	r->rflags |= FL_RF;
-}
-
-static void set_dr(ulong dr0, ulong dr7)
-{
-	asm volatile("mov %0, %%dr0; mov %1, %%dr7" : : "r"(dr0), "r"(dr7 | 0x400));
-}
-
-static void run_db(struct state *s, ulong dr0, ulong dr7)
-{
-	db.count = 0;
-	set_dr(dr0, dr7);
-	set_handler(DB, on_db);
-	enter(s);
-	set_handler(DB, NULL);
-	set_dr(0, 0);
-}
 
 static void test_breakpoints(void)
 {

@@ -4,7 +4,7 @@
 #define ANYKVM_TESTS_GUEST_PORTS_H
 
 #define RAM_SIZE		0x2000000	/* at 0 */
-#define NR_VCPUS_MAX		4
+#define NR_VCPUS_MAX		8
 
 /* Reports: the address of a string, then what became of it. */
 #define PORT_REPORT_NAME	0xf0

@@ -194,4 +194,4 @@ ist_stack_top:
 user_stack_top:
 	.skip 8192
 stack_top:
-	.skip 3 * 8192
+	.skip 7 * 8192
