@@ -253,6 +253,11 @@ static void random_segments(struct tcase *t)
 		s->sel[X86_GS] = USER_DS;
 	if (t->mode == X86_MODE_PROT16)
 		segments_of_16_bits(s);
+	/* Limits and types that some accesses meet. */
+	if (t->mode == X86_MODE_PROT32 && one_in(8))
+		s->sel[one_in(2) ? X86_ES : X86_DS] = HOST_LDT_SEL(rnd() % HOST_LDT_DATA);
+	if (t->mode == X86_MODE_PROT32 && one_in(8))
+		s->sel[X86_GS] = HOST_LDT_SEL(rnd() % HOST_LDT_DATA);
 	if (host_has_fsgsbase() && !s->sel[X86_GS]) {
 		s->gs_base = one_in(3) ? 0 : rnd() & 0x7ffffffff000 >> rnd() % 32;
 		s->fs_base = one_in(3) ? 0 : rnd() % 0x10000;
@@ -426,6 +431,8 @@ static uint64_t any_selector(void)
 					USER_CS32, USER_CS64, 0x10, 0x18, 0x7b,
 					USER_CS16, USER_DS16, 0x17, 0x63, 0x80 };
 
+	if (rnd() & 1)
+		return HOST_LDT_SEL(rnd() % (HOST_LDT_ENTRIES + 1));
 	return sel[rnd() % ARRAY_SIZE(sel)];
 }
 

@@ -262,6 +262,67 @@ bool host_init(void)
 	return take_signals();
 }
 
+/* --- the LDT ---------------------------------------------------------------------- */
+
+#define LDT_WRITE	0x11	/* of modify_ldt() */
+#define FLAT		0xfffff
+/* Pages up to, or beyond, the first one of the arena's data. */
+#define HALF		(ARENA_DATA >> PAGE_SHIFT)
+
+enum { DATA, DOWN, CODE, CONFORMING };
+
+/* clang-format off */
+static const struct { uint32_t limit; uint8_t contents; bool read_exec_only, d, absent; }
+	ldt_rows[HOST_LDT_ENTRIES] = {
+	{ FLAT,			DATA, false, true, false },
+	{ FLAT,			DATA, true,  true, false },
+	{ HALF - 0x100,		DOWN, false, true, false },
+	{ HALF - 0x100,		DOWN, true,  true, false },
+	{ HALF,			DATA, false, true, false },
+	{ HALF,			DOWN, false, true, false },
+	{ HALF,			DATA, false, false, false },
+	{ FLAT,			CODE, false, true, false },
+	{ FLAT,			CODE, true,  true, false },
+	{ FLAT,			CODE, false, false, false },
+	{ HALF,			CODE, false, true, false },
+	{ FLAT,			DATA, false, true, true },
+	{ FLAT,			CODE, false, true, true },
+	{ FLAT,			CONFORMING, false, true, true },
+};
+/* clang-format on */
+
+/* What Linux makes of row @n: accessed, DPL 3, page granularity. */
+static uint64_t ldt_descriptor(unsigned n)
+{
+	const uint64_t type = 1 | !ldt_rows[n].read_exec_only << 1 |
+			      ldt_rows[n].contents << 2;
+	const uint64_t ar = type | 0x70 | !ldt_rows[n].absent << 7 | 0x8000 |
+			    ldt_rows[n].d << 14;
+
+	return (ldt_rows[n].limit & 0xffff) | ar << 40 |
+	       (uint64_t)(ldt_rows[n].limit & 0xf0000) << 32;
+}
+
+unsigned host_ldt(uint64_t *table)
+{
+	unsigned n;
+
+	for (n = 0; n < HOST_LDT_ENTRIES; n++) {
+		struct user_desc d = {
+			.entry_number = HOST_LDT_FIRST + n, .limit = ldt_rows[n].limit,
+			.seg_32bit = ldt_rows[n].d, .limit_in_pages = 1,
+			.contents = ldt_rows[n].contents,
+			.read_exec_only = ldt_rows[n].read_exec_only,
+			.seg_not_present = ldt_rows[n].absent,
+		};
+
+		if (syscall(SYS_modify_ldt, LDT_WRITE, &d, sizeof(d)))
+			return 0;
+		table[n] = ldt_descriptor(n);
+	}
+	return n;
+}
+
 bool host_has_16bit(void)
 {
 	return has_16bit;

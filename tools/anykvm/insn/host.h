@@ -24,6 +24,18 @@ bool host_has_16bit(void);
 bool host_has_fsgsbase(void);
 
 /*
+ * Adds code and data segments of every type to the process's LDT, behind the two of
+ * host_init(), and tells what stands there: HOST_LDT_ENTRIES descriptors, base 0, DPL
+ * 3. Returns how many there are, 0 where the system has no such thing. The first
+ * HOST_LDT_DATA may be loaded into DS, ES, FS and GS.
+ */
+#define HOST_LDT_FIRST		2
+#define HOST_LDT_ENTRIES	14
+#define HOST_LDT_DATA		8
+#define HOST_LDT_SEL(n)		((HOST_LDT_FIRST + (n)) * 8 | 7)
+unsigned host_ldt(uint64_t *table);
+
+/*
  * Runs the @n bytes at @in->rip (in the arena's code; the selector of CS says in
  * which mode) and writes what is after it to @out. Every register is loaded, RSP
  * too. The code around is INT3: a branch may go anywhere in it. Memory is the

@@ -25,7 +25,7 @@
 #define GDT_ENTRIES	16
 #define TSS_AT		0xfffffe0000003000ull
 #define LDT_AT		0xfffffe0000005000ull
-#define LDT_ENTRIES	2
+#define LDT_ENTRIES	(HOST_LDT_FIRST + HOST_LDT_ENTRIES)
 #define MAX_ITERATIONS	20000
 
 static struct machine {
@@ -329,6 +329,7 @@ static void probe_gdt(void)
 static void probe_ldt(void)
 {
 	uint32_t ar, limit;
+	unsigned n;
 
 	if (!host_has_16bit())
 		return;
@@ -337,8 +338,9 @@ static void probe_ldt(void)
 	if (lar(USER_DS16, &ar, &limit))
 		first_ldt[USER_DS16 / 8] = descriptor(ar, limit) |
 			(ARENA_BASE & 0xffffff) << 16 | ARENA_BASE >> 24 << 56;
+	n = host_ldt(first_ldt + HOST_LDT_FIRST);
 	m.c.seg[X86_LDTR] = (struct x86_segment){
-		.base = LDT_AT, .limit = sizeof(m.ldt) - 1,
+		.base = LDT_AT, .limit = (HOST_LDT_FIRST + n) * 8 - 1,
 		.ar = X86_AR_P | X86_LDT, .selector = 0x48 };
 }
 
