@@ -149,12 +149,26 @@ static enum kvm_exit_result cr8_write_interception(struct kvm_vcpu *vcpu)
 	return KVM_TO_USER;
 }
 
+/* INT n, INT3, INTO: the old task goes on behind it. INT1 looks like any #DB here. */
+static bool by_software(uint64_t intinfo)
+{
+	const uint8_t vector = intinfo & SVM_EXITINTINFO_VEC_MASK;
+
+	switch (intinfo & SVM_EXITINTINFO_TYPE_MASK) {
+	case SVM_EXITINTINFO_TYPE_SOFT:
+		return true;
+	case SVM_EXITINTINFO_TYPE_EXEPT:
+		return vector == X86_BP || vector == X86_OF;
+	default:
+		return false;
+	}
+}
+
 static enum kvm_exit_result task_switch_interception(struct kvm_vcpu *vcpu)
 {
 	struct vmcb_control *c = svm_control(vcpu);
 	uint64_t intinfo = c->exit_int_info;
 	bool by_event = intinfo & SVM_EXITINTINFO_VALID;
-	uint64_t type = intinfo & SVM_EXITINTINFO_TYPE_MASK;
 	bool has_code = false;
 	int reason = TASK_SWITCH_CALL;
 
@@ -170,7 +184,7 @@ static enum kvm_exit_result task_switch_interception(struct kvm_vcpu *vcpu)
 		kvm_clear_exception_queue(vcpu);
 		kvm_clear_interrupt_queue(vcpu);
 	}
-	if (reason != TASK_SWITCH_GATE || type == SVM_EXITINTINFO_TYPE_SOFT)
+	if (reason != TASK_SWITCH_GATE || by_software(intinfo))
 		kvm_emulate_instruction(vcpu, EMULTYPE_SKIP);
 	return kvm_task_switch(vcpu, (uint16_t)c->exit_info_1, reason, has_code,
 			       (uint32_t)c->exit_info_2);

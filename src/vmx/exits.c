@@ -187,6 +187,19 @@ static enum kvm_exit_result handle_dr(struct kvm_vcpu *vcpu)
 		kvm_set_dr(vcpu, dr, kvm_register_read_raw(vcpu, reg)));
 }
 
+/* INT n, INT3, INTO, INT1: the old task goes on behind it. */
+static bool by_software(uint32_t info)
+{
+	switch (info & VECTORING_INFO_TYPE_MASK) {
+	case INTR_TYPE_SOFT_INTR:
+	case INTR_TYPE_SOFT_EXCEPTION:
+	case INTR_TYPE_PRIV_SW_EXCEPTION:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static enum kvm_exit_result handle_task_switch(struct kvm_vcpu *vcpu)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
@@ -205,9 +218,7 @@ static enum kvm_exit_result handle_task_switch(struct kvm_vcpu *vcpu)
 		kvm_clear_interrupt_queue(vcpu);
 	}
 	/* Return to after the instruction, unless an event made the switch. */
-	if (reason != TASK_SWITCH_GATE || !valid ||
-	    (info & VECTORING_INFO_TYPE_MASK) == INTR_TYPE_SOFT_INTR ||
-	    (info & VECTORING_INFO_TYPE_MASK) == INTR_TYPE_SOFT_EXCEPTION)
+	if (reason != TASK_SWITCH_GATE || !valid || by_software(info))
 		vmx_skip_emulated_instruction(vcpu);
 	return kvm_task_switch(vcpu, FIELD_GET(VMX_TASK_SELECTOR, q), reason,
 			       has_code, code);

@@ -62,6 +62,8 @@ static struct {
 	uint32_t poke_addr, poke_flag, poke_value;
 	uint64_t clock;
 	int mmio_event, pio_event;
+	struct kvm_sregs on_shutdown;	/* what a shutdown goes back to */
+	uint32_t shutdown_rip;		/* 0: it is the end */
 } m = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
@@ -345,6 +347,10 @@ static void port_out(struct cpu *c, unsigned port, const void *p, unsigned n)
 	case PORT_POKE_ADDR:	m.poke_addr = val; break;
 	case PORT_POKE_FLAG:	m.poke_flag = val; break;
 	case PORT_NMI:		KVM(c->fd, KVM_NMI, 0); break;
+	case PORT_ON_SHUTDOWN:
+		m.shutdown_rip = val;
+		KVM(c->fd, KVM_GET_SREGS, &m.on_shutdown);
+		break;
 	}
 }
 
@@ -430,6 +436,21 @@ static void __attribute__((noreturn)) unexpected(struct cpu *c)
 	    r.rip, r.rsp, s.cr0, s.cr2, r.rax, m.name);
 }
 
+/* A triple fault that the guest has announced: it goes on where it wants to, with the
+ * system registers of that moment. */
+static void do_shutdown(struct cpu *c)
+{
+	struct kvm_regs r = { .rip = m.shutdown_rip, .rflags = 2 };
+	struct kvm_vcpu_events none = { 0 };
+
+	if (!m.shutdown_rip)
+		unexpected(c);
+	m.shutdown_rip = 0;
+	KVM(c->fd, KVM_SET_VCPU_EVENTS, &none);
+	KVM(c->fd, KVM_SET_SREGS, &m.on_shutdown);
+	KVM(c->fd, KVM_SET_REGS, &r);
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct cpu *c = arg;
@@ -447,6 +468,8 @@ static void *vcpu_thread(void *arg)
 			do_pio(c);
 		else if (c->run->exit_reason == KVM_EXIT_MMIO)
 			do_mmio(c->run);
+		else if (c->run->exit_reason == KVM_EXIT_SHUTDOWN)
+			do_shutdown(c);
 		else
 			unexpected(c);
 		pthread_mutex_unlock(&m.lock);

@@ -337,6 +337,49 @@ static void test_effects(unsigned way)
 		   stop.s.ax == 0x55aa && stop.s.cs == USER_CS && stop.s.sp == task.esp);
 }
 
+CODE(fpu_task, "fnop");
+CODE(read_high, "mov 0x40000000, %eax");
+
+/* The FPU's state is neither saved nor loaded: CR0.TS tells the new task to. */
+static void test_fpu(unsigned way)
+{
+	uint32_t in[4] = { 1, 2, 3, 4 }, out[4] = { 0 };
+
+	write_cr4(read_cr4() | CR4_OSFXSR);
+	asm volatile("clts; movups %0, %%xmm5" : : "m"(in));
+	init_task(way == BY_IRET);
+	task.eip = (uint32_t)fpu_task.at[0];
+	try_switch(way, "an FPU instruction of the new task", NM, 0);
+	asm volatile("movups %%xmm5, %0" : "=m"(out));
+	check_that("protected", way_name[way], "XMM registers stay",
+		   !memcmp(in, out, sizeof(in)));
+}
+
+/* Two address spaces that differ at 1 GiB. */
+static uint32_t page_dir[2][1024] __attribute__((aligned(4096)));
+
+static void test_cr3(unsigned way)
+{
+	for (unsigned d = 0; d < 2; d++) {
+		for (unsigned i = 0; i < 1024; i++)
+			page_dir[d][i] = i << 22 | PTE_P | PTE_W | PTE_U | PTE_PS;
+		page_dir[d][0x100] = (5 + d) << 22 | PTE_P | PTE_W | PTE_U | PTE_PS;
+		*(volatile uint32_t *)((5 + d) << 22) = 0x1111 * (d + 1);
+	}
+	init_task(way == BY_IRET);
+	task.eip = (uint32_t)read_high.at[0];
+	task.cr3 = (uint32_t)page_dir[1];
+	write_cr4(read_cr4() | CR4_PSE);
+	write_cr3((uint32_t)page_dir[0]);
+	write_cr0(read_cr0() | CR0_PG);
+	switch_from(way, 0, way_sel(way));
+	restore();
+	check_that("protected", way_name[way], "CR3 is that of the new task",
+		   stop.vector == NO_EXC && stop.s.ax == 0x2222 && read_cr3() == task.cr3);
+	write_cr0(read_cr0() & ~CR0_PG);
+	write_cr4(read_cr4() & ~CR4_PSE);
+}
+
 static volatile unsigned db_dr6, db_eip;
 
 static void note_db(struct regs *r)
@@ -466,6 +509,42 @@ static void test_exceptions(void)
 	check("protected", "exception by a task gate", "#UD, the TSS is busy: EXT", GP, TASK_SEL | 1);
 }
 
+CODE(int3_task, "int3");
+CODE(into_task, "movb $0x7f, %al; incb %al; into");
+CODE(int1_task, ".byte 0xf1");
+CODE(div_task, "xor %ecx, %ecx; div %ecx");
+
+/* What the old task goes on with: behind a trap, at a fault. */
+static void test_saved_eip(void)
+{
+	static const struct { unsigned vec; const struct code *code; unsigned off; const char *cond; }
+		rows[] = {
+		{ BP, &int3_task, 1, "INT3: the old EIP is behind it" },
+		{ OF, &into_task, 5, "INTO: the old EIP is behind it" },
+		{ DB, &int1_task, 1, "INT1: the old EIP is behind it" },
+		{ DE, &div_task, 2, "#DE: the old EIP is its own" },
+	};
+	struct state s;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		const uint64_t old = idt[rows[i].vec];
+		/* Of INT1 AMD's exit does not tell: docs/errata.md. */
+		unsigned off = rows[i].vec == DB && is_amd() ? 0 : rows[i].off;
+
+		init_task(false);
+		idt[rows[i].vec] = gdt[SLOT(GATE_SLOT) / 8];
+		state_init(&s, NATIVE, 3, rows[i].code);
+		tss.eip = 0;
+		enter(&s);
+		idt[rows[i].vec] = old;
+		restore();
+		if (tss.eip != s.ip + off)
+			note("eip %x, begun at %lx:", tss.eip, s.ip);
+		check_that("protected", "exception by a task gate", rows[i].cond,
+			   stop.vector == NO_EXC && tss.eip == s.ip + off);
+	}
+}
+
 /* #SS at CPL 0 has no room for its frame: #DF, in its own task, code 0. */
 static void test_double_fault(void)
 {
@@ -501,12 +580,15 @@ int main(void)
 		test_privilege(way);
 		test_fields(way);
 		test_effects(way);
+		test_fpu(way);
+		test_cr3(way);
 		test_debug(way);
 		test_vm86(way);
 		test_tss16(way);
 	}
 	test_from_tss16();
 	test_exceptions();
+	test_saved_eip();
 	test_double_fault();
 	return 0;
 }

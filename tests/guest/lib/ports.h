@@ -23,6 +23,7 @@
 #define PORT_EVENTFD		0x130	/* ioeventfd, 2 bytes wide, any value */
 #define PORT_IRQ_PULSE		0x140	/* a GSI, up and down */
 #define PORT_IRQ_LEVEL		0x144	/* GSI | level << 8 */
+#define PORT_ON_SHUTDOWN	0x14c	/* RIP to go on at after a triple fault */
 #define PORT_NMI		0x148	/* KVM_NMI on the vCPU that asks */
 #define PORT_CLOCK_LO		0x150	/* KVM_GET_CLOCK, latched by the low half */
 #define PORT_CLOCK_HI		0x154
