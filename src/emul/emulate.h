@@ -142,8 +142,10 @@ struct x86_emulate_ops {
 	void (*put_fpu)(struct x86_emulate_ctxt *c);
 };
 
+/* The first four are those of VMX. EVENT: a task gate too, not by INT n, INT3 or INTO:
+ * error codes have EXT. */
 enum x86_task_switch { TASK_SWITCH_CALL, TASK_SWITCH_IRET, TASK_SWITCH_JMP,
-		       TASK_SWITCH_GATE };
+		       TASK_SWITCH_GATE, TASK_SWITCH_EVENT };
 
 /*
  * A direct-mapped translation cache that the owner fills and the emulator's

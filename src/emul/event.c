@@ -352,8 +352,10 @@ static int deliver_gate(struct x86_emulate_ctxt *c, struct delivery *d)
 /* The old task keeps return_rip: task_enter() takes it from next_rip. */
 static int deliver_task_gate(struct x86_emulate_ctxt *c, struct delivery *d)
 {
+	const int reason = d->ext ? TASK_SWITCH_EVENT : TASK_SWITCH_GATE;
+
 	c->next_rip = d->ev->return_rip;
-	return task_enter(c, gate_sel(&d->gate), TASK_SWITCH_GATE, d->ext,
+	return task_enter(c, gate_sel(&d->gate), reason, d->ext,
 			  d->ev->has_error_code ? &d->ev->error_code : NULL);
 }
 

@@ -18,10 +18,9 @@
  *	gate	stays		set		set		old TR
  *	IRET	cleared		(is set)	as loaded	-
  *
- * IRET also clears NT in the image that goes to the old TSS. Phase 3's error
- * codes have EXT = 0: the interface does not say what the event was. A 16-bit TSS
- * loads 16 bits of the general registers; the rest stays. CR3 is loaded when
- * paging is on. There are no task switches in IA-32e mode.
+ * IRET also clears NT in the image that goes to the old TSS. A 16-bit TSS loads 16
+ * bits of the general registers; the rest stays. CR3 is loaded when paging is on.
+ * There are no task switches in IA-32e mode.
  */
 #include "emul/frame.h"
 #include "emul/task.h"
@@ -152,7 +151,7 @@ static int prepare_old(struct x86_emulate_ctxt *c, struct task_switch *t)
 
 static bool nests(const struct task_switch *t)
 {
-	return t->reason == TASK_SWITCH_CALL || t->reason == TASK_SWITCH_GATE;
+	return t->reason == TASK_SWITCH_CALL || t->reason >= TASK_SWITCH_GATE;
 }
 
 static int prepare_new(struct x86_emulate_ctxt *c, struct task_switch *t)
@@ -413,17 +412,23 @@ static int debug_trap(struct x86_emulate_ctxt *c)
 	return X86EMUL_PROPAGATE_FAULT;
 }
 
-int emulator_task_switch(struct x86_emulate_ctxt *c, uint16_t tss_selector,
-			 int reason, bool has_error_code, uint32_t error_code)
+/* Selectors' error codes. */
+static void set_ext(struct x86_exception *e)
+{
+	const uint32_t vectors = BIT(X86_TS) | BIT(X86_NP) |
+				 BIT(X86_SS_FAULT) | BIT(X86_GP);
+
+	if (e->vector < 32 && vectors >> e->vector & 1)
+		e->error_code |= 1;
+}
+
+static int do_switch(struct x86_emulate_ctxt *c, uint16_t tss_selector,
+		     int reason, bool has_error_code, uint32_t error_code)
 {
 	struct task_switch t = { .reason = reason };
 	uint64_t old_eflags;
 	int rc;
 
-	if (!is_protected(c) && c->mode != X86_MODE_VM86)
-		return X86EMUL_UNHANDLEABLE;
-	if (is_long_mode(c))
-		return emul_gp(c, sel_ec(tss_selector, 0));
 	rc = prepare(c, &t, tss_selector);
 	if (!rc)
 		rc = switch_tr(c, &t);
@@ -441,5 +446,20 @@ int emulator_task_switch(struct x86_emulate_ctxt *c, uint16_t tss_selector,
 		rc = code_check_rip(c, &c->seg[X86_CS], c->rip, 0);
 	if (!rc && t.new == &tss32 && (get_field(&t, TSS_T, 1) & 1))
 		rc = debug_trap(c);
+	return rc;
+}
+
+int emulator_task_switch(struct x86_emulate_ctxt *c, uint16_t tss_selector,
+			 int reason, bool has_error_code, uint32_t error_code)
+{
+	int rc;
+
+	if (!is_protected(c) && c->mode != X86_MODE_VM86)
+		return X86EMUL_UNHANDLEABLE;
+	if (is_long_mode(c))
+		return emul_gp(c, sel_ec(tss_selector, 0));
+	rc = do_switch(c, tss_selector, reason, has_error_code, error_code);
+	if (rc == X86EMUL_PROPAGATE_FAULT && reason == TASK_SWITCH_EVENT)
+		set_ext(&c->exception);
 	return rc;
 }

@@ -247,6 +247,8 @@ static int op_task_switch(struct x86_emulate_ctxt *c, uint16_t tss_selector,
 	if (!hw_ctl_has(&cpu->ctl, X86_INTERCEPT_TASK_SWITCH))
 		return emulator_task_switch(c, tss_selector, reason,
 					    has_error_code, error_code);
+	if (reason == TASK_SWITCH_EVENT)	/* the vectoring event says so */
+		reason = TASK_SWITCH_GATE;
 	x = reason == TASK_SWITCH_GATE ?
 		hw_exit_fill(cpu, X86_INTERCEPT_TASK_SWITCH) :
 		hw_exit_insn(cpu, X86_INTERCEPT_TASK_SWITCH);

@@ -186,6 +186,8 @@ static enum kvm_exit_result task_switch_interception(struct kvm_vcpu *vcpu)
 	}
 	if (reason != TASK_SWITCH_GATE || by_software(intinfo))
 		kvm_emulate_instruction(vcpu, EMULTYPE_SKIP);
+	if (reason == TASK_SWITCH_GATE && !by_software(intinfo))
+		reason = TASK_SWITCH_EVENT;
 	return kvm_task_switch(vcpu, (uint16_t)c->exit_info_1, reason, has_code,
 			       (uint32_t)c->exit_info_2);
 }

@@ -200,6 +200,13 @@ static bool by_software(uint32_t info)
 	}
 }
 
+/* All but INT n, INT3 and INTO: EXT in error codes. */
+static bool has_ext(uint32_t info)
+{
+	return !by_software(info) ||
+	       (info & VECTORING_INFO_TYPE_MASK) == INTR_TYPE_PRIV_SW_EXCEPTION;
+}
+
 static enum kvm_exit_result handle_task_switch(struct kvm_vcpu *vcpu)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
@@ -220,6 +227,8 @@ static enum kvm_exit_result handle_task_switch(struct kvm_vcpu *vcpu)
 	/* Return to after the instruction, unless an event made the switch. */
 	if (reason != TASK_SWITCH_GATE || !valid || by_software(info))
 		vmx_skip_emulated_instruction(vcpu);
+	if (reason == TASK_SWITCH_GATE && valid && has_ext(info))
+		reason = TASK_SWITCH_EVENT;
 	return kvm_task_switch(vcpu, FIELD_GET(VMX_TASK_SELECTOR, q), reason,
 			       has_code, code);
 }

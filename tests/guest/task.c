@@ -545,6 +545,34 @@ static void test_saved_eip(void)
 	}
 }
 
+/* Faults of a task that an exception has switched to: EXT is set. */
+static void test_ext(void)
+{
+	static const struct { enum field field; unsigned access, vector; const char *cond; } rows[] = {
+		{ F_CS, DATA_RW | DPL(3), TS, "the new CS is data: EXT" },
+		{ F_CS, (CODE_XR | DPL(3)) & ~A_P, NP, "the new CS is not present: EXT" },
+		{ F_SS, DATA_R | DPL(3), TS, "the new SS is read-only: EXT" },
+		{ F_SS, (DATA_RW | DPL(3)) & ~A_P, SS, "the new SS is not present: EXT" },
+		{ F_DS, (DATA_RW | DPL(3)) & ~A_P, NP, "the new DS is not present: EXT" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		const uint64_t old = idt[UD];
+		struct state s;
+
+		init_task(false);
+		put_flat(SEG_SLOT, rows[i].access);
+		set_field(rows[i].field, SLOT(SEG_SLOT) | 3);
+		idt[UD] = gdt[SLOT(GATE_SLOT) / 8];
+		state_init(&s, NATIVE, 3, &ud_task);
+		enter(&s);
+		idt[UD] = old;
+		restore();
+		check("protected", "exception by a task gate", rows[i].cond, rows[i].vector,
+		      SLOT(SEG_SLOT) | 1);
+	}
+}
+
 /* #SS at CPL 0 has no room for its frame: #DF, in its own task, code 0. */
 static void test_double_fault(void)
 {
@@ -589,6 +617,7 @@ int main(void)
 	test_from_tss16();
 	test_exceptions();
 	test_saved_eip();
+	test_ext();
 	test_double_fault();
 	return 0;
 }

@@ -140,6 +140,21 @@ static void test_call_instruction(void **state)
 	expect_a_saved();
 }
 
+/* EXT: not for INT n. */
+static void test_faults_of_an_events_task(void **state)
+{
+	task_init();
+	put_b(T_SS, SEL_DATA0 | 1);
+	env.c.next_rip = A_RET;
+	assert_fault(emulator_task_switch(&env.c, SEL_TSS_B, TASK_SWITCH_GATE,
+					  false, 0), X86_TS, SEL_DATA0);
+	task_init();
+	put_b(T_SS, SEL_DATA0 | 1);
+	env.c.next_rip = A_RET;
+	assert_fault(emulator_task_switch(&env.c, SEL_TSS_B, TASK_SWITCH_EVENT,
+					  false, 0), X86_TS, SEL_DATA0 | 1);
+}
+
 static void test_gate_error_code(void **state)
 {
 	struct x86_event ev = { .vector = X86_GP, .has_error_code = true,
@@ -149,7 +164,7 @@ static void test_gate_error_code(void **state)
 	task_init();
 	env_idt(X86_GP, SEL_TSS_B, 0, X86_TASK_GATE, 0, 0);
 	assert_int_equal(emul_deliver_event(&env.c, &ev), X86EMUL_CONTINUE);
-	assert_int_equal(env.task_reason, TASK_SWITCH_GATE);
+	assert_int_equal(env.task_reason, TASK_SWITCH_EVENT);
 	assert_int_equal(env.c.gpr[X86_RSP], B_STACK - 4);
 	assert_int_equal(env_get(B_STACK - 4, 4), 0x1234);
 	assert_true(env.c.eflags & X86_EFLAGS_NT);
@@ -439,6 +454,7 @@ int main(void)
 		cmocka_unit_test(test_jmp),
 		cmocka_unit_test(test_call_and_iret),
 		cmocka_unit_test(test_call_instruction),
+		cmocka_unit_test(test_faults_of_an_events_task),
 		cmocka_unit_test(test_gate_error_code),
 		cmocka_unit_test(test_cr3_with_paging),
 		cmocka_unit_test(test_ldt),
