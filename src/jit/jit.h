@@ -42,7 +42,7 @@
 #define JIT_BHASH_BITS	16
 #define JIT_PHASH_BITS	13
 #define JIT_HEAT_BITS	16
-#define JIT_BLOOM_BITS	13
+#define JIT_BLOOM_BITS	16	/* few pages collide: one that does costs all targets */
 #define JIT_STACK_BYTES	8192	/* of the return stack */
 #define JIT_MAX_INSNS	48
 #define JIT_NR_STRINGS	5	/* MOVS CMPS STOS LODS SCAS */
