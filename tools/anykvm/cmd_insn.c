@@ -5,6 +5,7 @@
  * file or standard input.
  */
 #include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ static int read_text(const char *file, char *buf, size_t size)
 	size_t n;
 
 	if (!f) {
-		perror(file);
+		fprintf(stderr, "anykvm: %s: %s\n", file, strerror(errno));
 		return -1;
 	}
 	n = fread(buf, 1, size - 1, f);

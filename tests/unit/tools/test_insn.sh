@@ -38,7 +38,8 @@ check run-memory 0 '^rax *0 -> 44332211 (both)' --run '8b 07' rdi=20004000 mem=2
 check run-fault 0 '^host *fault 0' --run 'f7 f3'
 check run-32 0 '^rax *a -> 10 (both)' --mode 32 --run '27' rax=a
 check run-16 0 '^rax *0 -> 1234 ' --mode 16 --run '8b 47 10' rbx=4000 mem=20004010:3412
-check absent 0 '^feature *RTM' '0f 01 d5'
+check absent 0 '^emulated *no: #UD' '0f 01 d5'
+check no-file 2 'anykvm: /nonexistent: No such' --file /nonexistent
 check run-elsewhere 0 'not executed' --run '8b 07' rdi=7000000000
 check run-bad 2 'not REG=HEX' --run '90' foo=1
 

@@ -222,7 +222,9 @@ static void emulation(struct show *s, const struct x86_insn *i)
 
 	show_text(s, "kvm_emul_ud", "%s", row->attr & I_EMUL_UD ? "yes" : "no");
 	show_text(s, "op", "%s", x86_op_name(row->op));
-	show_text(s, "emulated", "%s", x86_op_implemented(row->op) ? "yes" : "no");
+	show_text(s, "emulated", "%s", row->op == X86_OP_INVALID ?
+		  "no: #UD, CPUID never shows its feature" :
+		  x86_op_implemented(row->op) ? "yes" : "no");
 	show_text(s, "fast_form", "%s",
 		  x86_emulate_resolve(i) != x86_emulate_insn ? "yes" : "no");
 }
