@@ -35,20 +35,27 @@ static uint64_t wrap_la(const struct x86_emulate_ctxt *c, uint64_t la)
 	return emul_is_64bit(c) ? la : (uint32_t)la;
 }
 
-/* 16 bytes straight from, or to, memory that the translation cache has. */
-static bool read16_cached(struct x86_emulate_ctxt *c, uint64_t la, uint64_t *q)
+/* 16 bytes straight from, or to, memory that the translation cache has; neither side
+ * need be aligned. */
+static bool read16_cached(struct x86_emulate_ctxt *c, uint64_t la, void *buf)
 {
-	const uint64_t *p = emul_tlb(c, la, 16, X86_TLB_READ);
+	const char *p = emul_tlb(c, la, 16, X86_TLB_READ);
+	uint64_t q[2];
 
-	return p && !host_read_64(p, q) && !host_read_64(p + 1, q + 1);
+	if (!p || host_read_64(p, &q[0]) || host_read_64(p + 8, &q[1]))
+		return false;
+	__builtin_memcpy(buf, q, sizeof(q));
+	return true;
 }
 
 static bool write16_cached(struct x86_emulate_ctxt *c, uint64_t la,
-			   const uint64_t *q)
+			   const void *buf)
 {
-	uint64_t *p = emul_tlb(c, la, 16, X86_TLB_WRITE);
+	char *p = emul_tlb(c, la, 16, X86_TLB_WRITE);
+	uint64_t q[2];
 
-	return p && !host_write_64(p, q[0]) && !host_write_64(p + 1, q[1]);
+	__builtin_memcpy(q, buf, sizeof(q));
+	return p && !host_write_64(p, q[0]) && !host_write_64(p + 8, q[1]);
 }
 
 int fpu_read_la(struct x86_emulate_ctxt *c, uint64_t la, void *buf,
