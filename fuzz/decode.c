@@ -29,7 +29,8 @@ static void check_ranges(const struct x86_insn *i, enum x86_mode mode)
 	FUZZ_CHECK(i->reg < 32 && i->rm < 32 && i->vvvv < 32);
 	FUZZ_CHECK(mode == X86_MODE_PROT64 || (i->reg < 8 && i->rm < 8));
 	FUZZ_CHECK(i->base <= X86_RIP || i->base == X86_REG_NONE);
-	FUZZ_CHECK(i->index < X86_NR_GPRS || i->index == X86_REG_NONE);
+	FUZZ_CHECK(i->row->attr & I_VSIB ? i->index < 32 :
+		   i->index < X86_NR_GPRS || i->index == X86_REG_NONE);
 	FUZZ_CHECK(!insn_has_modrm_mem(i) || i->seg < X86_NR_USER_SEGS);
 	for (unsigned n = 0; n < X86_MAX_OPERANDS; n++)
 		FUZZ_CHECK(x86_opnd_bytes(i, n) <= 64);
