@@ -42,6 +42,7 @@ EXTRA = {
     "front": {"hw/hw.h"},
     "hw": {"jit/jit.h"},
     "jit": {"hw/state.h", "hw/helpers.def"},
+    "tools": {"jit/show.h"},
 }
 
 # The public headers: for those who implement them and those who use them.

@@ -135,11 +135,13 @@ static void emit_block(struct jit *j)
 	if (j->tail)
 		check_tail(j);
 	for (k = 0; k < j->nr; k++) {
+		j->insn[k].code = j->pos;
 		if (goes_away(j->insn[k].class))
 			jit_fip_flush(j);
 		emitters[j->insn[k].class](j, &j->insn[k]);
 		last = &j->insn[k];
 	}
+	j->end = j->pos;
 	jit_fip_flush(j);
 	if (!last) {
 		/* Undefined, or the next page cannot be had. */
@@ -149,6 +151,7 @@ static void emit_block(struct jit *j)
 	} else if (!ends_block(last->class)) {
 		jit_goto(j, CC_ALWAYS, last->rip + last->i.len, last->rip);
 	}
+	j->out = j->pos;
 	jit_slow_emit(j);
 }
 

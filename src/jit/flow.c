@@ -108,6 +108,7 @@ void jit_slow_emit(struct jit *j)
 	unsigned k;
 
 	for (k = 0; k < j->nr_slow; k++) {
+		j->slow[k].code = j->pos;
 		if (j->slow[k].kind == SLOW_CONST)
 			constant(j, &j->slow[k]);
 		else

@@ -98,6 +98,7 @@ struct jit_insn {
 	uint8_t fpu;		/* enum hw_jit_fpu: what has to be live */
 	uint8_t reads, writes;	/* status flags, FLAG_* */
 	uint8_t live;		/* those that are needed after it */
+	uint32_t code;		/* offset of its translation: show.c */
 	bool dead;		/* a transfer, whose target needs none */
 };
 
@@ -118,6 +119,7 @@ struct jit_slow {
 	int32_t  undo;		/* RSP has moved so far, and moves back */
 	uint32_t back;		/* where the instruction is over; 0: nowhere */
 	uint64_t fip;		/* to be stored: jit.fip */
+	uint32_t code;		/* offset of what has been emitted for it: show.c */
 	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
 };
 
@@ -175,6 +177,7 @@ struct jit {
 	uint64_t rip;		/* of the block */
 	hva_t host;
 	uint32_t code;
+	uint32_t end, out;	/* offsets: behind the instructions; out of line */
 	unsigned len;
 	uint8_t tail;		/* bytes of insn[0] in the next page; @len: the others */
 	uint8_t loc;		/* FL_HOST or FL_MEM, now */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * anykvm insn: what the tables know of an instruction, and with --run what it does,
- * in the emulator and on this processor. Bytes come as hex from the arguments, a
+ * anykvm insn: what the tables know of an instruction, with --run what it does,
+ * in the emulator and on this processor, and with --translate what the translator
+ * makes of one or more. Bytes come as hex from the arguments, a
  * file or standard input.
  */
 #include <ctype.h>
@@ -12,10 +13,12 @@
 #include <string.h>
 #include "cli.h"
 #include "insn/run.h"
+#include "insn/translate.h"
 
 static const char help[] =
 	"usage: anykvm insn [OPTION]... 'HEX' | - | --file FILE\n"
-	"       anykvm insn [OPTION]... --run 'HEX' [REG=HEX]... [mem=ADDR:HEX]...\n\n"
+	"       anykvm insn [OPTION]... --run 'HEX' [REG=HEX]... [mem=ADDR:HEX]...\n"
+	"       anykvm insn [OPTION]... --translate 'HEX'\n\n"
 	"Decodes the instruction whose bytes are given in hexadecimal (spaces, commas\n"
 	"and 0x are ignored) and prints what the emulator's tables say of it: the row,\n"
 	"operands in the manuals' letters with bytes and access, prefixes, sizes, address,\n"
@@ -27,18 +30,24 @@ static const char help[] =
 	"  --json           one JSON object\n"
 	"  --run            execute it in the emulator and on this processor, and show\n"
 	"                   what changed and what differs\n"
+	"  --translate      show the host code that the translator makes of the bytes,\n"
+	"                   which may be many instructions of 64-bit mode, at 20001000:\n"
+	"                   under each its host code (offset in the code area, bytes,\n"
+	"                   text; a field of the processor or a stub by name), then what\n"
+	"                   is out of line. Bytes behind a block's end make another block\n"
 	"  --help           this text\n\n"
 	"Settings for --run: rax ... r15, rip, rflags, fs.base, gs.base, ds, es, ss, fs,\n"
 	"gs (selectors), fpu+OFFSET=HEX (8 bytes of the XSAVE image), mem=ADDR:HEX. Memory\n"
 	"is 20004000-20005fff read and write, 20007000-20007fff read only,\n"
 	"20008000-20008fff read and write; code is at 20001000-20002fff. With --mode 16\n"
 	"the segments of data begin at 20000000 (selector f).\n\n"
-	"Exit status: 0 valid, 1 truncated or undefined, 2 bad hexadecimal or usage.\n";
+	"Exit status: 0 valid, 1 truncated or undefined (with --translate: any of them),\n"
+	"2 bad hexadecimal or usage.\n";
 
 struct options {
 	enum x86_mode mode;
 	const char *file;
-	bool run;
+	bool run, translate;
 	struct show show;
 };
 
@@ -92,8 +101,9 @@ static int read_text(const char *file, char *buf, size_t size)
 
 /* --- the answer ------------------------------------------------------------------- */
 
+/* @i, @at bytes from the first of the @n, is none. */
 static int refuse(struct show *s, enum x86_decode_result r,
-		  const struct x86_insn *i, int n)
+		  const struct x86_insn *i, int n, int at)
 {
 	static const struct { const char *what, *why; } t[] = {
 		[-X86_DECODE_TRUNCATED] = {
@@ -114,7 +124,7 @@ static int refuse(struct show *s, enum x86_decode_result r,
 		show_text(s, "row", "%s is not valid in this mode or form",
 			  i->row->mnemonic);
 	show_number(s, "bytes_given", n);
-	show_number(s, "bytes_read", i->len);
+	show_number(s, "bytes_read", at + i->len);
 	show_end(s);
 	return 1;
 }
@@ -127,7 +137,7 @@ static int answer(struct options *o, const uint8_t *bytes, int n, int nargs,
 	int rc = 0;
 
 	if (r != X86_DECODE_OK)
-		return refuse(&o->show, r, &insn, n);
+		return refuse(&o->show, r, &insn, n, 0);
 	show_begin(&o->show);
 	show_text(&o->show, "result", "valid");
 	show_insn(&o->show, &insn, INSN_RUN_RIP);
@@ -136,6 +146,25 @@ static int answer(struct options *o, const uint8_t *bytes, int n, int nargs,
 	fflush(stdout);
 	if (o->run)
 		rc = insn_run(&o->show, &insn, nargs, args);
+	show_end(&o->show);
+	return rc ? EXIT_USAGE : 0;
+}
+
+/* All of the bytes, or what is wrong with the first that are no instruction. */
+static int translation(struct options *o, const uint8_t *bytes, int n)
+{
+	struct x86_insn insn = { .row = NULL };
+	enum x86_decode_result r;
+	int at, rc;
+
+	for (at = 0; at < n; at += insn.len) {
+		r = x86_decode(&insn, bytes + at, n - at, o->mode);
+		if (r != X86_DECODE_OK)
+			return refuse(&o->show, r, &insn, n, at);
+	}
+	show_begin(&o->show);
+	show_text(&o->show, "result", "valid");
+	rc = insn_translate(&o->show, bytes, n);
 	show_end(&o->show);
 	return rc ? EXIT_USAGE : 0;
 }
@@ -158,6 +187,7 @@ static int parse(struct options *o, int argc, char **argv)
 		{ "file", required_argument, NULL, 'f' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "run", no_argument, NULL, 'r' },
+		{ "translate", no_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
@@ -172,10 +202,15 @@ static int parse(struct options *o, int argc, char **argv)
 		case 'f': o->file = optarg; break;
 		case 'j': o->show.json = true; break;
 		case 'r': o->run = true; break;
+		case 't': o->translate = true; break;
 		case 'h': fputs(help, stdout); exit(0);
 		default: return EXIT_USAGE;
 		}
 	}
+	if (o->translate && o->run)
+		return usage_error("--run and --translate are two commands");
+	if (o->translate && o->mode != X86_MODE_PROT64)
+		return usage_error("--translate: only 64-bit code is translated");
 	if (o->run && o->mode == X86_MODE_REAL)
 		o->mode = X86_MODE_PROT16;
 	return 0;
@@ -203,5 +238,7 @@ int cmd_insn(int argc, char **argv)
 	n = parse_hex(hex, bytes, sizeof(bytes));
 	if (n < 0)
 		return usage_error("not pairs of hexadecimal digits");
+	if (o.translate)
+		return translation(&o, bytes, n);
 	return answer(&o, bytes, n, argc - optind, argv + optind);
 }

@@ -43,6 +43,47 @@ check no-file 2 'anykvm: /nonexistent: No such' --file /nonexistent
 check run-elsewhere 0 'not executed' --run '8b 07' rdi=7000000000
 check run-bad 2 'not REG=HEX' --run '90' foo=1
 
+loop='48 03 04 cb 49 89 c6 ff c9 75 f5 f4'
+check translate 0 '^20001000 *48 03 04 cb *add rax' --translate "$loop"
+check translate-last 0 '^2000100b *f4 *hlt' --translate "$loop"
+check translate-same 0 '^ *[0-9a-f]*  ff c9 *dec ecx' --translate "$loop"
+check translate-tlb 0 'gs:.*; tlb.tag\[0\]' --translate "$loop"
+check translate-gpr 0 'gs:.*; c.gpr\[14\]' --translate "$loop"
+check translate-flags 0 'gs:.*; jit.flags' --translate "$loop"
+check translate-request 0 'gs:.*; request' --translate "$loop"
+check translate-stub 0 'jmp .*; kept_end$' --translate "$loop"
+check translate-slow 0 '^out of line, for 20001000' --translate "$loop"
+check translate-end 0 "^the block's end, on to 20001003" --translate '48 89 d8'
+check translate-totals 0 '^guest_bytes *0xc$' --translate "$loop"
+check translate-blocks 0 '^blocks *0x2$' --translate 'c3 90'
+check translate-json 0 '"kind":"insn","block":1,"rip":"20001000","bytes":"48 89 d8","text":"mov rax, rbx","host":\[{' \
+	--json --translate '48 89 d8'
+check translate-page 0 '^guest_bytes *0x1000$' --translate "$(printf '%8192s' | tr ' ' 9 | sed 's/99/90/g')"
+check translate-truncated 1 '^result *truncated' --translate '90 48 8b 04'
+check translate-undefined 1 '^bytes_read *0x3' --translate '90 90 06'
+check translate-json-bad 1 '^{"result":"undefined",.*}$' --json --translate '90 06'
+check translate-32 2 'only 64-bit code is translated' --mode 32 --translate '90'
+check translate-16 2 'only 64-bit code is translated' --translate --mode 16 '90'
+check translate-run 2 'two commands' --run --translate '90'
+check translate-setting 2 'settings are for --run' --translate '90' rax=1
+check translate-bad-hex 2 'hexadecimal' --translate '9'
+check translate-help 0 '--translate' --help
+
+# Every host byte is shown once: the listing's add up to the total.
+if "$anykvm" insn --json --translate "$loop c3 f3 a4 d9 e8 e8 00 00 00 00" | python3 -c '
+import json, sys
+d = json.load(sys.stdin)
+lines = [h for p in d["translation"] for h in p["host"]]
+assert sum(len(h["bytes"].split()) for h in lines) == d["host_bytes"] > 100
+assert not any("(bad)" in h["text"] for h in lines)
+guest = [p["bytes"] for p in d["translation"] if p["kind"] == "insn"]
+assert sum(len(g.split()) for g in guest) == d["guest_bytes"] == 22
+assert d["blocks"] == 3'; then
+	echo "PASS: translate-whole"
+else
+	echo "FAIL: translate-whole"; bad=1
+fi
+
 if printf '48 01 d8' | "$anykvm" insn - | grep -q 'add rax, rbx'; then
 	echo "PASS: stdin"
 else

@@ -27,6 +27,25 @@ void show_end(struct show *s)
 		puts("}");
 }
 
+void show_open(struct show *s, const char *name, char bracket)
+{
+	if (!s->json)
+		return;
+	if (!s->first)
+		putchar(',');
+	if (name)
+		printf("\"%s\":", name);
+	putchar(bracket);
+	s->first = true;
+}
+
+void show_close(struct show *s, char bracket)
+{
+	if (s->json)
+		putchar(bracket);
+	s->first = false;
+}
+
 static void name_of(struct show *s, const char *name)
 {
 	if (s->json)

@@ -12,6 +12,9 @@ struct show {
 
 void show_begin(struct show *s);
 void show_end(struct show *s);
+/* With JSON only: a list or an object inside, '[' or '{'; @name: NULL in a list. */
+void show_open(struct show *s, const char *name, char bracket);
+void show_close(struct show *s, char bracket);
 /* A member, or a line; @fmt is the value. */
 void show_text(struct show *s, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A translation part by part: show.h.
+ *
+ * The bytes stand in a page of their own at the same offset as in the guest's, so
+ * that the block is found, registered and ended as it would be there. What is behind
+ * them is no instruction in 64-bit mode.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "jit/jit.h"
+#include "jit/show.h"
+
+#define NO_INSN	0x06		/* PUSH ES */
+
+/* --- names ------------------------------------------------------------------------ */
+
+struct field {
+	const char *name;
+	uint32_t at, bytes, each;	/* of an element; 0: no array */
+};
+
+#define SIZE_OF(field)	((uint32_t)sizeof(((struct hw_cpu *)0)->field))
+#define ONE(field)	{ #field, CPU_OFF(field), SIZE_OF(field), 0 }
+#define ARRAY(field)	{ #field, CPU_OFF(field), SIZE_OF(field), SIZE_OF(field[0]) }
+
+static const struct field fields[] = {
+	ARRAY(c.gpr), ARRAY(c.seg), ONE(c.eflags), ONE(c.tlb_key), ONE(c.fpu_ptr),
+	ONE(c.owner), ONE(link_epoch), ONE(request), ONE(msr.kernel_gs_base),
+	ONE(msr.tsc_aux),
+	{ "tlb.tag", TLB_OFF(tag), 24, 8 },
+	{ "tlb.addend", TLB_OFF(addend), 8, 0 },
+	ONE(jit.key), ONE(jit.tmp), ONE(jit.tsc_add), ONE(jit.host_gs), ONE(jit.host_sp),
+	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
+	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.tsc_ok), ONE(jit.tscp_ok),
+	ONE(jit.cli_ok), ONE(jit.sti_ok), ONE(jit.pushf_ok), ONE(jit.popf_ok),
+	ONE(jit.unwind), ARRAY(jit.hash.tag), ARRAY(jit.hash.code),
+};
+
+bool jit_field_name(uint32_t disp, char *buf, unsigned size)
+{
+	const struct field *f;
+	uint32_t rest;
+	int n;
+
+	for (f = fields; f < fields + ARRAY_SIZE(fields); f++) {
+		rest = disp - f->at;
+		if (rest >= f->bytes)
+			continue;
+		n = f->each ? snprintf(buf, size, "%s[%u]", f->name, rest / f->each) :
+			      snprintf(buf, size, "%s", f->name);
+		rest = f->each ? rest % f->each : rest;
+		if (rest && (unsigned)n < size)
+			snprintf(buf + n, size - n, "+0x%x", rest);
+		return true;
+	}
+	return false;
+}
+
+#define STUB(name)	{ #name, offsetof(struct jit, name) }
+
+const char *jit_stub_name(const struct jit *j, uint32_t at)
+{
+	static const struct { const char *name; size_t field; } stubs[] = {
+		STUB(leave), STUB(exec), STUB(exec_end), STUB(kept), STUB(kept_end),
+		STUB(exec_ret), STUB(link_host), STUB(link_mem), STUB(go),
+		STUB(go_host), STUB(far), STUB(ret_miss),
+	};
+	const uint32_t *rep = &j->rep[0][0][0];
+	unsigned k;
+
+	for (k = 0; k < ARRAY_SIZE(stubs); k++)
+		if (*(const uint32_t *)((const char *)j + stubs[k].field) == at)
+			return stubs[k].name;
+	for (k = 0; k < sizeof(j->rep) / sizeof(*rep); k++)
+		if (rep[k] && rep[k] == at)
+			return "rep";
+	return NULL;
+}
+
+/* --- the parts of a block --------------------------------------------------------- */
+
+/* Tells of what is between @from and @to. */
+static void piece(const struct jit *j, struct jit_piece p, uint32_t from, uint32_t to,
+		  jit_piece_fn fn, void *arg)
+{
+	p.jit = j;
+	p.code = j->rw + from;
+	p.at = from;
+	p.len = to - from;
+	p.first = from == j->code && p.kind == JIT_PIECE_INSN && p.rip == j->rip;
+	fn(arg, &p);
+}
+
+static void pieces(const struct jit *j, jit_piece_fn fn, void *arg)
+{
+	const struct jit_insn *n = j->insn, *last = &j->insn[j->nr - 1];
+	const struct jit_slow *s = j->slow, *end = s + j->nr_slow;
+
+	for (; n <= last; n++)
+		piece(j, (struct jit_piece){ .rip = n->rip, .guest_len = n->i.len },
+		      n->code, n == last ? j->end : n[1].code, fn, arg);
+	if (j->out > j->end)
+		piece(j, (struct jit_piece){ .kind = JIT_PIECE_END,
+						.rip = last->rip + last->i.len },
+		      j->end, j->out, fn, arg);
+	for (; s < end; s++)
+		piece(j, (struct jit_piece){ .kind = s->kind == SLOW_CONST ? JIT_PIECE_DATA :
+							JIT_PIECE_SLOW, .rip = s->rip },
+		      s->code, s + 1 == end ? j->pos : s[1].code, fn, arg);
+}
+
+static int blocks(struct jit *j, const uint8_t *page, unsigned n, uint64_t rip,
+		  jit_piece_fn fn, void *arg)
+{
+	uint64_t end = rip + n;
+
+	for (; rip < end; rip += j->len) {
+		if (!jit_translate(j, rip, (hva_t)page + (rip & ~PAGE_MASK), FL_MEM))
+			return -ENOMEM;
+		if (!j->nr || j->tail || rip + j->len > end)
+			return -EINVAL;
+		pieces(j, fn, arg);
+	}
+	return 0;
+}
+
+int jit_show(const uint8_t *bytes, unsigned n, uint64_t rip, jit_piece_fn fn, void *arg)
+{
+	const struct hw_config cfg = { .jit = &hw_jit };
+	unsigned at = rip & ~PAGE_MASK;
+	struct hw_cpu *cpu;
+	uint8_t *page;
+	int rc = -ENOMEM;
+
+	if (n > PAGE_SIZE - at)
+		return -EINVAL;
+	page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return -ENOMEM;
+	__builtin_memset(page, NO_INSN, PAGE_SIZE);
+	__builtin_memcpy(page + at, bytes, n);
+	cpu = hw_cpu_create(&cfg);
+	if (cpu) {
+		hw_set_features(cpu, hw_features_model());
+		rc = blocks(cpu->jit.jit, page, n, rip, fn, arg);
+		hw_cpu_destroy(cpu);
+	}
+	munmap(page, PAGE_SIZE);
+	return rc;
+}
