@@ -97,7 +97,7 @@ static struct code_page *make(hva_t page)
 		if (p->lines)
 			continue;
 		p->writes = 0;
-		p->hot_until = 0;
+		WRITE_ONCE(p->hot_until, 0);
 		__atomic_store_n(&p->page, page, __ATOMIC_RELEASE);
 		return p;
 	}
@@ -184,7 +184,7 @@ bool hw_code_add(struct hw_cpu *cpu, hva_t at, unsigned len)
 	if (p && (!p->hot_until || hw_host_tsc() > p->hot_until)) {
 		if (p->hot_until)
 			p->writes = 0;
-		p->hot_until = 0;
+		WRITE_ONCE(p->hot_until, 0);
 		is_new = !p->lines;
 		__atomic_store_n(&p->lines, p->lines | lines_of(at, len),
 				 __ATOMIC_SEQ_CST);
@@ -203,7 +203,7 @@ static void dirty(struct hw_cpu *cpu, struct code_page *p)
 {
 	__atomic_store_n(&p->lines, 0, __ATOMIC_SEQ_CST);
 	if (++p->writes >= HOT_WRITES)
-		p->hot_until = hw_host_tsc() + HOT_TSC;
+		WRITE_ONCE(p->hot_until, hw_host_tsc() + HOT_TSC);
 	tell(cpu, p->page, NEWS_DIRTY);
 }
 
@@ -212,6 +212,10 @@ void hw_code_written(struct hw_cpu *cpu, hva_t at, unsigned len)
 	struct code_page *p;
 	bool mine = false;
 
+	if (likely(!READ_ONCE(cpus)))
+		return;
+	/* The bytes before the look: who registers the page reads them after. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (likely(!hw_code_is(at)))
 		return;
 	lock();

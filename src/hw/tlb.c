@@ -547,6 +547,9 @@ static unsigned cached_kinds(const struct hw_cpu *cpu, const struct hw_walk *w,
 {
 	unsigned kinds = walked | (w->keys ? 0 : kinds_allowed(cpu, w, who));
 
+	/* A fetch is a walk of its own: the translator looks at what it finds. */
+	if (walked != BIT(X86_TLB_FETCH) && cpu->jit_ops)
+		kinds &= ~(unsigned)BIT(X86_TLB_FETCH);
 	/* Writes to code must be seen: ops.c tells code.c of each. */
 	if (unlikely(kinds & BIT(X86_TLB_WRITE)) && hw_code_is(w->hpa))
 		kinds &= ~(unsigned)BIT(X86_TLB_WRITE);

@@ -288,6 +288,8 @@ GUEST_CODE(same_page_data, 64,
 
 GUEST_CODE(adds_one, 64, "mov $50, %ecx; 1: add $1, %rax; dec %ecx; jnz 1b; hlt");
 GUEST_CODE(adds_two, 64, "mov $50, %ecx; 1: add $2, %rax; dec %ecx; jnz 1b; hlt");
+GUEST_CODE(reads_and_goes, 64,
+	   "mov 0x1000, %ecx; mov $0x1000, %ecx; jmp *%rcx");
 GUEST_CODE(stores_two, 64, "movb $2, 0x1008; hlt");
 
 static struct guest *long_guest(const char *from, const char *to)
@@ -342,6 +344,20 @@ static void client_changes_code(void **s)
 	guest_put(g, G_CODE, adds_two, adds_two_end);
 	hw_tlb_flush_all(g->cpu);
 	g->c->rip = G_CODE;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 150);
+}
+
+/* The same when the guest reads the page as data before it executes it again. */
+static void client_changes_code_that_is_read_first(void **s)
+{
+	struct guest *g = LONG_GUEST(adds_one);
+
+	guest_hlt(g);
+	guest_put(g, G_CODE, adds_two, adds_two_end);
+	guest_put(g, G_DATA, reads_and_goes, reads_and_goes_end);
+	hw_tlb_flush_all(g->cpu);
+	g->c->rip = G_DATA;
 	guest_hlt(g);
 	assert_int_equal(g->c->gpr[X86_RAX], 150);
 }
@@ -710,7 +726,7 @@ int main(void)
 		T(code_changes_another_page),
 		T(an_instruction_crosses_a_page),
 		T(data_beside_code_keeps_the_translation),
-		T(client_changes_code),
+		T(client_changes_code), T(client_changes_code_that_is_read_first),
 		T(another_page_under_the_same_address),
 		T(another_processor_changes_code),
 		T(kick_ends_a_loop),
