@@ -9,7 +9,7 @@ declare -A packages=(
 	[test]="clang libclang-rt-14-dev python3"
 	[guest]="busybox-static gcc libc6-dev python3"
 	[lint]="clang-format clang-tidy cppcheck python3"
-	[bench]="gcc libc6-dev binutils python3"
+	[bench]="gcc libc6-dev binutils python3 util-linux qemu-system-x86"
 )
 
 die() { echo "setup: $*" >&2; exit 1; }
