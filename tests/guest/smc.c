@@ -500,9 +500,17 @@ static void patch(uint32_t v)
 	sync_everybody();
 }
 
+/* Code and numbers are only then of one mind. */
+static void wait_for_the_first_turn(void)
+{
+	while (!turn)
+		pause();
+}
+
 /* @turn: what is being written; @done: what all have synchronised with. */
 static void execute_patched(void *arg)
 {
+	wait_for_the_first_turn();
 	sti();
 	while (turn <= 0x100 + PATCHES) {
 		uint32_t from = done, v = call(shared), to = turn;
@@ -546,6 +554,7 @@ static void on_shootdown(struct regs *r)
 
 static void execute_mapped(void *arg)
 {
+	wait_for_the_first_turn();
 	sti();
 	while (turn <= 0x100 + PATCHES) {
 		uint32_t from = done, v = call((void *)SCRATCH_VA), to = turn;
