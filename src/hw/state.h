@@ -182,6 +182,22 @@ struct hw_jit_targets {
 enum hw_jit_fpu { HW_JIT_NO_FPU, HW_JIT_SSE, HW_JIT_YMM, HW_JIT_ZMM,
 		  HW_JIT_X87 };
 
+/*
+ * The page that a place of translated code used last: what lies inside it needs no
+ * look at the TLB (jit/slot.c). Each who has its own, and of these one half is for
+ * reads and one, whose pages may be written, for the rest.
+ */
+#define HW_JIT_SLOTS	256
+#define HW_JIT_WHO	2	/* supervisor, user */
+#define HW_JIT_NO_PAGE	(1ull << 63)	/* not canonical: an access faults in the host */
+struct hw_jit_slot {
+	uint64_t lo;		/* the page, or HW_JIT_NO_PAGE */
+	uintptr_t addend;	/* as in the TLB */
+	uintptr_t host;		/* of the page */
+	int32_t budget;		/* refills that nobody minds */
+	uint32_t pad;
+};
+
 /* What translated code addresses (through GS, whose base is the hw_cpu). */
 struct hw_jit_state {
 	uint64_t key;		/* c.tlb_key << 48 */
@@ -194,7 +210,10 @@ struct hw_jit_state {
 	struct {
 		uint64_t rip, rest, si, di;
 	} rep;
-	uint64_t fn[5];		/* C functions that it calls */
+	uint64_t fn[7];		/* C functions that it calls */
+	uint64_t spill[2], site;	/* of the stubs that fill slots */
+	uint64_t addend[16];	/* of one block's groups of accesses */
+	uint64_t tmp_addend;	/* of one access */
 	uint32_t relink;	/* lookups by jumps to other pages until one is linked */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
 	uint8_t  fpu_ready[5];	/* state is live and the control registers allow it */
@@ -206,6 +225,11 @@ struct hw_jit_state {
 	uint8_t  unwind;	/* the return stack is void */
 	struct hw_jit_targets hash;
 	struct jit *jit;	/* jit/'s own */
+	struct hw_jit_slot slot[HW_JIT_WHO * HW_JIT_SLOTS];
+	uint64_t filled[HW_JIT_WHO * HW_JIT_SLOTS / 64];
+	uint64_t slot_key[HW_JIT_WHO];	/* c.tlb_key that a who's slots are for */
+	uint64_t slot_gen;	/* counts what took pages from the TLB */
+	uint8_t  low_filled;	/* a slot of the supervisor's has had a low address */
 };
 
 /* The translator, as the core calls it. All but create on the processor's thread. */
@@ -218,6 +242,12 @@ struct hw_jit_ops {
 	/* TLB keys begin anew; one page (a page of @shift bits) has been flushed. */
 	void (*keys_reset)(struct hw_cpu *cpu);
 	void (*page_flushed)(struct hw_cpu *cpu, uint64_t la, unsigned shift);
+	/* No translation of page @la (~0: of any) holds any more. */
+	void (*forget)(struct hw_cpu *cpu, uint64_t la);
+	/* The user's page @la is not the supervisor's any more. */
+	void (*take_back)(struct hw_cpu *cpu, uint64_t la);
+	/* Host page @page (0: none) may not be written from now on; could it be? */
+	bool (*protect)(struct hw_cpu *cpu, hva_t page);
 	/* The code in host page @page has changed; 0: all code may have. */
 	void (*drop)(struct hw_cpu *cpu, hva_t page);
 	/* @page has been mapped for execution: it may have changed before. */
@@ -306,6 +336,9 @@ void hw_interp_stretch(struct hw_cpu *cpu);
 void hw_interp(struct hw_cpu *cpu);
 /* Where the code at rip is in the host; enum x86emul, nothing is delivered. */
 int hw_fetch_host(struct hw_cpu *cpu, uint64_t la, hva_t *host);
+/* An access of @kind (X86_TLB_*) to @la is going to be made: enum x86emul, nothing is
+ * delivered. */
+int hw_data_host(struct hw_cpu *cpu, uint64_t la, unsigned kind);
 
 /* code.c: host memory that holds code which somebody has translated. */
 void hw_code_attach(struct hw_cpu *cpu);

@@ -186,13 +186,30 @@ static enum hw_tlb_who who_accesses(const struct x86_emulate_ctxt *c,
 
 /* --- slots ------------------------------------------------------------------------ */
 
-static void forget_lent(struct hw_tlb *t, unsigned slot)
+/* Whatever has been made of translations of @la's page (~0: any) goes. */
+static void forget(struct hw_cpu *cpu, uint64_t la)
 {
+	if (cpu->jit_ops)
+		cpu->jit_ops->forget(cpu, la);
+}
+
+static void take_back(struct hw_cpu *cpu, uint64_t la)
+{
+	if (cpu->jit_ops)
+		cpu->jit_ops->take_back(cpu, la);
+}
+
+static void forget_lent(struct hw_cpu *cpu, unsigned slot)
+{
+	struct hw_tlb *t = cpu->tlb_priv;
 	unsigned i;
 
-	for (i = 0; i < t->nr_lent; i++)
-		if (t->lent[i].slot == slot)
-			t->lent[i--] = t->lent[--t->nr_lent];
+	for (i = 0; i < t->nr_lent; i++) {
+		if (t->lent[i].slot != slot)
+			continue;
+		take_back(cpu, t->lent[i].tag);
+		t->lent[i--] = t->lent[--t->nr_lent];
+	}
 }
 
 static void drop_slot(struct hw_cpu *cpu, unsigned i)
@@ -203,7 +220,7 @@ static void drop_slot(struct hw_cpu *cpu, unsigned i)
 		cpu->tlb[i].tag[k] = X86_TLB_NONE;
 	cpu->tlb_priv->level[i] = 0;
 	if (unlikely(cpu->tlb_priv->nr_lent))
-		forget_lent(cpu->tlb_priv, i);
+		forget_lent(cpu, i);
 }
 
 /* The supervisor's pages that are this space's only, while the key is shared. */
@@ -211,6 +228,8 @@ static void drop_local(struct hw_cpu *cpu)
 {
 	struct hw_tlb *t = cpu->tlb_priv;
 
+	if (t->nr_local)
+		forget(cpu, ~0ull);
 	while (t->nr_local)
 		drop_slot(cpu, t->local[--t->nr_local]);
 }
@@ -228,6 +247,7 @@ static void give_back(struct hw_cpu *cpu, const struct hw_lent *l)
 {
 	struct x86_tlb_entry *e = &cpu->tlb[l->slot];
 
+	take_back(cpu, l->tag);
 	if (e->addend != l->addend || (e->tag[X86_TLB_READ] != l->tag &&
 				       e->tag[X86_TLB_WRITE] != l->tag))
 		return;
@@ -249,7 +269,7 @@ static void lend(struct hw_cpu *cpu, unsigned i, uint64_t tag,
 	struct hw_tlb *t = cpu->tlb_priv;
 	struct hw_lent *l;
 
-	forget_lent(t, i);
+	forget_lent(cpu, i);
 	if (t->nr_lent == HW_NR_LENT) {
 		give_back(cpu, &t->lent[0]);
 		t->lent[0] = t->lent[--t->nr_lent];
@@ -414,6 +434,7 @@ static void flush_large(struct hw_cpu *cpu, uint64_t la)
 			if (!((cpu->tlb[i].tag[k] ^ la) & level_mask(level[i])))
 				drop_slot(cpu, i);
 	}
+	forget(cpu, ~0ull);
 }
 
 void hw_tlb_flush_page(struct hw_cpu *cpu, uint64_t la)
@@ -422,6 +443,7 @@ void hw_tlb_flush_page(struct hw_cpu *cpu, uint64_t la)
 	bool large = la >= t->large_lo && la <= t->large_hi;
 
 	drop_slot(cpu, (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1));
+	forget(cpu, la);
 	if (large)
 		flush_large(cpu, la);
 	if (cpu->jit_ops)
@@ -601,6 +623,7 @@ static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 	if (rc != X86EMUL_CONTINUE) {
 		/* A fault leaves no translation behind for its address. */
 		drop_slot(cpu, i);
+		forget(cpu, la);
 		return rc;
 	}
 	cpu->stats.tlb_fills++;
@@ -673,7 +696,16 @@ bool hw_tlb_protect(struct hw_cpu *cpu, hva_t page)
 		any |= protect(e->tag, e->addend, page);
 	for (i = 0; i < t->nr_lent; i++)
 		any |= protect(t->lent[i].user, t->lent[i].addend, page);
+	if (cpu->jit_ops)
+		any |= cpu->jit_ops->protect(cpu, page);
 	return any;
+}
+
+int hw_data_host(struct hw_cpu *cpu, uint64_t la, unsigned kind)
+{
+	void *p;
+
+	return hw_tlb_access(cpu, la, kind, 0, &p);
 }
 
 int hw_fetch_host(struct hw_cpu *cpu, uint64_t la, hva_t *host)

@@ -45,6 +45,31 @@ static void discover(struct jit *j, const uint8_t *code, unsigned room)
 		j->insn[j->nr - 1].class = JIT_EXEC_END;
 }
 
+#define LOOP_BYTES	512
+
+/* Does a branch not far behind the block go back to it, or to before it? */
+static bool in_loop(const struct jit *j, const uint8_t *code, unsigned room)
+{
+	unsigned at, len;
+	struct x86_insn i;
+	uint64_t to;
+
+	for (at = 0; at < MIN(room, LOOP_BYTES); at += len) {
+		if (x86_decode(&i, code + at, room - at, X86_MODE_PROT64) !=
+		    X86_DECODE_OK)
+			return false;
+		len = i.len;
+		to = j->rip + at + len + i.imm;
+		if ((i.row->attr & I_JUMP) && i.row->op != X86_OP_CALL &&
+		    i.row->opnd[0].kind == OPK_J && to <= j->rip &&
+		    to + LOOP_BYTES > j->rip)
+			return true;
+		if (i.row->op == X86_OP_RET)
+			return false;
+	}
+	return false;
+}
+
 static void lea(struct jit *j, struct jit_insn *n)
 {
 	unsigned h = jit_host_reg(n->i.reg), dst = h == IN_MEM ? T1 : h;
@@ -135,11 +160,12 @@ static void emit_block(struct jit *j)
 	if (j->tail)
 		check_tail(j);
 	for (k = 0; k < j->nr; k++) {
-		j->insn[k].code = j->pos;
-		if (goes_away(j->insn[k].class))
+		j->cur = &j->insn[k];
+		j->cur->code = j->pos;
+		if (goes_away(j->cur->class))
 			jit_fip_flush(j);
-		emitters[j->insn[k].class](j, &j->insn[k]);
-		last = &j->insn[k];
+		emitters[j->cur->class](j, j->cur);
+		last = j->cur;
 	}
 	j->end = j->pos;
 	jit_fip_flush(j);
@@ -191,6 +217,7 @@ static bool read_code(struct jit *j, hva_t host)
 	discover(j, code, room);
 	if (!j->nr)
 		discover_crossing(j, code, room);
+	j->loop = in_loop(j, code, room);
 	if (!hw_code_add(j->cpu, host, j->len ? j->len : 1))
 		return false;
 	if (host_copy_in(again, (const void *)host, j->len) ||
@@ -208,7 +235,7 @@ static void count_run(struct jit *j)
 }
 
 struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
-				uint8_t loc)
+				uint8_t loc, uint8_t variant)
 {
 	struct hw_stats *stats = &j->cpu->stats;
 	struct jit_block *b;
@@ -217,13 +244,15 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 		jit_flush(j);
 	j->rip = rip;
 	j->host = host;
+	j->variant = variant;
 	if (!read_code(j, host))
 		return NULL;
 	j->looked_ahead = false;
 	jit_liveness(j);
+	jit_plan(j);
 	j->entry = j->nr && !jit_live_before(&j->insn[0]) ? FL_MEM | FL_HOST : loc;
 	j->loc = j->entry == loc ? loc : FL_MEM;
-	j->nr_slow = 0;
+	j->nr_slow = j->nr_miss = 0;
 	j->fpu_checked = 0;
 	j->fip = 0;
 	jit_tombstone(j, rip, j->entry == FL_HOST);

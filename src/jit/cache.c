@@ -78,6 +78,8 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 	PLACE(phash, 1u << JIT_PHASH_BITS);
 	PLACE(heat, 1u << JIT_HEAT_BITS);
 	PLACE(bloom, 1u << JIT_BLOOM_BITS);
+	PLACE(sites, j->mib * JIT_FAULTS_A_MIB);
+	PLACE(varying, 1u << JIT_VARY_BITS);
 	PLACE(copies, j->mib * JIT_PAGES_A_MIB);
 #undef PLACE
 	return n;
@@ -134,6 +136,7 @@ int jit_create(struct hw_cpu *cpu)
 	*j->here = 1;
 	place_tables(j, j->tables);
 	cpu->jit.jit = j;
+	jit_slots_create(cpu);
 	jit_helpers_init(cpu);
 	jit_faults_add(j);
 	return 0;
@@ -183,6 +186,8 @@ void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
 void jit_keys_reset(struct hw_cpu *cpu)
 {
 	forget_targets(cpu->jit.jit);
+	__builtin_memset(cpu->jit.slot_key, 0, sizeof(cpu->jit.slot_key));
+	jit_forget(cpu, ~0ull);
 }
 
 void jit_page_flushed(struct hw_cpu *cpu, uint64_t la, unsigned shift)
@@ -231,14 +236,15 @@ static struct jit_page *page_get(struct jit *j, hva_t page)
 }
 
 struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
-				 uint8_t loc)
+				 uint8_t loc, uint8_t variant)
 {
 	struct jit_block *b;
 	uint32_t i;
 
 	for (i = *block_chain(j, rip, host); i; i = b->next) {
 		b = &j->blocks[i - 1];
-		if (b->host == host && b->rip == rip && (b->flags & loc))
+		if (b->host == host && b->rip == rip && (b->flags & loc) &&
+		    b->variant == variant)
 			return b;
 	}
 	return NULL;
@@ -251,21 +257,29 @@ static void bury(struct jit *j, const struct jit_block *b)
 	j->rw[b->code + 1] = -JIT_TOMBSTONE - 2;
 }
 
-static void drop_page(struct jit *j, struct jit_page *p)
+static void drop_block(struct jit *j, struct jit_block *b)
 {
 	struct hw_jit_targets *t = &j->cpu->jit.hash;
+	unsigned at = jit_target_index(b->rip);
+
+	if (t->code[at] == (uintptr_t)j->rx + b->code)
+		t->tag[at] = 0;
+	bury(j, b);
+	b->host = 0;
+}
+
+static void drop_page(struct jit *j, struct jit_page *p)
+{
 	uint32_t i;
 
 	for (i = p->first; i; i = j->blocks[i - 1].page_next) {
 		struct jit_block *b = &j->blocks[i - 1];
-		unsigned at = jit_target_index(b->rip);
 
-		if (t->code[at] == (uintptr_t)j->rx + b->code)
-			t->tag[at] = 0;
-		bury(j, b);
+		if (!b->host)
+			continue;
 		/* Code that changes is not translated at once again. */
 		*jit_heat(j, b->host) = 0;
-		b->host = 0;
+		drop_block(j, b);
 	}
 	if (p->first) {
 		j->cpu->stats.jit_drops++;
@@ -357,7 +371,7 @@ struct jit_block *jit_block_new(struct jit *j)
 	*b = (struct jit_block){
 		.rip = j->rip, .host = j->host,
 		.code = j->code, .next = *chain, .page_next = p->first,
-		.len = j->len, .flags = j->entry,
+		.len = j->len, .flags = j->entry, .variant = j->variant,
 	};
 	*chain = p->first = j->nr_blocks;
 	return b;
@@ -369,7 +383,8 @@ bool jit_full(const struct jit *j)
 	       j->nr_blocks == j->mib * JIT_BLOCKS_A_MIB ||
 	       j->nr_pages == j->mib * JIT_PAGES_A_MIB ||
 	       j->nr_execs + JIT_MAX_INSNS > j->mib * JIT_EXECS_A_MIB ||
-	       j->nr_faults + 4 * JIT_MAX_INSNS > j->mib * JIT_FAULTS_A_MIB;
+	       j->nr_faults + 4 * JIT_MAX_INSNS > j->mib * JIT_FAULTS_A_MIB ||
+	       j->nr_sites + JIT_MAX_MISS > j->mib * JIT_FAULTS_A_MIB;
 }
 
 void jit_flush(struct jit *j)
@@ -380,6 +395,7 @@ void jit_flush(struct jit *j)
 	j->pos = j->start;
 	j->nr_blocks = j->nr_pages = j->nr_execs = 0;
 	j->nr_faults = j->nr_stub_faults;
+	j->nr_sites = 0;
 	j->link_generation = 0;
 	__builtin_memset(j->bhash, 0, sizeof(*j->bhash) << JIT_BHASH_BITS);
 	__builtin_memset(j->phash, 0, sizeof(*j->phash) << JIT_PHASH_BITS);
@@ -405,6 +421,38 @@ void jit_drop(struct hw_cpu *cpu, hva_t page)
 		drop_page(j, &j->pages[i]);
 	forget_targets(j);
 	j->flush_wanted = true;
+}
+
+void jit_retranslate(struct jit *j, uint32_t pc)
+{
+	uint32_t lo = 0, hi = j->nr_blocks, end;
+	struct jit_block *b, *fresh, old;
+
+	/* Blocks are in the order of their code. */
+	while (hi - lo > 1) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (j->blocks[mid].code <= pc)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	b = &j->blocks[lo];
+	/* It is running: no flush now. */
+	if (!hi || !b->host || j->flush_wanted || jit_full(j))
+		return;
+	old = *b;
+	drop_block(j, b);
+	fresh = jit_translate(j, old.rip, old.host,
+			      old.flags & FL_HOST ? FL_HOST : FL_MEM,
+			      old.variant);
+	if (!fresh || fresh->flags != old.flags)
+		return;
+	/* Jumps that are linked to the old one: its tombstone leads to the new one. */
+	end = j->pos;
+	j->pos = old.code - JIT_TOMBSTONE;
+	emit_jump(j, CC_ALWAYS, fresh->code);
+	j->pos = end;
 }
 
 void jit_mapped(struct hw_cpu *cpu, hva_t page)

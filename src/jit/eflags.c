@@ -40,7 +40,7 @@ void jit_cli_sti(struct jit *j, struct jit_insn *n)
 		jit_eflags_imm(j, 1, X86_EFLAGS_IF);	/* or */
 	else
 		jit_eflags_imm(j, 4, ~X86_EFLAGS_IF);	/* and */
-	s->back = j->pos;
+	jit_slow_back(j, n, s);
 }
 
 /* shl or shr @reg, @by */
@@ -83,7 +83,7 @@ void jit_pushf(struct jit *j, struct jit_insn *n)
 	jit_may_fault(j, s);
 	emit_mem(j, 0x89, T2, &m);
 	emit_rm(j, 0x8d, H_RSP, H_RSP, -8);
-	s->back = j->pos;
+	jit_slow_back(j, n, s);
 }
 
 void jit_popf(struct jit *j, struct jit_insn *n)
@@ -107,5 +107,5 @@ void jit_popf(struct jit *j, struct jit_insn *n)
 	emit_gs(j, 0x88, T2, CPU_OFF(jit.flags), 1);
 	emit_rm(j, 0x8d, H_RSP, H_RSP, 8);
 	j->loc = FL_MEM;
-	s->back = j->pos;
+	jit_slow_back(j, n, s);
 }

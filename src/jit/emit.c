@@ -7,6 +7,7 @@
  *   enter	(cpu, code) called by C: registers from hw_cpu, then to code
  *   leave	jumped to by code: registers to hw_cpu, back to enter's caller
  *   exec	called by code with rip in T1: FN_EXEC; returns, or goes elsewhere
+ *   fill	called by code, fills a slot, see emit_fill()
  *   exec_end, exec_ret, go, go_host, link_host, link_mem
  *		jumped to with rip in T1 (link: the site in T2): go where C says
  *   kept, kept_end	as exec and exec_end, for number T2 - 1 of jit.execs
@@ -336,6 +337,130 @@ static void emit_exec(struct jit *j)
 	e8(j, 0xc3);
 }
 
+#define SLOT_OFF(field)	((uint32_t)(offsetof(struct hw_cpu, jit.slot) +		\
+				    offsetof(struct hw_jit_slot, field)))
+
+static void alu_eax(struct jit *j, unsigned op, uint32_t v, bool w)
+{
+	if (w)
+		e8(j, 0x48);
+	e8(j, op);
+	e32(j, v);
+}
+
+/* op rax or rcx, gs:[rcx + disp] */
+static void gs_rcx(struct jit *j, unsigned op, unsigned reg, uint32_t disp)
+{
+	e8(j, 0x65), e8(j, 0x48), e8(j, op), e8(j, 0x81 | reg << 3);
+	e32(j, disp);
+}
+
+/* shl, shr T2d, @by */
+static void shift_t2(struct jit *j, bool left, uint8_t by)
+{
+	e8(j, 0x41), e8(j, 0xc1), e8(j, (left ? 0xe0 : 0xe8) | (T2 & 7));
+	e8(j, by);
+}
+
+static void fill_scratch(struct jit *j, bool save)
+{
+	emit_gs(j, save ? 0x89 : 0x8b, X86_RAX, CPU_OFF(jit.spill[0]), 8);
+	emit_gs(j, save ? 0x89 : 0x8b, X86_RCX, CPU_OFF(jit.spill[1]), 8);
+}
+
+/* The TLB has T1's page for @kind: tag in rax, entry at rcx. Else to the jumps. */
+static void fill_find(struct jit *j, unsigned kind, uint32_t miss[2])
+{
+	emit_rr(j, 0x89, T1, X86_RAX, 4);
+	alu_eax(j, 0x25, PAGE_SIZE - 1, false);		/* and */
+	emit_rr(j, 0xfb7, X86_RCX, T2, 4);		/* movzx */
+	emit_rr(j, 0x01, X86_RCX, X86_RAX, 4);
+	alu_eax(j, 0x3d, PAGE_SIZE, false);		/* cmp */
+	miss[0] = emit_jump_later(j, CC_A);
+	emit_rr(j, 0x89, T1, X86_RCX, 4);
+	e8(j, 0xc1), e8(j, 0xe9), e8(j, PAGE_SHIFT - 5);	/* shr */
+	e8(j, 0x81), e8(j, 0xe1), e32(j, (HW_TLB_SIZE - 1) * 32);	/* and */
+	emit_mov_rr(j, X86_RAX, T1);
+	alu_eax(j, 0x25, (uint32_t)PAGE_MASK, true);
+	emit_gs(j, 0x0b, X86_RAX, CPU_OFF(c.tlb_key), 8);
+	gs_rcx(j, 0x3b, X86_RAX, TLB_OFF(tag[0]) + 8 * kind);
+	miss[1] = emit_jump_later(j, CC_NE);
+}
+
+_Static_assert(sizeof(struct hw_jit_slot) == 32, "the shift below");
+
+/* T2: index << 16. It becomes the offset of the slot, which gets the page. */
+static void fill_slot(struct jit *j)
+{
+	shift_t2(j, false, 16);
+	emit_gs(j, 0xfab, T2, CPU_OFF(jit.filled), 4);	/* bts */
+	shift_t2(j, true, 5);
+	alu_eax(j, 0x25, (uint32_t)PAGE_MASK, true);
+	emit_gs_t2(j, 0x89, X86_RAX, SLOT_OFF(lo), 8);
+	gs_rcx(j, 0x8b, X86_RCX, TLB_OFF(addend));
+	emit_gs_t2(j, 0x89, X86_RCX, SLOT_OFF(addend), 8);
+	emit_rr(j, 0x01, X86_RCX, X86_RAX, 8);
+	emit_gs_t2(j, 0x89, X86_RAX, SLOT_OFF(host), 8);
+	emit_gs_t2(j, 0x83, 5, SLOT_OFF(budget), 4);	/* sub */
+	e8(j, 1);
+}
+
+/* A user's page, perhaps, that is lent to the supervisor (hw/tlb.c). */
+static void note_low(struct jit *j)
+{
+	uint32_t high;
+
+	emit_rr(j, 0x85, T1, T1, 8);
+	high = emit_jump_later(j, CC_S);
+	emit_gs(j, 0xc6, 0, CPU_OFF(jit.low_filled), 4);	/* mov */
+	e8(j, 1);
+	emit_patch(j, high, j->pos);
+}
+
+/*
+ * T1 = linear address, T2 = bytes | slot << 16. With Z: the slot holds the page,
+ * and T1 is what it was. Without: that is not in the TLB, or not all in one page.
+ */
+static void emit_fill(struct jit *j, unsigned who, unsigned kind)
+{
+	uint32_t miss[2], spent;
+
+	j->fill[who][kind] = j->pos;
+	fill_scratch(j, true);
+	fill_find(j, kind, miss);
+	if (!who)
+		note_low(j);
+	fill_slot(j);
+	spent = emit_jump_later(j, CC_S);
+	fill_scratch(j, false);
+	e8(j, 0x39), e8(j, 0xc0);			/* cmp eax, eax: Z */
+	e8(j, 0xc3);
+	emit_patch(j, miss[0], j->pos);
+	emit_patch(j, miss[1], j->pos);
+	fill_scratch(j, false);
+	e8(j, 0x48), e8(j, 0x85), e8(j, 0xe4);		/* test rsp, rsp */
+	e8(j, 0xc3);
+	emit_patch(j, spent, j->pos);
+	e8(j, 0x48), e8(j, 0x8b), e8(j, 0x04), e8(j, 0x24); /* mov rax, [rsp] */
+	emit_store(j, X86_RAX, CPU_OFF(jit.site));
+	fill_scratch(j, false);
+	shift_t2(j, false, 5);
+	call_c(j, FN_VARY);
+	e8(j, 0x39), e8(j, 0xc0);
+	e8(j, 0xc3);
+}
+
+/* T1 = linear address, T2: jit_walk()'s. Z: the page is in the TLB now. T1 stays. */
+static void emit_walk(struct jit *j)
+{
+	j->walk = j->pos;
+	emit_store(j, T1, CPU_OFF(jit.site));
+	call_c(j, FN_WALK);
+	emit_rr(j, 0x85, T1, T1, 8);			/* test */
+	emit_load(j, T1, CPU_OFF(jit.site));
+	e8(j, 0xc3);
+}
+
 static uint32_t emit_away(struct jit *j, unsigned fn)
 {
 	uint32_t at = j->pos;
@@ -431,10 +556,15 @@ static void emit_exec_ret(struct jit *j)
 
 void emit_stubs(struct jit *j, bool fsgsbase)
 {
+	unsigned i;
+
 	j->nr_faults = 0;
 	emit_enter(j, fsgsbase, emit_ret_miss(j));
 	emit_leave(j, fsgsbase);
 	emit_exec(j);
+	for (i = 0; i < 2 * HW_JIT_WHO; i++)
+		emit_fill(j, i / 2, i % 2);
+	emit_walk(j);
 	j->exec_end = j->pos;
 	emit_mov_imm(j, T2, 0);
 	j->kept_end = emit_away(j, FN_EXEC_END);

@@ -45,6 +45,7 @@ struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip)
 
 void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc)
 {
+	s->checked = true;
 	s->jumps[s->nr_jumps++] = emit_jump_later(j, cc);
 }
 
@@ -87,8 +88,15 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 	case SLOW_EXEC_RET:
 		emit_jump(j, CC_ALWAYS, j->exec_ret);
 		break;
+	case SLOW_EXEC_AWAY:
+		emit_jump(j, CC_ALWAYS, j->exec_end);
+		break;
 	case SLOW_GOTO:
 		emit_jump(j, CC_ALWAYS, j->go);
+		break;
+	case SLOW_PLAIN:
+		emit_mov_imm(j, T2, s->jumps[0] | LINK_PLAIN);
+		emit_jump(j, CC_ALWAYS, j->link_mem);
 		break;
 	case SLOW_FAR:
 		emit_mov_imm(j, T2, s->site);
@@ -97,7 +105,7 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 			emit_jump(j, CC_ALWAYS, s->back);
 		break;
 	default:
-		emit_mov_imm(j, T2, s->jumps[0] | (s->save ? BIT(31) : 0));
+		emit_mov_imm(j, T2, s->jumps[0] | (s->save ? LINK_HOST : 0));
 		emit_jump(j, CC_ALWAYS, s->save ? j->link_host : j->link_mem);
 		break;
 	}
@@ -107,6 +115,7 @@ void jit_slow_emit(struct jit *j)
 {
 	unsigned k;
 
+	jit_miss_emit(j);
 	for (k = 0; k < j->nr_slow; k++) {
 		j->slow[k].code = j->pos;
 		if (j->slow[k].kind == SLOW_CONST)
@@ -167,11 +176,11 @@ static uint32_t known_code(struct jit *j, uint64_t rip, uint8_t *flags)
 	struct jit_block *b;
 
 	*flags = 0;
-	if (rip == j->rip && (j->entry & j->loc)) {
+	if (rip == j->rip && (j->entry & j->loc) && !(j->variant & JIT_PLAIN)) {
 		*flags = j->entry;
 		return j->code;
 	}
-	b = jit_block_find(j, rip, j->host + (rip - j->rip), j->loc);
+	b = jit_block_find(j, rip, j->host + (rip - j->rip), j->loc, j->who);
 	if (!b)
 		return 0;
 	*flags = b->flags;

@@ -95,6 +95,7 @@ static void refresh(struct hw_cpu *cpu)
 		cpu->jit.unwind = true;
 	}
 	refresh_fpu(cpu);
+	jit_slots_context(cpu);
 }
 
 /* Counts executions of cold code: is it time? */
@@ -116,8 +117,9 @@ static uint64_t tsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
-/* The block at rip for an entry with the flags at @loc; NULL: the interpreter's. */
-static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc)
+/* The block at rip for an entry with the flags at @loc; NULL: the interpreter's.
+ * @plain: JIT_PLAIN or 0. */
+static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plain)
 {
 	struct jit *j = cpu->jit.jit;
 	uint64_t rip = cpu->c.rip, start;
@@ -131,11 +133,12 @@ static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc)
 	if (!is_hot(j, host))
 		return NULL;
 	jit_page_check(j, host);
-	b = jit_block_find(j, rip, host, loc);
+	b = jit_block_find(j, rip, host, loc, j->who | plain);
 	if (b)
 		return b;
 	start = tsc();
-	b = hw_code_is_hot(host) ? NULL : jit_translate(j, rip, host, loc);
+	b = hw_code_is_hot(host) ? NULL :
+		jit_translate(j, rip, host, loc, j->who | plain);
 	cpu->stats.jit_cycles += tsc() - start;
 	j->refused = !b;
 	return b;
@@ -152,7 +155,7 @@ static uintptr_t code_for_rip(struct hw_cpu *cpu)
 	if (t->tag[i] == (cpu->c.rip ^ cpu->jit.key))
 		return t->code[i];
 	cpu->stats.jit_lookups++;
-	b = get_block(cpu, FL_MEM);
+	b = get_block(cpu, FL_MEM, 0);
 	if (!b)
 		return 0;
 	/* A walk may have changed the context's key. */
@@ -197,6 +200,7 @@ static int exec(struct hw_cpu *cpu, uint32_t nr)
 static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
+	uint64_t gen = cpu->jit.slot_gen;
 	int rc;
 
 	status_in_eflags(cpu);
@@ -205,8 +209,8 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
 	    likely(c->rip == rip + c->insn->len) && likely(is_translated(cpu))) {
 		refresh(cpu);
-		/* Its own block may be what is void. */
-		if (likely(!cpu->jit.unwind))
+		/* Its own block may be what is void, or what its groups know. */
+		if (likely(!cpu->jit.unwind) && likely(gen == cpu->jit.slot_gen))
 			return 0;
 	}
 	return go_on(cpu);
@@ -228,20 +232,22 @@ static uintptr_t fn_go(struct hw_cpu *cpu, uint64_t rip)
 }
 
 /*
- * The jump whose rel32 is at @site wants to go to @rip in its own page. Bit 31 of
- * @site: its flags are in the host's register there, and the stub puts them back.
+ * The jump whose rel32 is at @site wants to go to @rip in its own page. LINK_HOST:
+ * its flags are in the host's register there, and the stub puts them back.
  */
 static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 {
 	struct jit *j = cpu->jit.jit;
-	uint32_t rel32 = site & ~BIT(31), generation = j->generation;
+	uint32_t rel32 = site & ~(LINK_HOST | LINK_PLAIN);
+	uint32_t generation = j->generation;
 	struct jit_block *b = NULL;
 
 	status_in_eflags(cpu);
 	cpu->c.rip = rip;
 	refresh(cpu);
 	if (!requested(cpu) && is_translated(cpu))
-		b = get_block(cpu, site & BIT(31) ? FL_HOST : FL_MEM);
+		b = get_block(cpu, site & LINK_HOST ? FL_HOST : FL_MEM,
+			      site & LINK_PLAIN ? JIT_PLAIN : 0);
 	if (!b)
 		return (uintptr_t)j->rx + j->leave;
 	refresh(cpu);
@@ -271,6 +277,8 @@ void jit_helpers_init(struct hw_cpu *cpu)
 	cpu->jit.fn[FN_EXEC_END] = (uintptr_t)fn_exec_end;
 	cpu->jit.fn[FN_GO] = (uintptr_t)fn_go;
 	cpu->jit.fn[FN_LINK] = (uintptr_t)fn_link;
+	cpu->jit.fn[FN_VARY] = (uintptr_t)jit_slot_spent;
+	cpu->jit.fn[FN_WALK] = (uintptr_t)jit_walk;
 	cpu->jit.fn[FN_FAR] = (uintptr_t)fn_far;
 	cpu->jit.jit->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
 	emit_stubs(cpu->jit.jit, cpu->jit.jit->fsgsbase);
@@ -338,6 +346,9 @@ const struct hw_jit_ops hw_jit = {
 	.run = jit_run,
 	.keys_reset = jit_keys_reset,
 	.page_flushed = jit_page_flushed,
+	.forget = jit_forget,
+	.take_back = jit_take_back,
+	.protect = jit_protect,
 	.drop = jit_drop,
 	.mapped = jit_mapped,
 };

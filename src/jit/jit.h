@@ -43,10 +43,14 @@
 #define JIT_PHASH_BITS	13
 #define JIT_HEAT_BITS	16
 #define JIT_BLOOM_BITS	16	/* few pages collide: one that does costs all targets */
+#define JIT_VARY_BITS	16
 #define JIT_STACK_BYTES	8192	/* of the return stack */
 #define JIT_MAX_INSNS	48
 #define JIT_NR_STRINGS	5	/* MOVS CMPS STOS LODS SCAS */
-#define JIT_MAX_SLOW	(2 * JIT_MAX_INSNS + 16)
+#define JIT_MAX_SLOW	(3 * JIT_MAX_INSNS + 16)
+#define JIT_MAX_MISS	(2 * JIT_MAX_INSNS)
+#define JIT_MAX_GROUPS	64
+#define JIT_MAX_ADDENDS	16	/* hw_jit_state.addend */
 
 /* Where the status flags are. */
 #define FL_MEM	BIT(0)
@@ -60,7 +64,11 @@ struct jit_block {
 	uint32_t page_next;	/* of the same page, + 1 */
 	uint16_t len;		/* guest bytes */
 	uint8_t  flags;		/* FL_*: how it may be entered */
+	uint8_t  variant;	/* who runs it; JIT_PLAIN */
 };
+
+/* jit_block.variant: each access is checked by itself. */
+#define JIT_PLAIN	BIT(7)
 
 struct jit_page {
 	hva_t host;
@@ -73,6 +81,12 @@ struct jit_page {
 /* A host instruction that may fault, and where execution goes on then. */
 struct jit_fault {
 	uint32_t pc, landing;
+};
+
+/* A call of a stub that fills a slot, and the guest instruction that it serves. */
+struct jit_site {
+	uint32_t pc;		/* return address */
+	hva_t insn;
 };
 
 /* --- one block in translation ------------------------------------------------- */
@@ -91,6 +105,42 @@ enum jit_class {
 	JIT_JMP_IND, JIT_CALL_IND,
 };
 
+/* Memory operands: segment base + base + index << scale + disp. */
+struct jit_addr {
+	uint8_t base, index;	/* guest registers or X86_REG_NONE */
+	uint8_t scale, seg;	/* X86_FS, X86_GS or X86_SEG_NONE */
+	uint8_t adsize;
+	bool fixed;		/* @la is all */
+	uint64_t la;
+	int64_t disp;
+};
+
+/* An access that group.c has looked at. */
+struct jit_access {
+	struct jit_addr a;
+	uint8_t bytes, kind;	/* X86_TLB_READ, X86_TLB_WRITE */
+	uint8_t group;
+	int64_t at;		/* against the group's values */
+};
+
+/* Accesses of one block at known distances, inside one page: one check serves all. */
+struct jit_group {
+	uint16_t base, index;	/* what the registers hold: struct jit_value */
+	uint16_t seg_base;
+	uint8_t scale, seg;
+	uint8_t kind, members;
+	bool fixed;		/* no registers; at is the address */
+	bool stack;		/* against RSP */
+	bool open;		/* has been checked */
+	bool in_t1;		/* the addend, right now */
+	int64_t lo, hi;		/* all is in [lo, hi) */
+	unsigned first;		/* instruction */
+	uint32_t slot;		/* index; NO_SLOT */
+	uint32_t addend;	/* where it is, in hw_cpu */
+};
+
+#define NO_SLOT	~0u
+
 struct jit_insn {
 	struct x86_insn i;
 	uint64_t rip;
@@ -100,6 +150,8 @@ struct jit_insn {
 	uint8_t live;		/* those that are needed after it */
 	uint32_t code;		/* offset of its translation: show.c */
 	bool dead;		/* a transfer, whose target needs none */
+	uint8_t nr_access;
+	struct jit_access access[2];
 };
 
 /* The six status flags in a byte: OF is bit 1. */
@@ -115,6 +167,7 @@ struct jit_slow {
 	bool     save;		/* flags are in the host's register on the way in */
 	bool     restore;	/* ... and must be on the way back */
 	bool     unwind;	/* the return stack goes */
+	bool     checked;	/* a check leads here: flags are in memory */
 	uint32_t site;		/* SLOW_FAR */
 	int32_t  undo;		/* RSP has moved so far, and moves back */
 	uint32_t back;		/* where the instruction is over; 0: nowhere */
@@ -127,7 +180,9 @@ enum slow_kind {
 	SLOW_EXEC,
 	SLOW_EXEC_END,		/* with @back: a CALL, whose return comes there */
 	SLOW_EXEC_RET,		/* as EXEC_END; the return stack's top goes */
+	SLOW_EXEC_AWAY,		/* as EXEC; the block is not gone on with */
 	SLOW_GOTO, SLOW_LINK,
+	SLOW_PLAIN,		/* as LINK, to the plain variant */
 	SLOW_FAR,		/* with @back: a CALL */
 	SLOW_CONST,		/* no code: @rip itself */
 };
@@ -136,6 +191,26 @@ enum slow_kind {
 struct jit_exec {
 	x86_exec_fn form;
 	struct x86_insn insn;
+};
+
+/* FN_LINK's second argument: the site, and what it asks for. */
+#define LINK_HOST	BIT(31)	/* flags are in RFLAGS there */
+#define LINK_PLAIN	BIT(30)
+
+/* A page that is not in its slot: a stub looks at the TLB and fills it. */
+struct jit_miss {
+	uint32_t jump, retry;
+	uint32_t slot;		/* NO_SLOT: the TLB itself was asked */
+	uint16_t bytes;
+	uint8_t kind;		/* of the group */
+	uint8_t own;		/* of the access that checks it */
+	bool fixed;
+	bool walk;		/* try to bring the page into the TLB first */
+	struct jit_addr lo;	/* the first byte */
+	hva_t insn;
+	struct jit_slow *slow;	/* it is not in the TLB */
+	uint64_t rip;
+	uint32_t code;		/* where it was emitted */
 };
 
 struct jit {
@@ -152,6 +227,8 @@ struct jit {
 	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
 	uint32_t enter, leave, exec, exec_end, kept, kept_end, exec_ret, link_host, link_mem;
 	uint32_t go, go_host, far, ret_miss;
+	uint32_t fill[HW_JIT_WHO][2];	/* by who and kind of access */
+	uint32_t walk;
 	uint32_t rep[JIT_NR_STRINGS][4][2];	/* by log2 of the size, REPNE */
 
 	struct jit_block *blocks;
@@ -165,6 +242,12 @@ struct jit {
 	uint32_t nr_execs;
 	uint8_t *heat;
 	uint8_t *bloom;
+	struct jit_site *sites;
+	uint32_t nr_sites;
+	uint8_t *varying;	/* by instruction: its pages vary */
+	uint8_t who;		/* runs now, as in hw_cpu.jit.slot */
+	uint8_t next_slot[2];	/* by kind */
+	uint64_t slot_since[HW_JIT_WHO * HW_JIT_SLOTS]; /* TSC: budgets begin */
 	bool fsgsbase;		/* the host lets us write the GS base */
 	struct jit *next;	/* fault.c's list */
 	void *tables;
@@ -174,6 +257,13 @@ struct jit {
 	unsigned nr;
 	struct jit_slow slow[JIT_MAX_SLOW];
 	unsigned nr_slow;
+	struct jit_miss miss[JIT_MAX_MISS];
+	unsigned nr_miss;
+	struct jit_group group[JIT_MAX_GROUPS];
+	unsigned nr_groups, nr_addends;
+	uint64_t slots_used[HW_JIT_SLOTS / 64];	/* by the block */
+	bool loop;		/* the block seems to be in a short loop */
+	struct jit_insn *cur;
 	uint64_t rip;		/* of the block */
 	hva_t host;
 	uint32_t code;
@@ -182,6 +272,7 @@ struct jit {
 	uint8_t tail;		/* bytes of insn[0] in the next page; @len: the others */
 	uint8_t loc;		/* FL_HOST or FL_MEM, now */
 	uint8_t entry;		/* block's jit_block.flags */
+	uint8_t variant;	/* ... and jit_block.variant */
 	uint8_t fpu_checked;	/* bit per enum hw_jit_fpu */
 	bool looked_ahead;	/* at what the page's blocks were made of */
 	uint64_t fip;		/* of an x87 instruction, not yet stored; 0: none */
@@ -257,6 +348,7 @@ void emit_store(struct jit *j, unsigned reg, uint32_t disp);
 #define CC_E	4
 #define CC_NE	5
 #define CC_BE	6
+#define CC_A	7
 #define CC_S	8
 void emit_jump(struct jit *j, unsigned cc, uint32_t to);
 uint32_t emit_jump_later(struct jit *j, unsigned cc);
@@ -295,22 +387,13 @@ void jit_flags_done(struct jit *j, const struct jit_insn *n);
 
 /* --- mem.c ------------------------------------------------------------------------------ */
 
-/* Memory operands: segment base + base + index << scale + disp. */
-struct jit_addr {
-	uint8_t base, index;	/* guest registers or X86_REG_NONE */
-	uint8_t scale, seg;	/* X86_FS, X86_GS or X86_SEG_NONE */
-	uint8_t adsize;
-	bool fixed;		/* @la is all */
-	uint64_t la;
-	int64_t disp;
-};
-
 void jit_operand_addr(const struct jit_insn *n, struct jit_addr *a);
 void jit_stack_addr(struct jit_addr *a, int disp);
 /*
  * The host operand that @a's @bytes are, for an access of @kind (X86_TLB_*), or off
- * to @s. Overwrites RFLAGS, T1 and T2. The operand is made of T1 and the guest's own
- * registers, T2 is free: use it before you change any of them.
+ * to @s. Overwrites T1 and T2, and RFLAGS if it has to check (jit_flags_free()). The
+ * operand is made of T1 and the guest's own registers, T2 is free: use it before you
+ * change any of them.
  */
 struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
 			  unsigned kind, struct jit_slow *s);
@@ -324,6 +407,29 @@ void jit_tlb_index(struct jit *j);
 void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w);
 /* The next host instruction may fault: then @s. */
 void jit_may_fault(struct jit *j, struct jit_slow *s);
+/* @n is over, and its way out of line comes back here. */
+void jit_slow_back(struct jit *j, const struct jit_insn *n, struct jit_slow *s);
+
+/* --- group.c, slot.c -------------------------------------------------------------------- */
+
+/* Finds the accesses of the block that can share a check; fills access[]. */
+void jit_plan(struct jit *j);
+/* A slot for @g that no other group of the block has. */
+uint32_t jit_slot_new(struct jit *j, const struct jit_group *g);
+bool jit_varies(const struct jit *j, hva_t insn);
+void jit_slots_create(struct hw_cpu *cpu);
+/* The context may be another one. */
+void jit_slots_context(struct hw_cpu *cpu);
+void jit_forget(struct hw_cpu *cpu, uint64_t la);
+void jit_take_back(struct hw_cpu *cpu, uint64_t la);
+bool jit_protect(struct hw_cpu *cpu, hva_t page);
+/* FN_WALK: brings @la's page into the TLB for an access; 0: the group's check will
+ * succeed, and what other groups know still holds. @what: WALK_*. */
+#define WALK_KIND	BIT(16)	/* X86_TLB_WRITE is what the group asks for */
+#define WALK_OWN	BIT(17)	/* ... and what the access is */
+uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what);
+/* FN_VARY: a slot's budget is used up. Returns @la. */
+uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);
 
 /* --- rows.c ----------------------------------------------------------------------------- */
 
@@ -414,6 +520,12 @@ void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
 struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip);
 void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc);
 void jit_slow_emit(struct jit *j);
+void jit_miss_emit(struct jit *j);
+/* Where the instruction is in host memory. */
+static inline hva_t jit_insn_host(const struct jit *j, const struct jit_insn *n)
+{
+	return j->host + (n->rip - j->rip);
+}
 /* hw_cpu.link_epoch, 31 bits: generation and key (12 bits). The last generation has
  * no links. */
 #define JIT_NO_EPOCH	UINT32_MAX	/* of a far jump that is not linked */
@@ -429,11 +541,11 @@ static inline unsigned jit_target_index(uint64_t rip)
 
 /* Translates the code at @rip, @host for an entry with flags at @loc. NULL: cannot. */
 struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
-				uint8_t loc);
+				uint8_t loc, uint8_t variant);
 int jit_create(struct hw_cpu *cpu);
 void jit_destroy(struct hw_cpu *cpu);
 struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
-				 uint8_t loc);
+				 uint8_t loc, uint8_t variant);
 /* The bytes at @host that blocks of its page were made of; @room: how many follow. */
 const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room);
 /* A new block's record, in its tables; NULL: what it looked at has changed. */
@@ -457,6 +569,8 @@ void jit_tombstone(struct jit *j, uint64_t rip, bool flags_in_host);
 /* Links the jump to another page at @site (flow.c) to @code, while the present
  * context's targets are valid. */
 void jit_link_far(struct jit *j, uint32_t site, uint32_t code);
+/* The block whose code @pc is in is to be made anew. */
+void jit_retranslate(struct jit *j, uint32_t pc);
 /* If @host's page was mapped anew: drops what does not match memory any more. */
 void jit_page_check(struct jit *j, hva_t host);
 /* Counts executions of cold code at @host. */
@@ -470,7 +584,7 @@ void jit_faults_remove(struct jit *j);
 
 void jit_run(struct hw_cpu *cpu);
 /* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
-enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR };
+enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK };
 void jit_helpers_init(struct hw_cpu *cpu);
 
 #endif

@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory operands: guest address -> host address, by a lookup in the TLB
- * (struct x86_tlb_entry) in line.
+ * Memory operands: guest address -> host address.
+ *
+ * An operand's page is looked for in a slot (slot.c):
+ *
+ *   lea  T1, [operand]
+ *   sub  T1, gs:[slot.lo]		offset in the page
+ *   cmp  T1, 4096 - bytes		an operand in two pages misses
+ *   ja   miss				a stub fills the slot, or off to the slow path
+ *   mov  T1, gs:[slot.addend]		operand: [base + T1 + disp]
+ *
+ * Other accesses of the same group (group.c) are the last line alone, and leave the
+ * flags as they are. Where pages vary the TLB (struct x86_tlb_entry) itself is asked:
  *
  *   lea  T1, [operand]
  *   mov  T2d, T1d
@@ -12,16 +22,12 @@
  *   or   T1, gs:[tlb_key]
  *   cmp  T1, gs:[T2 + tlb.tag[kind]]
  *   jne  slow
- *   mov  T1, gs:[T2 + tlb.addend]	operand: [base + T1 + disp]
- * or, if it has an index or its base is in memory,
- *   lea  T1, [operand]
- *   add  T1, gs:[T2 + tlb.addend]	operand: [T1]
+ *   mov  T1, gs:[T2 + tlb.addend]
  *
- * Addresses that are known (RIP-relative ones) have their index computed here.
- * Everything that is not a hit goes to the interpreter, which does the whole
- * instruction: misses, faults, MMIO, page crossings, writes to code, host memory
- * that is gone. So this step is all that knows how memory is reached; a window or
- * another scheme would replace it alone.
+ * The addend does not wait for the address: an operand costs no more latency than on
+ * the host. Everything that is not a hit goes to the interpreter, which does the
+ * whole instruction: misses, faults, MMIO, page crossings, writes to code, host
+ * memory that is gone. So this file is all that knows how memory is reached.
  */
 #include "jit/jit.h"
 
@@ -124,74 +130,287 @@ void jit_tlb_index(struct jit *j)
 	emit_alu_imm(j, 4, T2, (HW_TLB_SIZE - 1) * 32, false);
 }
 
-static struct jit_mem at_t1(void)
+#define SLOT_OFF(i, field) ((uint32_t)(offsetof(struct hw_cpu, jit.slot) +	\
+			    (i) * sizeof(struct hw_jit_slot) +		\
+			    offsetof(struct hw_jit_slot, field)))
+#define ADDEND_OFF(i)	((uint32_t)(offsetof(struct hw_cpu, jit.addend) + (i) * 8))
+
+/* --- checks ------------------------------------------------------------------------ */
+
+static bool in_one_place(const struct jit_addr *a)
 {
+	return a->fixed && a->seg == X86_SEG_NONE;
+}
+
+/* Base, index and displacement of the host's operand can do it. */
+static bool is_composable(const struct jit_addr *a)
+{
+	return a->adsize == 8 && (!a->fixed || a->la == (uint64_t)(int32_t)a->la);
+}
+
+/* Of @g's first byte; @at: where @a's is. */
+static struct jit_addr first_byte(const struct jit_addr *a, const struct jit_group *g,
+				  int64_t at)
+{
+	struct jit_addr lo = *a;
+
+	lo.disp += g->lo - at;
+	lo.la += g->lo - at;
+	return lo;
+}
+
+static struct jit_miss *miss_add(struct jit *j, const struct jit_addr *lo,
+				 const struct jit_group *g, unsigned own,
+				 struct jit_slow *s)
+{
+	struct jit_miss *m = &j->miss[j->nr_miss++];
+
+	*m = (struct jit_miss){
+		.slot = g->slot, .bytes = g->hi - g->lo, .kind = g->kind,
+		.own = own, .fixed = in_one_place(lo), .lo = *lo,
+		.walk = g->members > 1, .insn = jit_insn_host(j, j->cur),
+		.slow = s, .retry = j->pos, .rip = j->cur->rip,
+	};
+	return m;
+}
+
+/* The TLB's entry for all of @g is at T2, or off to @s. */
+static void ask_tlb(struct jit *j, const struct jit_addr *lo,
+		    const struct jit_group *g, unsigned own, struct jit_slow *s)
+{
+	struct jit_miss *m = miss_add(j, lo, g, own, s);
+
+	jit_linear(j, lo);
+	emit_rr(j, 0x89, T1, T2, 4);
+	jit_tlb_index(j);
+	if (m->bytes > 1)
+		emit_alu_imm(j, 0, T1, m->bytes - 1, true);
+	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
+	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
+	emit_gs_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * g->kind, 8);
+	m->jump = emit_jump_later(j, CC_NE);
+}
+
+/* The place has a slot that holds @g's page, or off to @s. */
+static void ask_slot(struct jit *j, const struct jit_addr *lo,
+		     const struct jit_group *g, unsigned own, struct jit_slow *s)
+{
+	struct jit_miss *m = miss_add(j, lo, g, own, s);
+
+	if (m->fixed) {
+		emit_mov_imm(j, T1, lo->la & PAGE_MASK);
+		emit_gs(j, 0x3b, T1, SLOT_OFF(g->slot, lo), 8);
+		m->jump = emit_jump_later(j, CC_NE);
+		return;
+	}
+	jit_linear(j, lo);
+	emit_gs(j, 0x2b, T1, SLOT_OFF(g->slot, lo), 8);
+	emit_alu_imm(j, 7, T1, PAGE_SIZE - m->bytes, true);
+	m->jump = emit_jump_later(j, CC_A);
+}
+
+/*
+ * Out of line: the slot is filled, the page is brought into the TLB if others count
+ * on this check, and the check is made once more; or off.
+ */
+static void miss_one(struct jit *j, struct jit_miss *m)
+{
+	unsigned bytes = m->fixed ? 1 : m->bytes;
+
+	m->code = j->pos;
+	if (m->slot == NO_SLOT && !m->walk) {
+		m->slow->jumps[m->slow->nr_jumps++] = m->jump;
+		return;
+	}
+	emit_patch(j, m->jump, j->pos);
+	if (m->fixed)
+		emit_mov_imm(j, T1, m->lo.la & PAGE_MASK);
+	else
+		jit_linear(j, &m->lo);
+	if (m->slot != NO_SLOT) {
+		emit_mov_imm(j, T2, m->slot << 16 | bytes);
+		emit_jump(j, CC_CALL, j->fill[j->who][m->kind]);
+		j->sites[j->nr_sites++] =
+			(struct jit_site){ .pc = j->pos, .insn = m->insn };
+		emit_jump(j, CC_E, m->retry);
+	}
+	if (m->walk) {
+		emit_mov_imm(j, T2, bytes | (m->kind ? WALK_KIND : 0) |
+					    (m->own ? WALK_OWN : 0));
+		emit_jump(j, CC_CALL, j->walk);
+		emit_jump(j, CC_E, m->retry);
+	}
+	jit_slow_jump(j, m->slow, CC_ALWAYS);
+}
+
+void jit_miss_emit(struct jit *j)
+{
+	unsigned k;
+
+	for (k = 0; k < j->nr_miss; k++)
+		miss_one(j, &j->miss[k]);
+}
+
+/* Will the next access be to the same page? */
+static bool wants_slot(const struct jit *j, const struct jit_addr *a,
+		       const struct jit_group *g)
+{
+	return ((j->loop && j->who) || g->stack || a->fixed) &&
+	       !jit_varies(j, jit_insn_host(j, j->cur));
+}
+
+/* The first access of @g, of kind @own: checks it, or off to @s. */
+static void open_group(struct jit *j, const struct jit_addr *a, struct jit_group *g,
+		       int64_t at, unsigned own, struct jit_slow *s)
+{
+	struct jit_addr lo = first_byte(a, g, at);
+	struct jit_slow *miss = s;
+
+	jit_flags_free(j, jit_live_before(j->cur));
+	if (g->members > 1) {
+		/* What has jumped out before has not been here: it stays out. */
+		if ((s->checked || s->nr_faults) && s->kind == SLOW_EXEC)
+			s->kind = SLOW_EXEC_AWAY;
+		miss = jit_slow_add(j, SLOW_PLAIN, j->cur->rip);
+	}
+	s->checked = true;
+	g->open = true;
+	if (wants_slot(j, a, g) || in_one_place(a) ||
+	    (g->members > 1 && j->nr_addends == JIT_MAX_ADDENDS)) {
+		g->slot = jit_slot_new(j, g);
+		g->addend = SLOT_OFF(g->slot, addend);
+		ask_slot(j, &lo, g, own, miss);
+		return;
+	}
+	ask_tlb(j, &lo, g, own, miss);
+	emit_gs_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
+	g->addend = g->members > 1 ? ADDEND_OFF(j->nr_addends++) :
+				     CPU_OFF(jit.tmp_addend);
+	g->in_t1 = is_composable(a);
+	if (g->members > 1 || !g->in_t1)
+		emit_store(j, T1, g->addend);
+}
+
+/* --- operands -------------------------------------------------------------------------- */
+
+/* T1 += @reg, and the flags stay. */
+static void add_t1(struct jit *j, unsigned reg)
+{
+	struct jit_mem m = { .base = T1, .index = reg };
+
+	emit_mem(j, 0x8d, T1, &m);
+}
+
+static void add_t1_gs(struct jit *j, uint32_t disp)
+{
+	emit_load(j, T2, disp);
+	add_t1(j, T2);
+}
+
+/*
+ * T1 holds the addend: with what else is in no register of its own. The flags stay:
+ * a group's later accesses check nothing.
+ */
+static struct jit_mem compose(struct jit *j, const struct jit_addr *a)
+{
+	struct jit_mem m = { .base = T1, .index = NO_INDEX,
+			     .disp = a->fixed ? (int64_t)a->la : a->disp };
+	unsigned base = a->base == X86_REG_NONE ? IN_MEM : jit_host_reg(a->base);
+	unsigned index;
+
+	if (a->seg != X86_SEG_NONE)
+		add_t1_gs(j, SEG_BASE(a->seg));
+	if (a->fixed)
+		return m;
+	if (a->base != X86_REG_NONE && base == IN_MEM)
+		add_t1_gs(j, GPR_OFF(a->base));
+	if (a->index == X86_REG_NONE) {
+		if (base != IN_MEM) {
+			m.base = base;
+			m.index = T1;
+		}
+		return m;
+	}
+	if (base != IN_MEM)
+		add_t1(j, base);
+	index = jit_host_reg(a->index);
+	m.scale = a->scale;
+	if (index != IN_MEM) {
+		m.index = index;
+		return m;
+	}
+	emit_load(j, T2, GPR_OFF(a->index));
+	m.index = T2;
+	m.disp = 0;
+	emit_mem(j, 0x8d, T1, &m);		/* T2 is the caller's */
+	return (struct jit_mem){ .base = T1, .index = NO_INDEX,
+				 .disp = a->disp };
+}
+
+static struct jit_mem operand(struct jit *j, const struct jit_addr *a,
+			      struct jit_group *g)
+{
+	if (in_one_place(a)) {
+		emit_load(j, T1, SLOT_OFF(g->slot, host));
+		return (struct jit_mem){ .base = T1, .index = NO_INDEX,
+					 .disp = a->la & ~PAGE_MASK };
+	}
+	if (is_composable(a)) {
+		if (!g->in_t1)
+			emit_load(j, T1, g->addend);
+		g->in_t1 = false;
+		return compose(j, a);
+	}
+	jit_flags_free(j, jit_live_before(j->cur));
+	jit_linear(j, a);
+	emit_gs(j, 0x03, T1, g->addend, 8);
 	return (struct jit_mem){ .base = T1, .index = NO_INDEX };
 }
 
-static struct jit_mem lookup_fixed(struct jit *j, const struct jit_addr *a,
-				   unsigned bytes, unsigned kind,
-				   struct jit_slow *s)
+static bool same_addr(const struct jit_addr *a, const struct jit_addr *b)
 {
-	uint32_t at = (a->la >> PAGE_SHIFT & (HW_TLB_SIZE - 1)) * 32;
-
-	emit_mov_imm(j, T1, (a->la + bytes - 1) & PAGE_MASK);
-	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
-	emit_gs(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * kind + at, 8);
-	jit_slow_jump(j, s, CC_NE);
-	emit_mov_imm(j, T1, a->la);
-	emit_gs(j, 0x03, T1, TLB_OFF(addend) + at, 8);
-	return at_t1();
+	return a->base == b->base && a->index == b->index &&
+	       a->scale == b->scale && a->seg == b->seg &&
+	       a->adsize == b->adsize && a->fixed == b->fixed &&
+	       a->la == b->la && a->disp == b->disp;
 }
 
-/* T2: the TLB's entry. The operand once more, with the addend. */
-static struct jit_mem operand(struct jit *j, const struct jit_addr *a, bool again)
+/* What group.c found out about this access, or NULL. */
+static const struct jit_access *planned(const struct jit *j, const struct jit_addr *a,
+					unsigned kind)
 {
-	unsigned base = jit_host_reg(a->base);
+	const struct jit_insn *n = j->cur;
+	unsigned k;
 
-	if (a->index == X86_REG_NONE && a->adsize == 8 && base != IN_MEM &&
-	    !a->fixed) {
-		emit_gs_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
-		if (a->seg != X86_SEG_NONE)
-			emit_gs(j, 0x03, T1, SEG_BASE(a->seg), 8);
-		return (struct jit_mem){ .base = base, .index = T1,
-					 .disp = a->disp };
-	}
-	if (again)
-		jit_linear(j, a);
-	else
-		emit_load(j, T1, CPU_OFF(jit.tmp));
-	emit_gs_t2(j, 0x03, T1, TLB_OFF(addend), 8);
-	return at_t1();
+	for (k = 0; k < n->nr_access; k++)
+		if (n->access[k].kind == kind && same_addr(&n->access[k].a, a))
+			return &n->access[k];
+	return NULL;
 }
 
-static struct jit_mem lookup(struct jit *j, const struct jit_addr *a,
-			     unsigned bytes, unsigned kind, struct jit_slow *s)
+/* In two pages, always. */
+static bool never(const struct jit_addr *a, unsigned bytes)
 {
-	/* An index that is in memory needs T2 for the second LEA. */
-	bool again = a->index == X86_REG_NONE ||
-		     jit_host_reg(a->index) != IN_MEM;
-
-	jit_linear(j, a);
-	if (!again)
-		emit_store(j, T1, CPU_OFF(jit.tmp));
-	emit_rr(j, 0x89, T1, T2, 4);
-	jit_tlb_index(j);
-	if (bytes > 1)
-		emit_alu_imm(j, 0, T1, bytes - 1, true);
-	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
-	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
-	emit_gs_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * kind, 8);
-	jit_slow_jump(j, s, CC_NE);
-	return operand(j, a, again);
+	return in_one_place(a) && ((a->la ^ (a->la + bytes - 1)) & PAGE_MASK);
 }
 
 struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned bytes,
 			  unsigned kind, struct jit_slow *s)
 {
-	if (a->fixed && a->seg == X86_SEG_NONE)
-		return lookup_fixed(j, a, bytes, kind, s);
-	return lookup(j, a, bytes, kind, s);
+	const struct jit_access *x = planned(j, a, kind);
+	struct jit_group single = { .kind = kind, .members = 1, .hi = bytes,
+				    .slot = NO_SLOT };
+	struct jit_group *g = x ? &j->group[x->group] : &single;
+
+	if (never(a, bytes)) {
+		jit_flags_free(j, jit_live_before(j->cur));
+		s->checked = true;
+		jit_slow_jump(j, s, CC_ALWAYS);
+		return (struct jit_mem){ .base = T1, .index = NO_INDEX };
+	}
+	if (!g->open)
+		open_group(j, a, g, x ? x->at : 0, kind, s);
+	return operand(j, a, g);
 }
 
 void jit_may_fault(struct jit *j, struct jit_slow *s)
@@ -199,4 +418,12 @@ void jit_may_fault(struct jit *j, struct jit_slow *s)
 	if (!s->nr_faults++)
 		s->fault = j->nr_faults;
 	j->faults[j->nr_faults++] = (struct jit_fault){ .pc = j->pos };
+	/* A check has put the flags where the slow path wants them. */
+	s->save = !s->checked && j->loc == FL_HOST && jit_live_before(j->cur);
+}
+
+void jit_slow_back(struct jit *j, const struct jit_insn *n, struct jit_slow *s)
+{
+	s->back = j->pos;
+	s->restore = j->loc == FL_HOST && n->live;
 }

@@ -253,14 +253,11 @@ void jit_same(struct jit *j, struct jit_insn *n)
 	if (n->fpu)
 		check_fpu(j, n, s);
 	if (mem >= 0) {
-		jit_flags_free(j, jit_live_before(n));
 		jit_operand_addr(n, &a);
 		m = jit_lookup(j, &a, x86_opnd_bytes(i, mem),
 			       i->row->opnd[mem].access & OPA_W ?
 			       X86_TLB_WRITE : X86_TLB_READ, s);
 		e.mem = &m;
-	} else if (s) {
-		s->save = j->loc == FL_HOST && jit_live_before(n);
 	}
 	jit_flags_need(j, n);
 	rename_all(j, i, &e);
@@ -269,8 +266,6 @@ void jit_same(struct jit *j, struct jit_insn *n)
 	encode(j, i, mem, &e);
 	store_all(j, i, &e);
 	jit_flags_done(j, n);
-	if (s) {
-		s->back = j->pos;
-		s->restore = j->loc == FL_HOST && n->live;
-	}
+	if (s)
+		jit_slow_back(j, n, s);
 }

@@ -66,7 +66,8 @@ const char *jit_stub_name(const struct jit *j, uint32_t at)
 	static const struct { const char *name; size_t field; } stubs[] = {
 		STUB(leave), STUB(exec), STUB(exec_end), STUB(kept), STUB(kept_end),
 		STUB(exec_ret), STUB(link_host), STUB(link_mem), STUB(go),
-		STUB(go_host), STUB(far), STUB(ret_miss),
+		STUB(go_host), STUB(far), STUB(ret_miss), STUB(walk),
+		STUB(fill[0][0]), STUB(fill[0][1]), STUB(fill[1][0]), STUB(fill[1][1]),
 	};
 	const uint32_t *rep = &j->rep[0][0][0];
 	unsigned k;
@@ -94,6 +95,19 @@ static void piece(const struct jit *j, struct jit_piece p, uint32_t from, uint32
 	fn(arg, &p);
 }
 
+/* The misses come first of what is out of line. */
+static void miss_pieces(const struct jit *j, jit_piece_fn fn, void *arg)
+{
+	const struct jit_miss *m = j->miss, *last = m + j->nr_miss - 1;
+	uint32_t end = j->nr_slow ? j->slow[0].code : j->pos;
+
+	for (; m <= last; m++)
+		if (m->code < (m == last ? end : m[1].code))
+			piece(j, (struct jit_piece){ .kind = JIT_PIECE_SLOW,
+							.rip = m->rip },
+			      m->code, m == last ? end : m[1].code, fn, arg);
+}
+
 static void pieces(const struct jit *j, jit_piece_fn fn, void *arg)
 {
 	const struct jit_insn *n = j->insn, *last = &j->insn[j->nr - 1];
@@ -106,6 +120,7 @@ static void pieces(const struct jit *j, jit_piece_fn fn, void *arg)
 		piece(j, (struct jit_piece){ .kind = JIT_PIECE_END,
 						.rip = last->rip + last->i.len },
 		      j->end, j->out, fn, arg);
+	miss_pieces(j, fn, arg);
 	for (; s < end; s++)
 		piece(j, (struct jit_piece){ .kind = s->kind == SLOW_CONST ? JIT_PIECE_DATA :
 							JIT_PIECE_SLOW, .rip = s->rip },
@@ -118,7 +133,8 @@ static int blocks(struct jit *j, const uint8_t *page, unsigned n, uint64_t rip,
 	uint64_t end = rip + n;
 
 	for (; rip < end; rip += j->len) {
-		if (!jit_translate(j, rip, (hva_t)page + (rip & ~PAGE_MASK), FL_MEM))
+		if (!jit_translate(j, rip, (hva_t)page + (rip & ~PAGE_MASK),
+				   FL_MEM, j->who))
 			return -ENOMEM;
 		if (!j->nr || j->tail || rip + j->len > end)
 			return -EINVAL;

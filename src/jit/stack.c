@@ -5,21 +5,17 @@
  */
 #include "jit/jit.h"
 
-static struct jit_slow *begin(struct jit *j, struct jit_insn *n)
-{
-	jit_flags_free(j, jit_live_before(n));
-	return jit_slow_add(j, SLOW_EXEC, n->rip);
-}
-
 void jit_push(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = begin(j, n);
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC, n->rip);
 	bool mem = n->i.mod != 3, imm = n->i.row->opnd[0].kind == OPK_I;
 	unsigned h = jit_host_reg(n->i.rm);
 	struct jit_addr a;
 	struct jit_mem m;
 
 	if (mem) {
+		/* The second access finds the flags where the first one does. */
+		jit_flags_free(j, jit_live_before(n));
 		jit_operand_addr(n, &a);
 		m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
 		jit_may_fault(j, s);
@@ -42,12 +38,12 @@ void jit_push(struct jit *j, struct jit_insn *n)
 		emit_mem(j, 0x89, h, &m);
 	}
 	emit_rm(j, 0x8d, H_RSP, H_RSP, -8);
-	s->back = j->pos;
+	jit_slow_back(j, n, s);
 }
 
 void jit_pop(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = begin(j, n);
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC, n->rip);
 	unsigned h = jit_host_reg(n->i.rm);
 	struct jit_addr a;
 	struct jit_mem m;
@@ -60,12 +56,12 @@ void jit_pop(struct jit *j, struct jit_insn *n)
 		emit_store(j, T2, GPR_OFF(n->i.rm));
 	if (h != H_RSP)
 		emit_rm(j, 0x8d, H_RSP, H_RSP, 8);
-	s->back = j->pos;
+	jit_slow_back(j, n, s);
 }
 
 void jit_leave(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = begin(j, n);
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC, n->rip);
 	struct jit_addr a;
 	struct jit_mem m;
 
@@ -76,5 +72,5 @@ void jit_leave(struct jit *j, struct jit_insn *n)
 	emit_mem(j, 0x8b, T2, &m);
 	emit_rm(j, 0x8d, H_RSP, X86_RBP, 8);
 	emit_mov_rr(j, X86_RBP, T2);
-	s->back = j->pos;
+	jit_slow_back(j, n, s);
 }

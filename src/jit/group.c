@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which accesses of a block can share a check.
+ *
+ * The values of the general registers are followed through the block as (version,
+ * offset): a move copies the value, an addition of a constant moves the offset, and
+ * whatever else writes the register makes a new version. Two accesses whose address
+ * registers hold the same versions are at a known distance; all such accesses of the
+ * block that are not too far from each other are a group. The first one checks that
+ * [lo, hi), which holds all of them, lies inside one page that allows the strongest
+ * of them; the others use its addend.
+ *
+ * The check asks more than the first access does: later ones may not be executed, or
+ * be in another page. If it fails the block goes on in its plain variant
+ * (JIT_PLAIN), where each access is by itself.
+ *
+ * The addend stays right until the end of the block: slots are filled by the block's
+ * own sites only, each group has one of its own, and whatever takes a page from the
+ * TLB while the interpreter does an instruction in the middle keeps it from coming
+ * back (hw_jit_state.slot_gen).
+ */
+#include "jit/jit.h"
+
+#define REACH		512	/* largest group, in bytes */
+#define STACK_REACH	1024
+#define NO_VALUE	0	/* version of a register that is not there */
+
+struct value {
+	uint16_t version;
+	int64_t offset;
+};
+
+struct plan {
+	struct value gpr[X86_NR_GPRS];
+	uint16_t versions;	/* given out */
+	uint16_t seg_base;	/* version of FS and GS bases */
+	uint16_t stack;		/* RSP's at the start */
+	bool jcc;		/* a way out since the block began */
+	unsigned last_jcc;
+};
+
+static void kill(struct plan *p, unsigned r)
+{
+	p->gpr[r] = (struct value){ .version = ++p->versions };
+}
+
+static void kill_all(struct plan *p)
+{
+	unsigned r;
+
+	for (r = 0; r < X86_NR_GPRS; r++)
+		kill(p, r);
+	p->seg_base = ++p->versions;
+}
+
+/* --- what instructions do to registers ------------------------------------------- */
+
+/* rAX, rDX and others that the row does not name. */
+static void kill_implied(struct plan *p, const struct x86_insn *i)
+{
+	switch (i->row->op) {
+	case X86_OP_MUL:
+	case X86_OP_IMUL1:
+	case X86_OP_DIV:
+	case X86_OP_IDIV:
+	case X86_OP_CMPXCHG:
+	case X86_OP_CMPXCHG8B:
+		kill(p, X86_RAX);
+		kill(p, X86_RDX);
+		break;
+	case X86_OP_SIMD:
+	case X86_OP_VSIMD:
+		if (i->map == X86_MAP_0F3A) /* string comparisons */
+			kill(p, X86_RCX);
+		break;
+	default:
+		break;
+	}
+}
+
+static void kill_written(struct plan *p, const struct x86_insn *i)
+{
+	int k, r;
+
+	for (k = 0; k < X86_MAX_OPERANDS; k++) {
+		const struct x86_opnd *o = &i->row->opnd[k];
+
+		r = o->kind == OPK_REG ? o->reg : jit_gpr_operand(i, k);
+		if (r < 0 || !(o->access & OPA_W))
+			continue;
+		kill(p, jit_is_high8(i, k) ? r - 4 : r);
+	}
+	kill_implied(p, i);
+}
+
+/* Is it an addition of a constant to a 64-bit register? */
+static bool adds(const struct x86_insn *i, int64_t *by)
+{
+	unsigned op = i->row->op;
+
+	if (i->opsize != 8 || i->mod != 3 || i->row->opnd[0].kind != OPK_E)
+		return false;
+	if (op == X86_OP_INC || op == X86_OP_DEC) {
+		*by = op == X86_OP_INC ? 1 : -1;
+		return true;
+	}
+	*by = op == X86_OP_ADD ? i->imm : -i->imm;
+	return (op == X86_OP_ADD || op == X86_OP_SUB) &&
+	       i->row->opnd[1].kind == OPK_I && *by == (int32_t)*by;
+}
+
+static void same(struct plan *p, const struct x86_insn *i)
+{
+	int64_t by;
+
+	if (adds(i, &by))
+		p->gpr[i->rm].offset += by;
+	else if (i->row->op == X86_OP_MOV && i->opsize == 8 && i->mod == 3 &&
+		 i->row->opnd[0].kind == OPK_E && i->row->opnd[1].kind == OPK_G)
+		p->gpr[i->rm] = p->gpr[i->reg];
+	else if (i->row->op == X86_OP_MOV && i->opsize == 8 && i->mod == 3 &&
+		 i->row->opnd[0].kind == OPK_G && i->row->opnd[1].kind == OPK_E)
+		p->gpr[i->reg] = p->gpr[i->rm];
+	else
+		kill_written(p, i);
+}
+
+static void lea(struct plan *p, const struct jit_insn *n)
+{
+	const struct x86_insn *i = &n->i;
+
+	if (i->opsize == 8 && i->adsize == 8 && i->base < X86_NR_GPRS &&
+	    i->index == X86_REG_NONE) {
+		p->gpr[i->reg] = p->gpr[i->base];
+		p->gpr[i->reg].offset += i->disp;
+	} else {
+		kill(p, i->reg);
+	}
+}
+
+static void stack(struct plan *p, const struct jit_insn *n)
+{
+	switch (n->class) {
+	case JIT_PUSH:
+	case JIT_PUSHF:
+		p->gpr[X86_RSP].offset -= 8;
+		break;
+	case JIT_POP:
+		p->gpr[X86_RSP].offset += 8;
+		kill(p, n->i.rm);
+		break;
+	case JIT_POPF:
+		p->gpr[X86_RSP].offset += 8;
+		break;
+	default:	/* LEAVE */
+		p->gpr[X86_RSP] = p->gpr[X86_RBP];
+		p->gpr[X86_RSP].offset += 8;
+		kill(p, X86_RBP);
+		break;
+	}
+}
+
+static void effects(struct plan *p, const struct jit_insn *n)
+{
+	switch (n->class) {
+	case JIT_SAME:
+		same(p, &n->i);
+		break;
+	case JIT_LEA:
+		lea(p, n);
+		break;
+	case JIT_PUSH:
+	case JIT_POP:
+	case JIT_PUSHF:
+	case JIT_POPF:
+	case JIT_LEAVE:
+		stack(p, n);
+		break;
+	case JIT_RAW:
+		kill(p, X86_RAX);
+		kill(p, X86_RDX);
+		break;
+	case JIT_NOTHING:
+	case JIT_JCC:
+	case JIT_CLI:
+	case JIT_STI:
+		break;
+	default:
+		kill_all(p);
+		break;
+	}
+}
+
+/* --- accesses ------------------------------------------------------------------------ */
+
+static void add(struct jit_insn *n, const struct jit_addr *a, unsigned bytes,
+		unsigned kind)
+{
+	n->access[n->nr_access++] =
+		(struct jit_access){ .a = *a, .bytes = bytes, .kind = kind };
+}
+
+static void add_operand(struct jit_insn *n, unsigned bytes, unsigned kind)
+{
+	struct jit_addr a;
+
+	jit_operand_addr(n, &a);
+	add(n, &a, bytes, kind);
+}
+
+static void add_stack(struct jit_insn *n, unsigned base, int disp, unsigned kind)
+{
+	struct jit_addr a;
+
+	jit_stack_addr(&a, disp);
+	a.base = base;
+	add(n, &a, 8, kind);
+}
+
+static void find_accesses(struct jit_insn *n)
+{
+	const struct x86_insn *i = &n->i;
+	int mem;
+
+	n->nr_access = 0;
+	switch (n->class) {
+	case JIT_SAME:
+		mem = jit_mem_operand(i);
+		if (mem >= 0)
+			add_operand(n, x86_opnd_bytes(i, mem),
+				    i->row->opnd[mem].access & OPA_W ?
+				    X86_TLB_WRITE : X86_TLB_READ);
+		break;
+	case JIT_PUSH:
+	case JIT_JMP_IND:
+	case JIT_CALL_IND:
+		if (i->mod != 3)
+			add_operand(n, 8, X86_TLB_READ);
+		if (n->class != JIT_JMP_IND)
+			add_stack(n, X86_RSP, -8, X86_TLB_WRITE);
+		break;
+	case JIT_CALL:
+	case JIT_PUSHF:
+		add_stack(n, X86_RSP, -8, X86_TLB_WRITE);
+		break;
+	case JIT_POP:
+	case JIT_POPF:
+	case JIT_RET:
+		add_stack(n, X86_RSP, 0, X86_TLB_READ);
+		break;
+	case JIT_LEAVE:
+		add_stack(n, X86_RBP, 0, X86_TLB_READ);
+		break;
+	default:
+		break;
+	}
+}
+
+/* The group that @x would be in by itself. */
+static struct jit_group alone(const struct plan *p, struct jit_access *x)
+{
+	const struct jit_addr *a = &x->a;
+	struct jit_group g = {
+		.seg = a->seg, .kind = x->kind, .members = 1, .slot = NO_SLOT,
+		.seg_base = a->seg == X86_SEG_NONE ? 0 : p->seg_base,
+	};
+
+	if (a->fixed) {
+		g.fixed = true;
+		x->at = a->la;
+	} else {
+		x->at = a->disp;
+		if (a->base != X86_REG_NONE) {
+			g.base = p->gpr[a->base].version;
+			x->at += p->gpr[a->base].offset;
+		}
+		if (a->index != X86_REG_NONE) {
+			g.index = p->gpr[a->index].version;
+			g.scale = a->scale;
+			x->at += p->gpr[a->index].offset << a->scale;
+		}
+	}
+	g.stack = !g.fixed && g.base == p->stack && a->index == X86_REG_NONE;
+	g.lo = x->at;
+	g.hi = x->at + x->bytes;
+	return g;
+}
+
+static bool same_values(const struct jit_group *a, const struct jit_group *b)
+{
+	return a->base == b->base && a->index == b->index &&
+	       a->seg_base == b->seg_base && a->scale == b->scale &&
+	       a->seg == b->seg && a->fixed == b->fixed;
+}
+
+/* Can @b join @g? */
+static bool joins(const struct plan *p, const struct jit_group *g,
+		  const struct jit_group *b)
+{
+	int64_t lo = MIN(g->lo, b->lo), hi = MAX(g->hi, b->hi);
+
+	if (!same_values(g, b))
+		return false;
+	if (g->fixed && g->seg == X86_SEG_NONE)
+		return !((lo ^ (hi - 1)) & PAGE_MASK);
+	/* A store that is perhaps not executed may be to a page that is only read. */
+	if (b->kind > g->kind && !g->stack && p->jcc && p->last_jcc > g->first)
+		return false;
+	return hi - lo <= (g->stack ? STACK_REACH : REACH);
+}
+
+/* An address of 32 bits is not what the registers hold; and a group's first byte
+ * must have a displacement. */
+static bool is_groupable(const struct jit_addr *a)
+{
+	return a->adsize == 8 && a->disp < INT32_MAX - STACK_REACH &&
+	       a->disp > INT32_MIN + STACK_REACH;
+}
+
+static void find_group(struct jit *j, struct plan *p, unsigned insn,
+		       struct jit_access *x)
+{
+	struct jit_group b = alone(p, x), *g;
+
+	b.first = insn;
+	x->group = j->nr_groups;
+	if (is_groupable(&x->a) && !(j->variant & JIT_PLAIN)) {
+		for (g = j->group; g < j->group + j->nr_groups; g++) {
+			if (!joins(p, g, &b))
+				continue;
+			x->group = g - j->group;
+			g->lo = MIN(g->lo, b.lo);
+			g->hi = MAX(g->hi, b.hi);
+			g->kind = MAX(g->kind, b.kind);
+			g->members++;
+			return;
+		}
+	}
+	j->group[j->nr_groups++] = b;
+}
+
+void jit_plan(struct jit *j)
+{
+	struct plan p = { .versions = NO_VALUE };
+	unsigned k, m;
+
+	j->nr_groups = j->nr_addends = 0;
+	__builtin_memset(j->slots_used, 0, sizeof(j->slots_used));
+	kill_all(&p);
+	p.stack = p.gpr[X86_RSP].version;
+	for (k = 0; k < j->nr; k++) {
+		struct jit_insn *n = &j->insn[k];
+
+		find_accesses(n);
+		for (m = 0; m < n->nr_access; m++) {
+			if (j->nr_groups == JIT_MAX_GROUPS) {
+				n->nr_access = m;
+				break;
+			}
+			find_group(j, &p, k, &n->access[m]);
+		}
+		effects(&p, n);
+		if (n->class == JIT_JCC) {
+			p.jcc = true;
+			p.last_jcc = k;
+		}
+	}
+}

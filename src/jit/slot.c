@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slots (struct hw_jit_slot): the page that a place used last.
+ *
+ * A slot is filled from the TLB by a stub (emit.c), for the kind of access and the
+ * who of its half and set. It holds no longer than the TLB's entry might: a flush, a
+ * fault, a page that becomes code, a new key for the who empty it. That an entry
+ * makes room for another page does not matter to it.
+ *
+ * A place whose pages vary would fill its slot all the time, and mispredict. A slot
+ * has a budget of fills; where it is used up in a short time the place is marked, its
+ * block is translated again, and it looks at the TLB itself from then on.
+ */
+#include "jit/jit.h"
+
+#define BUDGET		256
+#define FILL_CYCLES	1500	/* between two fills that nobody minds */
+
+static struct hw_jit_slot *slot_of(struct hw_cpu *cpu, unsigned i)
+{
+	return &cpu->jit.slot[i];
+}
+
+static void empty(struct hw_cpu *cpu, unsigned i)
+{
+	struct hw_jit_slot *s = slot_of(cpu, i);
+
+	s->lo = HW_JIT_NO_PAGE;
+	s->addend = 0;
+	s->host = HW_JIT_NO_PAGE;
+	cpu->jit.filled[i / 64] &= ~BIT_ULL(i % 64);
+}
+
+static unsigned kind_of(unsigned i)
+{
+	return i % HW_JIT_SLOTS / (HW_JIT_SLOTS / 2);
+}
+
+/* Empties those slots in [from, to) that are @la's page; ~0: all. */
+static void empty_some(struct hw_cpu *cpu, unsigned from, unsigned to, uint64_t la)
+{
+	uint64_t word;
+	unsigned w, i;
+
+	for (w = from / 64; w < to / 64; w++) {
+		for (word = cpu->jit.filled[w]; word; word &= word - 1) {
+			i = w * 64 + __builtin_ctzll(word);
+			if (la == ~0ull ||
+			    slot_of(cpu, i)->lo == (la & PAGE_MASK))
+				empty(cpu, i);
+		}
+	}
+}
+
+void jit_forget(struct hw_cpu *cpu, uint64_t la)
+{
+	cpu->jit.slot_gen++;
+	empty_some(cpu, 0, HW_JIT_WHO * HW_JIT_SLOTS, la);
+}
+
+void jit_take_back(struct hw_cpu *cpu, uint64_t la)
+{
+	cpu->jit.slot_gen++;
+	if (cpu->jit.low_filled || (int64_t)la < 0)
+		empty_some(cpu, 0, HW_JIT_SLOTS, la);
+}
+
+bool jit_protect(struct hw_cpu *cpu, hva_t page)
+{
+	bool any = false;
+	uint64_t word;
+	unsigned w, i;
+
+	cpu->jit.slot_gen++;
+	for (w = 0; w < ARRAY_SIZE(cpu->jit.filled); w++) {
+		if (kind_of(w * 64) != X86_TLB_WRITE)
+			continue;
+		for (word = cpu->jit.filled[w]; word; word &= word - 1) {
+			i = w * 64 + __builtin_ctzll(word);
+			if (page && slot_of(cpu, i)->host != page)
+				continue;
+			empty(cpu, i);
+			any = true;
+		}
+	}
+	return any;
+}
+
+static unsigned who_runs(const struct x86_emulate_ctxt *c)
+{
+	return c->cpl == 3;
+}
+
+void jit_slots_context(struct hw_cpu *cpu)
+{
+	unsigned who = who_runs(&cpu->c);
+
+	cpu->jit.jit->who = who;
+	if (likely(cpu->jit.slot_key[who] == cpu->c.tlb_key))
+		return;
+	cpu->jit.slot_key[who] = cpu->c.tlb_key;
+	cpu->jit.slot_gen++;
+	cpu->jit.low_filled &= who == 1;
+	empty_some(cpu, who * HW_JIT_SLOTS, (who + 1) * HW_JIT_SLOTS, ~0ull);
+}
+
+void jit_slots_create(struct hw_cpu *cpu)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(cpu->jit.slot); i++)
+		empty(cpu, i);
+}
+
+/*
+ * Accesses to the stack share one slot, those to one page of data at fixed addresses
+ * another, whatever blocks they are in; loops have slots of their own in turn.
+ */
+static unsigned preferred(struct jit *j, const struct jit_group *g)
+{
+	uint64_t page = g->lo >> PAGE_SHIFT;
+
+	if (g->stack)
+		return 0;
+	if (g->fixed)
+		return 1 + (page * 0x9e3779b97f4a7c15ull >> 58);
+	return 65 + j->next_slot[g->kind]++ % (HW_JIT_SLOTS / 2 - 65);
+}
+
+uint32_t jit_slot_new(struct jit *j, const struct jit_group *g)
+{
+	unsigned i = preferred(j, g), at;
+
+	do {
+		at = g->kind * (HW_JIT_SLOTS / 2) + i++ % (HW_JIT_SLOTS / 2);
+	} while (j->slots_used[at / 64] >> (at % 64) & 1);
+	j->slots_used[at / 64] |= BIT_ULL(at % 64);
+	return j->who * HW_JIT_SLOTS + at;
+}
+
+uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
+{
+	const struct x86_tlb_entry *e =
+		&cpu->tlb_entries[la >> PAGE_SHIFT & (HW_TLB_SIZE - 1)];
+	uint64_t gen = cpu->jit.slot_gen, key = cpu->c.tlb_key;
+	unsigned bytes = (uint16_t)what;
+
+	if (!is_canonical(la, false) || (la & ~PAGE_MASK) + bytes > PAGE_SIZE ||
+	    hw_data_host(cpu, la, !!(what & WALK_OWN)) != X86EMUL_CONTINUE)
+		return 1;
+	return gen != cpu->jit.slot_gen || key != cpu->c.tlb_key ||
+	       e->tag[!!(what & WALK_KIND)] != ((la & PAGE_MASK) | key);
+}
+
+/* --- places whose pages vary --------------------------------------------------------- */
+
+static uint8_t *mark_of(const struct jit *j, hva_t insn)
+{
+	return &j->varying[(insn * 0x9e3779b97f4a7c15ull) >> (64 - JIT_VARY_BITS)];
+}
+
+bool jit_varies(const struct jit *j, hva_t insn)
+{
+	return *mark_of(j, insn);
+}
+
+static const struct jit_site *site_at(const struct jit *j, uint32_t pc)
+{
+	uint32_t lo = 0, hi = j->nr_sites;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (j->sites[mid].pc < pc)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < j->nr_sites && j->sites[lo].pc == pc ? &j->sites[lo] : NULL;
+}
+
+uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
+{
+	struct jit *j = cpu->jit.jit;
+	const struct jit_site *site =
+		site_at(j, cpu->jit.site - (uintptr_t)j->rx);
+	uint64_t now = hw_host_tsc();
+	bool soon = now - j->slot_since[which] < BUDGET * FILL_CYCLES;
+
+	slot_of(cpu, which)->budget = BUDGET;
+	j->slot_since[which] = now;
+	if (soon && site && !jit_varies(j, site->insn)) {
+		*mark_of(j, site->insn) = 1;
+		cpu->stats.jit_varying++;
+		jit_retranslate(j, site->pc);
+	}
+	return la;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory operands of translated code: accesses that share a check, pages that come and
+ * go, and rights that change between two of them. Every guest runs by both engines.
+ */
+#include "../hw/guest.h"
+
+#define ROUNDS	"400"
+#define STACK	(G_LARGE + 0x100000)
+
+static struct guest *make(const char *engine)
+{
+	struct guest *g;
+
+	setenv("ANYKVM_ENGINE", engine, 1);
+	guest_catch_faults();
+	g = guest_new(false);
+	guest_long(g);
+	memset(g->c->gpr, 0, sizeof(g->c->gpr));
+	g->c->gpr[X86_RSP] = STACK;
+	return g;
+}
+
+/* Both engines come to the HLT with the same registers: RAX is @rax. */
+static void both(const char *from, const char *to, uint64_t rsp, uint64_t rax)
+{
+	static const char *const engines[] = { "interp", "jit" };
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		struct guest *g = make(engines[k]);
+
+		guest_put(g, G_CODE, from, to);
+		g->c->gpr[X86_RSP] = rsp;
+		guest_hlt(g);
+		assert_int_equal(guest_vector(g), -1);
+		assert_int_equal(g->c->gpr[X86_RAX], rax);
+		assert_int_equal(g->c->gpr[X86_RSP], rsp);
+		assert_true((g->cpu->stats.jit_blocks > 0) == k);
+		guest_free(g);
+	}
+}
+
+#define BOTH(name, rsp, rax) both(name, name##_end, rsp, rax)
+
+/* A frame: one group, at all places against a page's end. */
+GUEST_CODE(frame, 64,
+	   "mov $" ROUNDS ", %ecx; xor %eax, %eax\n"
+	   "1: push %rcx; sub $64, %rsp; mov %rcx, 8(%rsp); mov %ecx, 60(%rsp)\n"
+	   "add 8(%rsp), %rax; mov %rsp, %rbx; add 8(%rbx), %rax\n"
+	   "add $64, %rsp; pop %rdx; add %rdx, %rax; dec %ecx; jnz 1b; hlt");
+
+static void a_frame_crosses_a_page(void **s)
+{
+	unsigned at;
+
+	for (at = 0; at < 96; at += 8)
+		BOTH(frame, STACK - 16 + at, 3 * 400 * 401 / 2);
+}
+
+/* Two addresses of one page by turns, and a page that is another one each time. */
+GUEST_CODE(pages, 64,
+	   "mov $" ROUNDS ", %ecx; xor %eax, %eax; mov $0x200000, %esi\n"
+	   "1: mov %ecx, %edi; and $63, %edi; shl $12, %edi; add %rsi, %rdi\n"
+	   "incl (%rdi); incl 4096(%rdi); incl 8(%rsi); dec %ecx; jnz 1b\n"
+	   "mov $65, %ecx; 2: mov %ecx, %edi; dec %edi; shl $12, %edi\n"
+	   "add (%rsi,%rdi), %eax; dec %ecx; jnz 2b; add 8(%rsi), %eax; hlt");
+
+static void pages_vary(void **s)
+{
+	BOTH(pages, STACK, 3 * 400);
+}
+
+/* INVLPG of a page that has moved, between two accesses of a group. */
+GUEST_CODE(remap, 64,
+	   "mov $" ROUNDS ", %ecx; xor %eax, %eax; mov $0x30000, %ebx\n"
+	   "movl $1, 0x30000; movl $2, 0x31000; movl $5, 0x30004; movl $7, 0x31004\n"
+	   "1: movq $0x30003, 0x13180; invlpg (%rbx)\n"
+	   "add (%rbx), %eax; movq $0x31003, 0x13180; invlpg (%rbx)\n"
+	   "add 4(%rbx), %eax; dec %ecx; jnz 1b; hlt");
+
+static void a_page_moves_inside_a_group(void **s)
+{
+	BOTH(remap, STACK, 400 * (1 + 7));
+}
+
+/* The page loses its write permission: the second access of the group, a store, faults
+ * with the registers of that instruction. */
+GUEST_CODE(shrink, 64,
+	   "mov $100, %ecx; mov $0x30000, %ebx\n"
+	   "1: mov (%rbx), %rax; mov %rcx, 8(%rbx); dec %ecx; jnz 1b\n"
+	   "mov $100, %ecx; movq $0x30001, 0x13180; invlpg (%rbx)\n"
+	   "2: mov (%rbx), %rax; lea 1(%rcx), %rdx; mov %rcx, 8(%rbx); dec %ecx; jnz 2b; hlt");
+
+static void a_store_of_a_group_faults(void **s)
+{
+	static const char *const engines[] = { "interp", "jit" };
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		struct guest *g = make(engines[k]);
+
+		GUEST_LOAD(g, shrink);
+		g->c->cr0 |= X86_CR0_WP;
+		emul_update_mode(g->c);
+		hw_tlb_flush_all(g->cpu);
+		guest_hlt(g);
+		assert_int_equal(guest_vector(g), 14);
+		assert_int_equal(g->c->cr2, 0x30008);
+		assert_int_equal(g->c->gpr[X86_RCX], 100);
+		assert_int_equal(g->c->gpr[X86_RDX], 101);
+		guest_free(g);
+	}
+}
+
+#define T(f) cmocka_unit_test(f)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_frame_crosses_a_page),
+		T(pages_vary),
+		T(a_page_moves_inside_a_group),
+		T(a_store_of_a_group_faults),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
