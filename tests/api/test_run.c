@@ -208,7 +208,9 @@ static void nmi(void **state)
 	for (int i = 0; i < 3; i++)
 		ok(kvm_ioctl(v.vcpu[0], KVM_NMI, 0));
 	runner_start(&r, &v, 0);
-	usleep(50000);
+	wait_changed((uint32_t *)(v.ram + 0x2020), 1);
+	wait_changed((uint32_t *)(v.ram + 0x2020), 2);
+	usleep(5000);
 	runner_stop(&r);
 	assert_int_equal(word(&v, 0x2020), 3);
 }
