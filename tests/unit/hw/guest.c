@@ -117,6 +117,37 @@ void guest_free(struct guest *g)
 	free(g);
 }
 
+int guest_setup_intel(void **state)
+{
+	*state = guest_new(false);
+	return 0;
+}
+
+int guest_setup_amd(void **state)
+{
+	*state = guest_new(true);
+	return 0;
+}
+
+int guest_teardown(void **state)
+{
+	guest_free(*state);
+	return 0;
+}
+
+struct guest *guest_by_engine(const char *engine, uint64_t rsp)
+{
+	struct guest *g;
+
+	setenv("ANYKVM_ENGINE", engine, 1);
+	guest_catch_faults();
+	g = guest_new(false);
+	guest_long(g);
+	memset(g->c->gpr, 0, sizeof(g->c->gpr));
+	g->c->gpr[X86_RSP] = rsp;
+	return g;
+}
+
 void guest_put(struct guest *g, uint64_t gpa, const void *from, const void *to)
 {
 	memcpy(g->mem + gpa, from, (const char *)to - (const char *)from);

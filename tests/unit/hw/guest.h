@@ -53,6 +53,12 @@ struct guest {
 
 struct guest *guest_new(bool amd);
 void guest_free(struct guest *g);
+/* cmocka's fixtures: *@state is a guest of guest_new(). */
+int guest_setup_intel(void **state);
+int guest_setup_amd(void **state);
+int guest_teardown(void **state);
+/* One in 64-bit mode with registers of zero but RSP, run by "interp" or "jit". */
+struct guest *guest_by_engine(const char *engine, uint64_t rsp);
 /* cmocka has signal handlers of its own: the access handler back in place. */
 void guest_catch_faults(void);
 /* Copies code to @gpa. */

@@ -9,24 +9,6 @@
 
 #include "guest.h"
 
-static int setup_intel(void **state)
-{
-	*state = guest_new(false);
-	return 0;
-}
-
-static int setup_amd(void **state)
-{
-	*state = guest_new(true);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_free(*state);
-	return 0;
-}
-
 /* --- modes ------------------------------------------------------------------------ */
 
 GUEST_CODE(real_sum, 16,
@@ -846,10 +828,10 @@ static void missing_code_is_an_error(void **state)
 }
 
 #define INTEL_ONLY(test)						\
-	cmocka_unit_test_setup_teardown(test, setup_intel, teardown)
+	cmocka_unit_test_setup_teardown(test, guest_setup_intel, guest_teardown)
 #define BOTH(test)							\
 	INTEL_ONLY(test),						\
-	{ #test " (amd)", test, setup_amd, teardown, NULL }
+	{ #test " (amd)", test, guest_setup_amd, guest_teardown, NULL }
 
 int main(void)
 {

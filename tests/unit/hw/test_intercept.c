@@ -8,24 +8,6 @@
 #include "guest.h"
 #include "x86/msr.h"
 
-static int setup_intel(void **state)
-{
-	*state = guest_new(false);
-	return 0;
-}
-
-static int setup_amd(void **state)
-{
-	*state = guest_new(true);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_free(*state);
-	return 0;
-}
-
 /* --- plain intercepts ------------------------------------------------------------ */
 
 GUEST_CODE(cpuid, 64, "xor %eax, %eax; cpuid; hlt");
@@ -456,8 +438,8 @@ static void features_of_unimplemented_ops_are_absent(void **state)
 	}
 }
 
-#define INTEL(test) cmocka_unit_test_setup_teardown(test, setup_intel, teardown)
-#define AMD(test) { #test " (amd)", test, setup_amd, teardown, NULL }
+#define INTEL(test) cmocka_unit_test_setup_teardown(test, guest_setup_intel, guest_teardown)
+#define AMD(test) { #test " (amd)", test, guest_setup_amd, guest_teardown, NULL }
 #define BOTH(test) INTEL(test), AMD(test)
 
 int main(void)

@@ -322,31 +322,13 @@ static void with_and_without_tlb(void **state)
 	}
 }
 
-static int setup_intel(void **state)
-{
-	*state = guest_new(false);
-	return 0;
-}
-
-static int setup_amd(void **state)
-{
-	*state = guest_new(true);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	guest_free(*state);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(with_and_without_tlb, setup_intel,
-						teardown),
-		{ "with_and_without_tlb (amd)", with_and_without_tlb, setup_amd,
-		  teardown, NULL },
+		cmocka_unit_test_setup_teardown(with_and_without_tlb, guest_setup_intel,
+						guest_teardown),
+		{ "with_and_without_tlb (amd)", with_and_without_tlb, guest_setup_amd,
+		  guest_teardown, NULL },
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,30 +23,17 @@ static void cool_down(void)
 	nanosleep(&ms, NULL);
 }
 
-static struct guest *make(const char *engine)
-{
-	struct guest *g;
-
-	setenv("ANYKVM_ENGINE", engine, 1);
-	guest_catch_faults();
-	g = guest_new(false);
-	guest_long(g);
-	memset(g->c->gpr, 0, sizeof(g->c->gpr));
-	g->c->gpr[X86_RSP] = STACK;
-	return g;
-}
-
 /* Runs what @prepare sets up by both engines to its HLT: RAX must be @rax. The
  * translator's, which is still there. */
 static struct guest *both(void (*prepare)(struct guest *g), uint64_t rax)
 {
-	struct guest *g = make("interp");
+	struct guest *g = guest_by_engine("interp", STACK);
 
 	prepare(g);
 	guest_hlt(g);
 	assert_int_equal(g->c->gpr[X86_RAX], rax);
 	guest_free(g);
-	g = make("jit");
+	g = guest_by_engine("jit", STACK);
 	prepare(g);
 	guest_hlt(g);
 	assert_int_equal(g->c->gpr[X86_RAX], rax);
@@ -533,7 +520,7 @@ static void *kicker(void *arg)
 
 static void kick_ends(const char *from, const char *to)
 {
-	struct guest *g = make("jit");
+	struct guest *g = guest_by_engine("jit", STACK);
 	unsigned k;
 
 	guest_put(g, G_CODE, from, to);
@@ -571,7 +558,7 @@ static void *changer(void *arg)
 
 static void another_processor_changes_the_callee(void **s)
 {
-	struct guest *g = make("jit"), *other = make("jit");
+	struct guest *g = guest_by_engine("jit", STACK), *other = guest_by_engine("jit", STACK);
 	unsigned k;
 
 	GUEST_LOAD(g, waits);

@@ -8,19 +8,6 @@
 #define ROUNDS	"400"
 #define STACK	(G_LARGE + 0x100000)
 
-static struct guest *make(const char *engine)
-{
-	struct guest *g;
-
-	setenv("ANYKVM_ENGINE", engine, 1);
-	guest_catch_faults();
-	g = guest_new(false);
-	guest_long(g);
-	memset(g->c->gpr, 0, sizeof(g->c->gpr));
-	g->c->gpr[X86_RSP] = STACK;
-	return g;
-}
-
 /* Both engines come to the HLT with the same registers: RAX is @rax. */
 static void both(const char *from, const char *to, uint64_t rsp, uint64_t rax)
 {
@@ -28,7 +15,7 @@ static void both(const char *from, const char *to, uint64_t rsp, uint64_t rax)
 	unsigned k;
 
 	for (k = 0; k < 2; k++) {
-		struct guest *g = make(engines[k]);
+		struct guest *g = guest_by_engine(engines[k], STACK);
 
 		guest_put(g, G_CODE, from, to);
 		g->c->gpr[X86_RSP] = rsp;
@@ -98,7 +85,7 @@ static void a_store_of_a_group_faults(void **s)
 	unsigned k;
 
 	for (k = 0; k < 2; k++) {
-		struct guest *g = make(engines[k]);
+		struct guest *g = guest_by_engine(engines[k], STACK);
 
 		GUEST_LOAD(g, shrink);
 		g->c->cr0 |= X86_CR0_WP;
