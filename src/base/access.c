@@ -20,8 +20,8 @@ struct ex_entry {
 extern const struct ex_entry __start_host_ex_table[] __hidden;
 extern const struct ex_entry __stop_host_ex_table[] __hidden;
 
-static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-static struct sigaction old[ARRAY_SIZE(signals)];
+const int host_fault_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static struct sigaction old[HOST_NR_FAULT_SIGNALS];
 static bool installed;
 
 /* Read by the signal handler, written before the first stub runs. */
@@ -98,7 +98,7 @@ static void on_fault(int sig, siginfo_t *si, void *uc)
 
 	if (host_access_fixup(uc))
 		return;
-	while (signals[i] != sig)
+	while (host_fault_signals[i] != sig)
 		i++;
 	chain(&old[i], sig, si, uc);
 }
@@ -109,8 +109,8 @@ void host_access_unblock(void)
 	size_t i;
 
 	sigemptyset(&set);
-	for (i = 0; i < ARRAY_SIZE(signals); i++)
-		sigaddset(&set, signals[i]);
+	for (i = 0; i < HOST_NR_FAULT_SIGNALS; i++)
+		sigaddset(&set, host_fault_signals[i]);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
@@ -129,8 +129,8 @@ int host_access_init(void)
 		return 0;
 	sa.sa_sigaction = on_fault;
 	sigemptyset(&sa.sa_mask);
-	for (i = 0; i < ARRAY_SIZE(signals); i++)
-		if (sigaction(signals[i], &sa, &old[i]))
+	for (i = 0; i < HOST_NR_FAULT_SIGNALS; i++)
+		if (sigaction(host_fault_signals[i], &sa, &old[i]))
 			return -errno;
 	installed = true;
 	return 0;

@@ -89,6 +89,10 @@ int host_fill(void *guest, int c, size_t n);
  */
 int host_access_init(void);
 
+/* The signals that a guest's instruction or memory may raise on the host. */
+#define HOST_NR_FAULT_SIGNALS	4
+extern const int host_fault_signals[HOST_NR_FAULT_SIGNALS];
+
 /* Lets the four signals in, in the calling thread: one that is blocked when an
  * instruction raises it ends the process. */
 void host_access_unblock(void);

@@ -4,19 +4,18 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "base/access.h"
 #include "base/thread.h"
 
 int service_thread(void *(*fn)(void *arg), void *arg)
 {
 	sigset_t set, old;
 	pthread_t thread;
-	int r;
+	int i, r;
 
 	sigfillset(&set);
-	sigdelset(&set, SIGSEGV);
-	sigdelset(&set, SIGBUS);
-	sigdelset(&set, SIGFPE);
-	sigdelset(&set, SIGILL);
+	for (i = 0; i < HOST_NR_FAULT_SIGNALS; i++)
+		sigdelset(&set, host_fault_signals[i]);
 	pthread_sigmask(SIG_SETMASK, &set, &old);
 	r = pthread_create(&thread, NULL, fn, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

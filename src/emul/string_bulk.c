@@ -81,20 +81,20 @@ void *emul_string_run(struct x86_emulate_ctxt *c, unsigned seg, unsigned reg,
 					 : REP_OPERANDS);		\
 	} while (0)
 
-#define REP_BY_SIZE(name, size, down)					\
+#define BY_SIZE(run, name, size, down)					\
 	do {								\
 		switch (size) {						\
 		case 1:							\
-			REP(name "b", down);				\
+			run(name "b", down);				\
 			break;						\
 		case 2:							\
-			REP(name "w", down);				\
+			run(name "w", down);				\
 			break;						\
 		case 4:							\
-			REP(name "l", down);				\
+			run(name "l", down);				\
 			break;						\
 		default:						\
-			REP(name "q", down);				\
+			run(name "q", down);				\
 			break;						\
 		}							\
 	} while (0)
@@ -106,7 +106,7 @@ static uint64_t host_rep_movs(void *dst, const void *src, uint64_t n,
 	uint64_t left = n;
 
 #define REP_OPERANDS "+D"(dst), "+S"(src), "+c"(left) : : "memory", "cc"
-	REP_BY_SIZE("movs", size, down);
+	BY_SIZE(REP, "movs", size, down);
 #undef REP_OPERANDS
 	return n - left;
 }
@@ -117,7 +117,7 @@ static uint64_t host_rep_stos(void *dst, uint64_t val, uint64_t n,
 	uint64_t left = n;
 
 #define REP_OPERANDS "+D"(dst), "+c"(left) : "a"(val) : "memory", "cc"
-	REP_BY_SIZE("stos", size, down);
+	BY_SIZE(REP, "stos", size, down);
 #undef REP_OPERANDS
 	return n - left;
 }
@@ -193,38 +193,20 @@ struct scan {
 			"+a"(s->ax), [faulted] "=&q"(s->faulted)	\
 			: : "memory", "cc"
 
-#define SCAN_BY_SIZE(name, size, down)					\
-	do {								\
-		switch (size) {						\
-		case 1:							\
-			SCAN(name "b", down);				\
-			break;						\
-		case 2:							\
-			SCAN(name "w", down);				\
-			break;						\
-		case 4:							\
-			SCAN(name "l", down);				\
-			break;						\
-		default:						\
-			SCAN(name "q", down);				\
-			break;						\
-		}							\
-	} while (0)
-
 static void host_cmps(struct scan *s, unsigned size, bool down, bool repne)
 {
 	if (repne)
-		SCAN_BY_SIZE("repne cmps", size, down);
+		BY_SIZE(SCAN, "repne cmps", size, down);
 	else
-		SCAN_BY_SIZE("repe cmps", size, down);
+		BY_SIZE(SCAN, "repe cmps", size, down);
 }
 
 static void host_scas(struct scan *s, unsigned size, bool down, bool repne)
 {
 	if (repne)
-		SCAN_BY_SIZE("repne scas", size, down);
+		BY_SIZE(SCAN, "repne scas", size, down);
 	else
-		SCAN_BY_SIZE("repe scas", size, down);
+		BY_SIZE(SCAN, "repe scas", size, down);
 }
 
 /* @n iterations were wanted: flags; returns how many were done. */

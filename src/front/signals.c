@@ -40,11 +40,12 @@ static __thread bool inner_mask;
 static __thread sigset_t deferred;
 static __thread bool has_deferred;
 
-static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-
 static bool is_fault(int sig)
 {
-	return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL;
+	for (unsigned i = 0; i < HOST_NR_FAULT_SIGNALS; i++)
+		if (sig == host_fault_signals[i])
+			return true;
+	return false;
 }
 
 /* --- delivery -------------------------------------------------------------------------- */
@@ -186,29 +187,29 @@ EXPORT sighandler_t sysv_signal(int sig, sighandler_t fn)
 
 /* --- masks: what an instruction of the guest's may raise is never blocked ------------------- */
 
-/* What of faults[] the client has blocked in this thread, as it believes. */
+/* What of host_fault_signals[] the client has blocked in this thread, as it believes. */
 static __thread uint8_t believed;
 
 static uint8_t faults_in(const sigset_t *set)
 {
 	uint8_t bits = 0;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
-		bits |= (sigismember(set, faults[i]) == 1) << i;
+	for (unsigned i = 0; i < HOST_NR_FAULT_SIGNALS; i++)
+		bits |= (sigismember(set, host_fault_signals[i]) == 1) << i;
 	return bits;
 }
 
 static void remove_faults(sigset_t *set)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
-		sigdelset(set, faults[i]);
+	for (unsigned i = 0; i < HOST_NR_FAULT_SIGNALS; i++)
+		sigdelset(set, host_fault_signals[i]);
 }
 
 static void add_faults(sigset_t *set, uint8_t bits)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
+	for (unsigned i = 0; i < HOST_NR_FAULT_SIGNALS; i++)
 		if (bits >> i & 1)
-			sigaddset(set, faults[i]);
+			sigaddset(set, host_fault_signals[i]);
 }
 
 static void believe(int how, uint8_t bits)
@@ -287,13 +288,13 @@ static void run_end(void)
 
 __attribute__((constructor)) static void signals_init(void)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++) {
+	for (unsigned i = 0; i < HOST_NR_FAULT_SIGNALS; i++) {
 		struct sigaction w, none = { .sa_handler = SIG_DFL,
 					     .sa_flags = SA_ONSTACK };
 
-		REAL(sigaction)(faults[i], NULL, &client[faults[i]]);
-		w = wrapped(faults[i], &none);
-		REAL(sigaction)(faults[i], &w, NULL);
+		REAL(sigaction)(host_fault_signals[i], NULL, &client[host_fault_signals[i]]);
+		w = wrapped(host_fault_signals[i], &none);
+		REAL(sigaction)(host_fault_signals[i], &w, NULL);
 	}
 	host_access_unblock();
 	host_access_owned();

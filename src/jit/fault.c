@@ -18,19 +18,10 @@ static uint32_t locked;
 
 static uintptr_t in_area(const struct jit *j, uint32_t pc)
 {
-	uint32_t lo = 0, hi = READ_ONCE(j->nr_faults);
+	const struct jit_fault *f = jit_at(j->faults, READ_ONCE(j->nr_faults),
+					   sizeof(*f), pc);
 
-	while (lo < hi) {
-		uint32_t mid = (lo + hi) / 2;
-
-		if (j->faults[mid].pc < pc)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo == j->nr_faults || j->faults[lo].pc != pc)
-		return 0;
-	return (uintptr_t)j->rx + j->faults[lo].landing;
+	return f ? (uintptr_t)j->rx + f->landing : 0;
 }
 
 static uintptr_t landing(uintptr_t pc)

@@ -579,6 +579,27 @@ static inline uint8_t *jit_heat(struct jit *j, hva_t host)
 	return &j->heat[(host * 0x9e3779b97f4a7c15ull) >> (64 - JIT_HEAT_BITS)];
 }
 
+/*
+ * The entry of @pc in a table of @n entries of @size bytes, which begin with a uint32_t
+ * pc and are in its order; NULL: none. Async-signal-safe.
+ */
+static inline const void *jit_at(const void *table, uint32_t n, size_t size,
+				 uint32_t pc)
+{
+	uint32_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (*(const uint32_t *)(table + mid * size) < pc)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	table += lo * size;
+	return lo < n && *(const uint32_t *)table == pc ? table : NULL;
+}
+
 void jit_faults_add(struct jit *j);
 void jit_faults_remove(struct jit *j);
 

@@ -166,17 +166,7 @@ bool jit_varies(const struct jit *j, hva_t insn)
 
 static const struct jit_site *site_at(const struct jit *j, uint32_t pc)
 {
-	uint32_t lo = 0, hi = j->nr_sites;
-
-	while (lo < hi) {
-		uint32_t mid = (lo + hi) / 2;
-
-		if (j->sites[mid].pc < pc)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < j->nr_sites && j->sites[lo].pc == pc ? &j->sites[lo] : NULL;
+	return jit_at(j->sites, j->nr_sites, sizeof(*j->sites), pc);
 }
 
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)

@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include <unistd.h>
+
 #include "../hw/guest.h"
 #include "generate.h"
 
@@ -339,7 +341,9 @@ static void client_changes_code(void **s)
 {
 	struct guest *g = LONG_GUEST(adds_one);
 
+	usleep(100000);	/* the page is refused for a while after so many writes */
 	guest_hlt(g);
+	assert_true(g->cpu->stats.jit_blocks > 0);
 	assert_int_equal(g->c->gpr[X86_RAX], 50);
 	guest_put(g, G_CODE, adds_two, adds_two_end);
 	hw_tlb_flush_all(g->cpu);
@@ -353,9 +357,15 @@ static void client_changes_code_that_is_read_first(void **s)
 {
 	struct guest *g = LONG_GUEST(adds_one);
 
+	usleep(100000);	/* the page is refused for a while after so many writes */
 	guest_hlt(g);
+	assert_true(g->cpu->stats.jit_blocks > 0);
 	guest_put(g, G_CODE, adds_two, adds_two_end);
 	guest_put(g, G_DATA, reads_and_goes, reads_and_goes_end);
+	/* Global: what the supervisor reads may then be executable too. */
+	g->c->cr4 |= X86_CR4_PGE;
+	*guest_pte(g, G_CODE) |= BIT(8);
+	*guest_pte(g, G_DATA) |= BIT(8);
 	hw_tlb_flush_all(g->cpu);
 	g->c->rip = G_DATA;
 	guest_hlt(g);
@@ -367,7 +377,9 @@ static void another_page_under_the_same_address(void **s)
 {
 	struct guest *g = LONG_GUEST(adds_one);
 
+	usleep(100000);	/* the page is refused for a while after so many writes */
 	guest_hlt(g);
+	assert_true(g->cpu->stats.jit_blocks > 0);
 	guest_put(g, G_DATA, adds_two, adds_two_end);
 	*guest_pte(g, G_CODE) = G_DATA | PTE_P | PTE_W;
 	hw_tlb_flush_page(g->cpu, G_CODE);
