@@ -353,7 +353,8 @@ static void test_pause_loop(void **state)
 
 	GUEST_LOAD(v->g, pauses_code);
 	assert_int_equal(run(v), EXIT_REASON_PAUSE_INSTRUCTION);
-	assert_in_range(v->g->c->gpr[X86_RCX], 1, 999990);
+	/* The first PAUSE opens the window, so it never leaves; a busy host closes it early. */
+	assert_in_range(v->g->c->gpr[X86_RCX], 1, 999999);
 	vmcs_write(&v->e, PLE_WINDOW, 0xffffffff);
 	GUEST_LOAD(v->g, few_pauses_code);
 	set_rip(v, G_CODE);
