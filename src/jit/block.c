@@ -31,7 +31,7 @@ static void discover(struct jit *j, const uint8_t *code, unsigned room)
 		struct jit_insn *n = &j->insn[j->nr];
 
 		if (x86_decode(&n->i, code + j->len, room - j->len,
-			       X86_MODE_PROT64) != X86_DECODE_OK)
+			       j->mode) != X86_DECODE_OK)
 			break;
 		n->rip = j->rip + j->len;
 		jit_classify(j, n);
@@ -55,7 +55,7 @@ static bool in_loop(const struct jit *j, const uint8_t *code, unsigned room)
 	uint64_t to;
 
 	for (at = 0; at < MIN(room, LOOP_BYTES); at += len) {
-		if (x86_decode(&i, code + at, room - at, X86_MODE_PROT64) !=
+		if (x86_decode(&i, code + at, room - at, j->mode) !=
 		    X86_DECODE_OK)
 			return false;
 		len = i.len;
@@ -193,7 +193,7 @@ static void discover_crossing(struct jit *j, const uint8_t *code, unsigned room)
 	    host_copy_in(buf + room, (const void *)host, sizeof(buf) - room))
 		return;
 	__builtin_memcpy(buf, code, room);
-	if (x86_decode(&n->i, buf, sizeof(buf), X86_MODE_PROT64) !=
+	if (x86_decode(&n->i, buf, sizeof(buf), j->mode) !=
 	    X86_DECODE_OK || n->i.len <= room)
 		return;
 	n->rip = j->rip;
@@ -245,6 +245,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->rip = rip;
 	j->host = host;
 	j->variant = variant;
+	j->mode = variant & JIT_CODE32 ? X86_MODE_PROT32 : X86_MODE_PROT64;
 	if (!read_code(j, host))
 		return NULL;
 	j->looked_ahead = false;

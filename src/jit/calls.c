@@ -30,6 +30,12 @@
  */
 #include "jit/jit.h"
 
+/* Is @rip what an immediate of 32 bits is for an instruction on words? */
+static bool is_imm32(const struct jit *j, uint64_t rip)
+{
+	return jit_word(j) == 4 || rip == (uint64_t)(int32_t)rip;
+}
+
 /* The address after @n goes to the stack; RSP does not move yet. */
 static void push_return(struct jit *j, const struct jit_insn *n,
 			struct jit_slow *s)
@@ -38,22 +44,17 @@ static void push_return(struct jit *j, const struct jit_insn *n,
 	struct jit_addr a;
 	struct jit_mem m;
 
-	jit_stack_addr(&a, -8);
-	m = jit_lookup(j, &a, 8, X86_TLB_WRITE, s);
-	if (next == (uint64_t)(int32_t)next) {
+	jit_stack_addr(j, &a, -jit_word(j));
+	m = jit_lookup(j, &a, jit_word(j), X86_TLB_WRITE, s);
+	if (is_imm32(j, next)) {
 		jit_may_fault(j, s);
-		emit_mem(j, 0xc7, 0, &m);
+		emit_mem_word(j, 0xc7, 0, &m);
 		e32(j, next);
 	} else {
 		emit_mov_imm(j, T2, next);
 		jit_may_fault(j, s);
 		emit_mem(j, 0x89, T2, &m);
 	}
-}
-
-static void move_rsp(struct jit *j, int32_t by)
-{
-	emit_rm(j, 0x8d, H_RSP, H_RSP, by);
 }
 
 /* Off to @s if the return stack is full, or there is a request. */
@@ -70,8 +71,9 @@ static void come_back(struct jit *j, const struct jit_insn *n)
 	uint64_t next = n->rip + n->i.len;
 	struct jit_slow *s;
 
-	if (next == (uint64_t)(int32_t)next) {
-		e8(j, 0x49), e8(j, 0x81), e8(j, 0xf8 | (T1 & 7));
+	if (is_imm32(j, next)) {
+		e8(j, jit_word(j) == 8 ? 0x49 : 0x41);
+		e8(j, 0x81), e8(j, 0xf8 | (T1 & 7));
 		e32(j, next);
 	} else {
 		s = jit_slow_add(j, SLOW_CONST, next);
@@ -90,7 +92,7 @@ void jit_call(struct jit *j, struct jit_insn *n)
 
 	jit_flags_free(j, n->live);
 	push_return(j, n, s);
-	move_rsp(j, -8);
+	emit_move_rsp(j, -jit_word(j));
 	check_limit(j, jit_slow_add(j, SLOW_GOTO, jit_target_of(n)));
 	jit_goto_target(j, CC_CALL, n);
 	s->back = j->pos;
@@ -109,7 +111,7 @@ void jit_call_indirect(struct jit *j, struct jit_insn *n)
 	check_limit(j, jit_slow_add(j, SLOW_EXEC_END, n->rip));
 	jit_find_target(j);
 	jit_slow_jump(j, s, CC_NE);
-	move_rsp(j, -8);
+	emit_move_rsp(j, -jit_word(j));
 	jit_jump_target(j, CC_CALL);
 	s->back = j->pos;
 	come_back(j, n);
@@ -124,14 +126,14 @@ void jit_ret(struct jit *j, struct jit_insn *n)
 	struct jit_mem m;
 
 	jit_flags_free(j, FLAG_ALL);
-	jit_stack_addr(&a, 0);
-	m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
+	jit_stack_addr(j, &a, 0);
+	m = jit_lookup(j, &a, jit_word(j), X86_TLB_READ, s);
 	jit_may_fault(j, s);
-	emit_mem(j, 0x8b, T1, &m);
+	emit_mem_word(j, 0x8b, T1, &m);
 	e8(j, 0x4c), e8(j, 0x8d), e8(j, (T2 & 7) << 3 | 5);	/* lea T2, way */
 	e32(j, 0);
 	way->jumps[way->nr_jumps++] = j->pos - 4;
-	way->undo = 8 + (imm ? (uint16_t)n->i.imm : 0);
-	move_rsp(j, way->undo);
+	way->undo = jit_word(j) + (imm ? (uint16_t)n->i.imm : 0);
+	emit_move_rsp(j, way->undo);
 	e8(j, 0xc3);
 }

@@ -77,12 +77,12 @@ void jit_pushf(struct jit *j, struct jit_insn *n)
 	and32(j, T1, ~(X86_EFLAGS_STATUS | X86_EFLAGS_RF | X86_EFLAGS_VM));
 	emit_rr(j, 0x09, T1, T2, 4);
 	emit_store(j, T2, CPU_OFF(jit.tmp));
-	jit_stack_addr(&a, -8);
-	m = jit_lookup(j, &a, 8, X86_TLB_WRITE, s);
+	jit_stack_addr(j, &a, -jit_word(j));
+	m = jit_lookup(j, &a, jit_word(j), X86_TLB_WRITE, s);
 	emit_load(j, T2, CPU_OFF(jit.tmp));
 	jit_may_fault(j, s);
-	emit_mem(j, 0x89, T2, &m);
-	emit_rm(j, 0x8d, H_RSP, H_RSP, -8);
+	emit_mem_word(j, 0x89, T2, &m);
+	emit_move_rsp(j, -jit_word(j));
 	jit_slow_back(j, n, s);
 }
 
@@ -92,10 +92,10 @@ void jit_popf(struct jit *j, struct jit_insn *n)
 	struct jit_addr a;
 	struct jit_mem m;
 
-	jit_stack_addr(&a, 0);
-	m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
+	jit_stack_addr(j, &a, 0);
+	m = jit_lookup(j, &a, jit_word(j), X86_TLB_READ, s);
 	jit_may_fault(j, s);
-	emit_mem(j, 0x8b, T2, &m);
+	emit_mem_word(j, 0x8b, T2, &m);
 	emit_mov_rr(j, T1, T2);
 	emit_gs(j, 0x33, T1, CPU_OFF(c.eflags), 8);
 	test64(j, T1, KEPT);
@@ -105,7 +105,7 @@ void jit_popf(struct jit *j, struct jit_insn *n)
 	shift(j, 5, T2, 11);
 	and32(j, T2, 1);
 	emit_gs(j, 0x88, T2, CPU_OFF(jit.flags), 1);
-	emit_rm(j, 0x8d, H_RSP, H_RSP, 8);
+	emit_move_rsp(j, jit_word(j));
 	j->loc = FL_MEM;
 	jit_slow_back(j, n, s);
 }

@@ -96,11 +96,22 @@ void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m, bool evex)
 		e32(j, m->disp);
 }
 
-void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m)
+static void mem_bytes(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m,
+		      unsigned bytes)
 {
-	e8(j, 0x48 | reg >> 3 << 2 | jit_mem_rex(m));
+	e8(j, 0x40 | (bytes == 8) << 3 | reg >> 3 << 2 | jit_mem_rex(m));
 	opcode(j, op);
 	emit_modrm(j, reg, m, false);
+}
+
+void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m)
+{
+	mem_bytes(j, op, reg, m, 8);
+}
+
+void emit_mem_word(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m)
+{
+	mem_bytes(j, op, reg, m, jit_word(j));
 }
 
 void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,
@@ -109,6 +120,13 @@ void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,
 	struct jit_mem m = { .base = base, .index = NO_INDEX, .disp = disp };
 
 	emit_mem(j, op, reg, &m);
+}
+
+void emit_move_rsp(struct jit *j, int32_t by)
+{
+	struct jit_mem m = { .base = H_RSP, .index = NO_INDEX, .disp = by };
+
+	emit_mem_word(j, 0x8d, H_RSP, &m);
 }
 
 void emit_mov_imm(struct jit *j, unsigned reg, uint64_t v)

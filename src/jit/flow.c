@@ -68,7 +68,7 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 	if (s->save && s->kind != SLOW_LINK)
 		emit_flags_save(j, T1);
 	if (s->undo)
-		emit_rm(j, 0x8d, H_RSP, H_RSP, -s->undo);
+		emit_move_rsp(j, -s->undo);
 	if (s->unwind)
 		emit_load(j, X86_RSP, CPU_OFF(jit.host_sp));
 	jit_fip_store(j, s->fip);
@@ -180,7 +180,8 @@ static uint32_t known_code(struct jit *j, uint64_t rip, uint8_t *flags)
 		*flags = j->entry;
 		return j->code;
 	}
-	b = jit_block_find(j, rip, j->host + (rip - j->rip), j->loc, j->who);
+	b = jit_block_find(j, rip, j->host + (rip - j->rip), j->loc,
+			   j->variant & ~JIT_PLAIN);
 	if (!b)
 		return 0;
 	*flags = b->flags;
@@ -327,13 +328,13 @@ void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s)
 
 	if (n->i.mod != 3) {
 		jit_operand_addr(n, &a);
-		m = jit_lookup(j, &a, 8, X86_TLB_READ, s);
+		m = jit_lookup(j, &a, jit_word(j), X86_TLB_READ, s);
 		jit_may_fault(j, s);
-		emit_mem(j, 0x8b, T1, &m);
+		emit_mem_word(j, 0x8b, T1, &m);
 	} else if (h == IN_MEM) {
 		emit_load(j, T1, GPR_OFF(n->i.rm));
 	} else {
-		emit_mov_rr(j, T1, h);
+		emit_rr(j, 0x89, h, T1, jit_word(j));
 	}
 }
 

@@ -93,12 +93,13 @@ static void kill_written(struct plan *p, const struct x86_insn *i)
 	kill_implied(p, i);
 }
 
-/* Is it an addition of a constant to a 64-bit register? */
+/* Is it an addition of a constant to a whole register? */
 static bool adds(const struct x86_insn *i, int64_t *by)
 {
 	unsigned op = i->row->op;
 
-	if (i->opsize != 8 || i->mod != 3 || i->row->opnd[0].kind != OPK_E)
+	if (i->opsize != jit_insn_word(i) || i->mod != 3 ||
+	    (i->row->opnd[0].kind != OPK_E && i->row->opnd[0].kind != OPK_Z))
 		return false;
 	if (op == X86_OP_INC || op == X86_OP_DEC) {
 		*by = op == X86_OP_INC ? 1 : -1;
@@ -111,14 +112,15 @@ static bool adds(const struct x86_insn *i, int64_t *by)
 
 static void same(struct plan *p, const struct x86_insn *i)
 {
+	int word = jit_insn_word(i);
 	int64_t by;
 
 	if (adds(i, &by))
 		p->gpr[i->rm].offset += by;
-	else if (i->row->op == X86_OP_MOV && i->opsize == 8 && i->mod == 3 &&
+	else if (i->row->op == X86_OP_MOV && i->opsize == word && i->mod == 3 &&
 		 i->row->opnd[0].kind == OPK_E && i->row->opnd[1].kind == OPK_G)
 		p->gpr[i->rm] = p->gpr[i->reg];
-	else if (i->row->op == X86_OP_MOV && i->opsize == 8 && i->mod == 3 &&
+	else if (i->row->op == X86_OP_MOV && i->opsize == word && i->mod == 3 &&
 		 i->row->opnd[0].kind == OPK_G && i->row->opnd[1].kind == OPK_E)
 		p->gpr[i->reg] = p->gpr[i->rm];
 	else
@@ -129,8 +131,8 @@ static void lea(struct plan *p, const struct jit_insn *n)
 {
 	const struct x86_insn *i = &n->i;
 
-	if (i->opsize == 8 && i->adsize == 8 && i->base < X86_NR_GPRS &&
-	    i->index == X86_REG_NONE) {
+	if (i->opsize == jit_insn_word(i) && i->adsize == jit_insn_word(i) &&
+	    i->base < X86_NR_GPRS && i->index == X86_REG_NONE) {
 		p->gpr[i->reg] = p->gpr[i->base];
 		p->gpr[i->reg].offset += i->disp;
 	} else {
@@ -140,21 +142,23 @@ static void lea(struct plan *p, const struct jit_insn *n)
 
 static void stack(struct plan *p, const struct jit_insn *n)
 {
+	int word = jit_insn_word(&n->i);
+
 	switch (n->class) {
 	case JIT_PUSH:
 	case JIT_PUSHF:
-		p->gpr[X86_RSP].offset -= 8;
+		p->gpr[X86_RSP].offset -= word;
 		break;
 	case JIT_POP:
-		p->gpr[X86_RSP].offset += 8;
+		p->gpr[X86_RSP].offset += word;
 		kill(p, n->i.rm);
 		break;
 	case JIT_POPF:
-		p->gpr[X86_RSP].offset += 8;
+		p->gpr[X86_RSP].offset += word;
 		break;
 	default:	/* LEAVE */
 		p->gpr[X86_RSP] = p->gpr[X86_RBP];
-		p->gpr[X86_RSP].offset += 8;
+		p->gpr[X86_RSP].offset += word;
 		kill(p, X86_RBP);
 		break;
 	}
@@ -208,19 +212,20 @@ static void add_operand(struct jit_insn *n, unsigned bytes, unsigned kind)
 	add(n, &a, bytes, kind);
 }
 
-static void add_stack(struct jit_insn *n, unsigned base, int disp, unsigned kind)
+static void add_stack(const struct jit *j, struct jit_insn *n, unsigned base, int disp,
+		      unsigned kind)
 {
 	struct jit_addr a;
 
-	jit_stack_addr(&a, disp);
+	jit_stack_addr(j, &a, disp);
 	a.base = base;
-	add(n, &a, 8, kind);
+	add(n, &a, jit_word(j), kind);
 }
 
-static void find_accesses(struct jit_insn *n)
+static void find_accesses(const struct jit *j, struct jit_insn *n)
 {
 	const struct x86_insn *i = &n->i;
-	int mem;
+	int mem, word = jit_word(j);
 
 	n->nr_access = 0;
 	switch (n->class) {
@@ -235,21 +240,21 @@ static void find_accesses(struct jit_insn *n)
 	case JIT_JMP_IND:
 	case JIT_CALL_IND:
 		if (i->mod != 3)
-			add_operand(n, 8, X86_TLB_READ);
+			add_operand(n, word, X86_TLB_READ);
 		if (n->class != JIT_JMP_IND)
-			add_stack(n, X86_RSP, -8, X86_TLB_WRITE);
+			add_stack(j, n, X86_RSP, -word, X86_TLB_WRITE);
 		break;
 	case JIT_CALL:
 	case JIT_PUSHF:
-		add_stack(n, X86_RSP, -8, X86_TLB_WRITE);
+		add_stack(j, n, X86_RSP, -word, X86_TLB_WRITE);
 		break;
 	case JIT_POP:
 	case JIT_POPF:
 	case JIT_RET:
-		add_stack(n, X86_RSP, 0, X86_TLB_READ);
+		add_stack(j, n, X86_RSP, 0, X86_TLB_READ);
 		break;
 	case JIT_LEAVE:
-		add_stack(n, X86_RBP, 0, X86_TLB_READ);
+		add_stack(j, n, X86_RBP, 0, X86_TLB_READ);
 		break;
 	default:
 		break;
@@ -309,11 +314,11 @@ static bool joins(const struct plan *p, const struct jit_group *g,
 	return hi - lo <= (g->stack ? STACK_REACH : REACH);
 }
 
-/* An address of 32 bits is not what the registers hold; and a group's first byte
- * must have a displacement. */
-static bool is_groupable(const struct jit_addr *a)
+/* An address of less than a register is not what the registers hold; and a group's
+ * first byte must have a displacement. */
+static bool is_groupable(const struct jit *j, const struct jit_addr *a)
 {
-	return a->adsize == 8 && a->disp < INT32_MAX - STACK_REACH &&
+	return a->adsize == jit_word(j) && a->disp < INT32_MAX - STACK_REACH &&
 	       a->disp > INT32_MIN + STACK_REACH;
 }
 
@@ -324,7 +329,7 @@ static void find_group(struct jit *j, struct plan *p, unsigned insn,
 
 	b.first = insn;
 	x->group = j->nr_groups;
-	if (is_groupable(&x->a) && !(j->variant & JIT_PLAIN)) {
+	if (is_groupable(j, &x->a) && !(j->variant & JIT_PLAIN)) {
 		for (g = j->group; g < j->group + j->nr_groups; g++) {
 			if (!joins(p, g, &b))
 				continue;
@@ -351,7 +356,7 @@ void jit_plan(struct jit *j)
 	for (k = 0; k < j->nr; k++) {
 		struct jit_insn *n = &j->insn[k];
 
-		find_accesses(n);
+		find_accesses(j, n);
 		for (m = 0; m < n->nr_access; m++) {
 			if (j->nr_groups == JIT_MAX_GROUPS) {
 				n->nr_access = m;

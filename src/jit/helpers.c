@@ -96,6 +96,7 @@ static void refresh(struct hw_cpu *cpu)
 	}
 	refresh_fpu(cpu);
 	jit_slots_context(cpu);
+	cpu->jit.jit->context = cpu->jit.jit->who;
 }
 
 /* Counts executions of cold code: is it time? */
@@ -133,12 +134,12 @@ static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plai
 	if (!is_hot(j, host))
 		return NULL;
 	jit_page_check(j, host);
-	b = jit_block_find(j, rip, host, loc, j->who | plain);
+	b = jit_block_find(j, rip, host, loc, j->context | plain);
 	if (b)
 		return b;
 	start = tsc();
 	b = hw_code_is_hot(host) ? NULL :
-		jit_translate(j, rip, host, loc, j->who | plain);
+		jit_translate(j, rip, host, loc, j->context | plain);
 	cpu->stats.jit_cycles += tsc() - start;
 	j->refused = !b;
 	return b;

@@ -67,8 +67,10 @@ struct jit_block {
 	uint8_t  variant;	/* who runs it; JIT_PLAIN */
 };
 
-/* jit_block.variant: each access is checked by itself. */
+/* jit_block.variant beside who: each access is checked by itself; it is code of flat
+ * 32-bit segments, in protected or compatibility mode. */
 #define JIT_PLAIN	BIT(7)
+#define JIT_CODE32	BIT(6)
 
 struct jit_page {
 	hva_t host;
@@ -246,6 +248,7 @@ struct jit {
 	uint32_t nr_sites;
 	uint8_t *varying;	/* by instruction: its pages vary */
 	uint8_t who;		/* runs now, as in hw_cpu.jit.slot */
+	uint8_t context;	/* ... and JIT_CODE32 */
 	uint8_t next_slot[2];	/* by kind */
 	uint64_t slot_since[HW_JIT_WHO * HW_JIT_SLOTS]; /* TSC: budgets begin */
 	bool fsgsbase;		/* the host lets us write the GS base */
@@ -264,7 +267,8 @@ struct jit {
 	uint64_t slots_used[HW_JIT_SLOTS / 64];	/* by the block */
 	bool loop;		/* the block seems to be in a short loop */
 	struct jit_insn *cur;
-	uint64_t rip;		/* of the block */
+	enum x86_mode mode;	/* of the block: PROT64 or PROT32 */
+	uint64_t rip;
 	hva_t host;
 	uint32_t code;
 	uint32_t end, out;	/* offsets: behind the instructions; out of line */
@@ -277,6 +281,18 @@ struct jit {
 	bool looked_ahead;	/* at what the page's blocks were made of */
 	uint64_t fip;		/* of an x87 instruction, not yet stored; 0: none */
 };
+
+/* Bytes of an address, and of what the stack holds, in the mode of @i; in the one of the
+ * block in translation. */
+static inline int jit_insn_word(const struct x86_insn *i)
+{
+	return i->mode == X86_MODE_PROT64 ? 8 : 4;
+}
+
+static inline int jit_word(const struct jit *j)
+{
+	return j->mode == X86_MODE_PROT64 ? 8 : 4;
+}
 
 static inline uint32_t jit_code_bytes(const struct jit *j)
 {
@@ -332,11 +348,14 @@ static inline unsigned jit_mem_rex(const struct jit_mem *m)
 	return (m->index == NO_INDEX ? 0 : m->index >> 3 << 1) | m->base >> 3;
 }
 void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m, bool evex);
-/* op reg, @m; 64 bits. */
+/* op reg, @m; 64 bits; a word of the guest's mode, with a register of 32 bits. */
 void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m);
+void emit_mem_word(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m);
 /* op reg, [base + disp] */
 void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,
 	     int32_t disp);
+/* The guest's RSP += @by; no flags. */
+void emit_move_rsp(struct jit *j, int32_t by);
 void emit_mov_imm(struct jit *j, unsigned reg, uint64_t v);
 void emit_mov_rr(struct jit *j, unsigned to, unsigned from);
 void emit_load(struct jit *j, unsigned reg, uint32_t disp);	/* 64 bits */
@@ -388,7 +407,7 @@ void jit_flags_done(struct jit *j, const struct jit_insn *n);
 /* --- mem.c ------------------------------------------------------------------------------ */
 
 void jit_operand_addr(const struct jit_insn *n, struct jit_addr *a);
-void jit_stack_addr(struct jit_addr *a, int disp);
+void jit_stack_addr(const struct jit *j, struct jit_addr *a, int disp);
 /*
  * The host operand that @a's @bytes are, for an access of @kind (X86_TLB_*), or off
  * to @s. Overwrites T1 and T2, and RFLAGS if it has to check (jit_flags_free()). The
@@ -505,7 +524,9 @@ void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from);
 void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n);
 static inline uint64_t jit_target_of(const struct jit_insn *n)
 {
-	return n->rip + n->i.len + n->i.imm;
+	uint64_t to = n->rip + n->i.len + n->i.imm;
+
+	return n->i.mode == X86_MODE_PROT64 ? to : (uint32_t)to;
 }
 /* cmp gs:[request], 0 */
 void jit_compare_request(struct jit *j);

@@ -57,11 +57,11 @@ void jit_operand_addr(const struct jit_insn *n, struct jit_addr *a)
 		a->la = (uint32_t)a->la;
 }
 
-void jit_stack_addr(struct jit_addr *a, int disp)
+void jit_stack_addr(const struct jit *j, struct jit_addr *a, int disp)
 {
 	*a = (struct jit_addr){
 		.base = X86_RSP, .index = X86_REG_NONE, .seg = X86_SEG_NONE,
-		.adsize = 8, .disp = disp,
+		.adsize = jit_word(j), .disp = disp,
 	};
 }
 

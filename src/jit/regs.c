@@ -34,7 +34,7 @@ static bool insn_at(struct jit *j, uint64_t rip, struct jit_insn *n)
 	}
 	code = jit_page_bytes(j, j->host + (rip - j->rip), &room);
 	n->rip = rip;
-	if (!room || x86_decode(&n->i, code, room, X86_MODE_PROT64) != X86_DECODE_OK)
+	if (!room || x86_decode(&n->i, code, room, j->mode) != X86_DECODE_OK)
 		return false;
 	jit_classify(j, n);
 	return true;

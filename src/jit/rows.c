@@ -197,7 +197,7 @@ static enum jit_class flow_class(const struct x86_insn *i, enum jit_class c)
 {
 	bool rel = i->row->opnd[0].kind == OPK_J;
 
-	if (i->opsize != 8)
+	if (i->opsize != jit_insn_word(i))
 		return JIT_EXEC_END;
 	if (c == JIT_CALL && !rel)
 		return JIT_CALL_IND;
@@ -208,7 +208,7 @@ static enum jit_class flow_class(const struct x86_insn *i, enum jit_class c)
 
 static enum jit_class stack_class(const struct x86_insn *i, enum jit_class c)
 {
-	if (i->opsize != 8 || (c == JIT_POP && i->mod != 3))
+	if (i->opsize != jit_insn_word(i) || (c == JIT_POP && i->mod != 3))
 		return JIT_EXEC;
 	/* A segment override or 67 on PUSH [mem] is an operand's like any other. */
 	return c;
@@ -234,9 +234,9 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 {
 	switch (i->row->op) {
 	case X86_OP_PUSHF:
-		return i->opsize == 8 ? JIT_PUSHF : JIT_EXEC;
+		return i->opsize == jit_insn_word(i) ? JIT_PUSHF : JIT_EXEC;
 	case X86_OP_POPF:
-		return i->opsize == 8 ? JIT_POPF : JIT_EXEC;
+		return i->opsize == jit_insn_word(i) ? JIT_POPF : JIT_EXEC;
 	case X86_OP_STI:
 		return JIT_STI;
 	case X86_OP_CLI:

@@ -134,7 +134,7 @@ static int blocks(struct jit *j, const uint8_t *page, unsigned n, uint64_t rip,
 
 	for (; rip < end; rip += j->len) {
 		if (!jit_translate(j, rip, (hva_t)page + (rip & ~PAGE_MASK),
-				   FL_MEM, j->who))
+				   FL_MEM, j->context))
 			return -ENOMEM;
 		if (!j->nr || j->tail || rip + j->len > end)
 			return -EINVAL;
