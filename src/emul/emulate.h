@@ -49,6 +49,8 @@ enum x86emul {
 #define ACC_LOCKED	BIT(4)	/* part of a locked read-modify-write */
 #define ACC_PROBE	BIT(5)	/* with ops->read: the checks alone; a device sees nothing,
 				 * and the value means nothing */
+#define ACC_INNER	BIT(6)	/* explicit supervisor access, though ctxt.cpl still says 3:
+				 * the stack of an inner level */
 
 enum x86_intr_kind { X86_INTR_SOFT /* INT n */, X86_INTR_INT3, X86_INTR_INTO,
 		     X86_INTR_ICEBP };
@@ -62,7 +64,8 @@ struct x86_emulate_ops {
 	/*
 	 * Linear memory. @bytes 1-64 may cross a page; both pages are checked
 	 * before anything is transferred. 1, 2, 4 and 8 bytes inside a page are
-	 * one host access. @acc: ACC_*; privilege is ctxt.cpl but for ACC_SYSTEM.
+	 * one host access. @acc: ACC_*; privilege is ctxt.cpl but for
+	 * ACC_SYSTEM and ACC_INNER.
 	 */
 	int (*read)(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 		    unsigned bytes, unsigned acc);

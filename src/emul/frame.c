@@ -35,7 +35,7 @@ static int inner_ss(struct x86_emulate_ctxt *c, uint16_t sel, unsigned cpl,
 }
 
 /* From CPL 3 inwards the accesses are the supervisor's although ctxt.cpl still
- * says 3, hence ACC_SYSTEM. */
+ * says 3. They are explicit ones: EFLAGS.AC suspends SMAP for them. */
 int frame_inner(struct x86_emulate_ctxt *c, unsigned cpl, unsigned ist,
 		uint32_t ext, struct stack_view *v, struct sys_desc *d)
 {
@@ -45,7 +45,7 @@ int frame_inner(struct x86_emulate_ctxt *c, unsigned cpl, unsigned ist,
 	if (rc)
 		return rc;
 	v->sp = ts.sp;
-	v->acc = c->cpl == 3 && cpl < 3 ? ACC_SYSTEM : 0;
+	v->acc = c->cpl == 3 && cpl < 3 ? ACC_INNER : 0;
 	v->ec = sel_ec(ts.ss, ext);
 	if (is_long_mode(c)) {
 		null_segment(ts.ss, cpl, &v->ss);

@@ -98,7 +98,7 @@ static __force_inline void *emul_tlb(const struct x86_emulate_ctxt *c,
 }
 
 /* Accesses that the cache's tags do not speak of. */
-#define ACC_UNCACHED	(ACC_SYSTEM | ACC_USER)
+#define ACC_UNCACHED	(ACC_SYSTEM | ACC_USER | ACC_INNER)
 
 /* Through the owner's callbacks. */
 int emul_read_slow(struct x86_emulate_ctxt *c, uint64_t la, void *val,

@@ -34,7 +34,7 @@ static bool misaligned(const struct x86_emulate_ctxt *c, uint64_t la,
 		       unsigned bytes, unsigned acc)
 {
 	if (c->cpl != 3 || !(c->eflags & X86_EFLAGS_AC) ||
-	    !(c->cr0 & X86_CR0_AM) || (acc & (ACC_SYSTEM | ACC_FETCH)))
+	    !(c->cr0 & X86_CR0_AM) || (acc & (ACC_SYSTEM | ACC_INNER | ACC_FETCH)))
 		return false;
 	return bytes <= 8 && !(bytes & (bytes - 1)) && (la & (bytes - 1));
 }

@@ -168,12 +168,15 @@ static struct hw_space *space_find(struct hw_cpu *cpu)
 	return s;
 }
 
+static enum hw_tlb_who supervisor(const struct x86_emulate_ctxt *c)
+{
+	return c->eflags & X86_EFLAGS_AC ? HW_TLB_SUPER_AC : HW_TLB_SUPER;
+}
+
 /* Who the guest is now, as far as explicit accesses go. */
 static enum hw_tlb_who who_runs(const struct x86_emulate_ctxt *c)
 {
-	if (c->cpl == 3)
-		return HW_TLB_USER;
-	return c->eflags & X86_EFLAGS_AC ? HW_TLB_SUPER_AC : HW_TLB_SUPER;
+	return c->cpl == 3 ? HW_TLB_USER : supervisor(c);
 }
 
 static enum hw_tlb_who who_accesses(const struct x86_emulate_ctxt *c,
@@ -181,6 +184,8 @@ static enum hw_tlb_who who_accesses(const struct x86_emulate_ctxt *c,
 {
 	if (acc & ACC_SYSTEM)
 		return HW_TLB_SUPER;
+	if (acc & ACC_INNER)
+		return supervisor(c);
 	return acc & ACC_USER ? HW_TLB_USER : who_runs(c);
 }
 

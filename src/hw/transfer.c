@@ -286,7 +286,7 @@ static bool find_passage(struct hw_cpu *cpu, const struct x86_event *ev,
 		return false;
 	p->cpl = desc_dpl(&p->code);
 	p->inner = p->cpl < c->cpl;
-	p->acc = c->cpl == 3 && p->inner ? ACC_SYSTEM : 0;
+	p->acc = c->cpl == 3 && p->inner ? ACC_INNER : 0;
 	p->clear = X86_EFLAGS_TF | X86_EFLAGS_NT | X86_EFLAGS_RF | X86_EFLAGS_VM |
 		   (attr == GATE_INTR ? X86_EFLAGS_IF : 0);
 	p->sp = c->gpr[X86_RSP];

@@ -47,7 +47,9 @@ static unsigned paging_access(const struct x86_emulate_ctxt *c, unsigned acc)
 
 	if (acc & ACC_FETCH)
 		a = PAGING_EXEC;
-	if ((acc & ACC_USER) || (c->cpl == 3 && !(acc & ACC_SYSTEM)))
+	if (acc & ACC_SYSTEM)
+		a |= KVM_GVA_IMPLICIT;
+	else if ((acc & ACC_USER) || (c->cpl == 3 && !(acc & ACC_INNER)))
 		a |= PAGING_USER;
 	return a;
 }

@@ -489,6 +489,8 @@ static void test_stores(enum mode mode)
 		if (!umip) {
 			check_skip(m, stores[i].name, "CPL 3 with UMIP");
 			check_skip(m, stores[i].name, "CPL 0 with UMIP");
+			check_skip(m, stores[i].name, "CPL 1 with UMIP");
+			check_skip(m, stores[i].name, "CPL 2 with UMIP");
 			continue;
 		}
 		write_cr4(read_cr4() | CR4_UMIP);
@@ -496,6 +498,10 @@ static void test_stores(enum mode mode)
 		check(m, stores[i].name, "CPL 3 with UMIP", GP, 0);
 		enter_with(mode, 0, stores[i].code, 0);
 		check(m, stores[i].name, "CPL 0 with UMIP", NO_EXC, 0);
+		enter_with(mode, 1, stores[i].code, 0);
+		check(m, stores[i].name, "CPL 1 with UMIP", GP, 0);
+		enter_with(mode, 2, stores[i].code, 0);
+		check(m, stores[i].name, "CPL 2 with UMIP", GP, 0);
 		write_cr4(read_cr4() & ~CR4_UMIP);
 	}
 }

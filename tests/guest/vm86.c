@@ -134,6 +134,27 @@ static void test_privileged(void)
 	check(M, "SYSEXIT", "CPL 3", GP, 0);
 }
 
+/* What virtual-8086 mode does not know at all is no case for UMIP. */
+static void test_umip(void)
+{
+	static const struct { const char *name, *bytes; unsigned len, vector; } rows[] = {
+		{ "SMSW", B("\x0f\x01\xe0"), GP },		{ "SGDT", B("\x0f\x01\x06\x00\x00"), GP },
+		{ "SIDT", B("\x0f\x01\x0e\x00\x00"), GP },	{ "SLDT", B("\x0f\x00\xc0"), UD },
+		{ "STR", B("\x0f\x00\xc8"), UD },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!has_c7(2)) {
+			check_skip(M, rows[i].name, "UMIP");
+			continue;
+		}
+		write_cr4(read_cr4() | CR4_UMIP);
+		vm_run(rows[i].bytes, rows[i].len, FL_IOPL);
+		write_cr4(read_cr4() & ~CR4_UMIP);
+		check(M, rows[i].name, "UMIP", rows[i].vector, 0);
+	}
+}
+
 /* --- IOPL and VME ------------------------------------------------------------------------- */
 
 enum { NO_VME, VME };
@@ -367,6 +388,7 @@ int main(void)
 	memset(big.io, 0xff, sizeof(big.io));
 	load_tss(sizeof(big) - 1);
 	test_privileged();
+	test_umip();
 	test_sensitive();
 	test_vme_flags();
 	test_redirect();

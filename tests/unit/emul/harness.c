@@ -24,7 +24,7 @@ static int page_fault(struct x86_emulate_ctxt *c, uint64_t la, unsigned acc,
 		.has_error_code = true,
 		.error_code = (present ? X86_PFERR_P : 0) |
 			      (acc & ACC_WRITE ? X86_PFERR_W : 0) |
-			      (c->cpl == 3 && !(acc & ACC_SYSTEM) ?
+			      (c->cpl == 3 && !(acc & (ACC_SYSTEM | ACC_INNER)) ?
 			       X86_PFERR_U : 0),
 		.address = la,
 	};
@@ -61,7 +61,7 @@ static void fill_tlb(struct vm *vm, uint64_t la, unsigned acc)
 	uint64_t page = la & PAGE_MASK;
 	struct x86_tlb_entry *e;
 
-	if (vm->c.tlb == x86_tlb_empty || acc & (ACC_SYSTEM | ACC_USER))
+	if (vm->c.tlb == x86_tlb_empty || acc & (ACC_SYSTEM | ACC_USER | ACC_INNER))
 		return;
 	e = &vm->c.tlb[(la >> PAGE_SHIFT) & vm->c.tlb_mask];
 	e->tag[X86_TLB_READ] = page | vm->c.tlb_key;

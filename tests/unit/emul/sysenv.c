@@ -26,7 +26,7 @@ static int page_fault(uint64_t la, unsigned acc, bool user, bool present)
 
 static int check(uint64_t la, unsigned bytes, unsigned acc)
 {
-	const bool user = (env.c.cpl == 3 && !(acc & ACC_SYSTEM)) ||
+	const bool user = (env.c.cpl == 3 && !(acc & (ACC_SYSTEM | ACC_INNER))) ||
 			  (acc & ACC_USER);
 	uint64_t page;
 
