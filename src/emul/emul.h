@@ -218,6 +218,9 @@ uint64_t emul_operand_reg(const struct x86_emulate_ctxt *c,
 			  const struct x86_operand *op);
 void emul_store_reg(struct x86_emulate_ctxt *c, const struct x86_operand *op);
 
+/* PKRU becomes @val (pkru.c). */
+void emul_set_pkru(struct x86_emulate_ctxt *c, uint32_t val);
+
 /* I/O permission for @bytes ports from @port: IOPL, then the TSS's bitmap
  * (SDM Vol. 1, "I/O Permission Bit Map"). #GP(0) when denied. */
 int emul_io_permitted(struct x86_emulate_ctxt *c, uint16_t port,

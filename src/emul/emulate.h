@@ -110,6 +110,8 @@ struct x86_emulate_ops {
 	int (*get_msr)(struct x86_emulate_ctxt *c, uint32_t msr, uint64_t *val);
 	int (*set_msr)(struct x86_emulate_ctxt *c, uint32_t msr, uint64_t val);
 	int (*set_xcr)(struct x86_emulate_ctxt *c, uint32_t nr, uint64_t val);
+	/* c->pkru has changed; optional. */
+	void (*pkru_changed)(struct x86_emulate_ctxt *c);
 	int (*get_tsc)(struct x86_emulate_ctxt *c, uint64_t *tsc, uint32_t *aux);
 	int (*get_pmc)(struct x86_emulate_ctxt *c, uint32_t nr, uint64_t *val);
 	/* EFLAGS with IF, TF, VM, ... changed: the owner may look at events. */
@@ -200,6 +202,7 @@ struct x86_emulate_ctxt {
 	struct x86_segment seg[X86_NR_SEGS];
 	struct x86_dtable gdt, idt;
 	uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+	uint32_t pkru;
 	/* Derived, by emul_update_mode(). */
 	uint8_t  mode;		/* enum x86_mode */
 	uint8_t  cpl;

@@ -226,7 +226,6 @@ int em_wrmsr(struct x86_emulate_ctxt *c)
 	return rc;
 }
 
-/* XCR 1 is XCR0 & XINUSE; no component is tracked as being initial. */
 /* XINUSE: components that are not in their initial state. */
 static uint64_t in_use(struct x86_emulate_ctxt *c)
 {
@@ -235,6 +234,9 @@ static uint64_t in_use(struct x86_emulate_ctxt *c)
 	fpu_get(c);
 	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(1));
 	fpu_put(c);
+	lo &= ~(uint32_t)X86_XCR0_PKRU;
+	if (c->pkru)
+		lo |= X86_XCR0_PKRU;
 	/* ZMM16-31 are not in use where they cannot be. */
 	return ((uint64_t)hi << 32 | lo) &
 	       (emul_is_64bit(c) ? ~0ull : ~BIT_ULL(7));

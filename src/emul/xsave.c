@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * XSAVE and its relatives, RDPKRU and WRPKRU (SDM Vol. 1, "Managing State Using the
- * XSAVE Feature Set").
+ * XSAVE and its relatives (SDM Vol. 1, "Managing State Using the XSAVE Feature Set").
  *
  * The host saves into, or restores from, an image of our own in the standard form;
  * between it and the guest's area move only the components that the guest asked for
  * and has in XCR0, in the form that the instruction has (standard or compacted).
- * Component offsets in the standard form are the host's: the CPUID model hands out
- * the host's leaf.
+ * Component offsets in the standard form are the host's (xstate.c). PKRU is not in the
+ * host's registers: it is put into our image, and taken out, beside the host.
  *
  * Outside 64-bit mode registers 8-15 are neither saved nor restored. There are no
  * supervisor components: IA32_XSS is 0, XSAVES and XRSTORS are XSAVEC and XRSTOR of
- * the compacted form with a privilege check. Protection keys are not offered: CR4.PKE
- * cannot be set, so that RDPKRU and WRPKRU are #UD.
+ * the compacted form with a privilege check.
  */
 #include "emul/fpu.h"
+#include "emul/xstate.h"
 
 #define LEGACY_BYTES	512
 #define HEADER_BYTES	64
 #define EXTENDED	(LEGACY_BYTES + HEADER_BYTES)
 #define COMPACT		BIT_ULL(63)
-#define NR_COMPONENTS	20	/* that an image of X86_FPU_SIZE could hold */
 
 #define F_SSE_AVX	(X86_XCR0_SSE | X86_XCR0_AVX)
 
@@ -40,46 +38,14 @@ union xarea {
 	uint8_t b[X86_FPU_SIZE];
 };
 
-static struct component {
-	uint32_t size, offset;
-	bool aligned;			/* to 64 in the compacted form */
-} components[NR_COMPONENTS];
-static bool known;
-
-static void cpuid_xsave(uint32_t sub, uint32_t out[3])
-{
-	uint32_t a = 0xd, d;
-
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(out[1]), "=c"(out[2]), "=d"(d)
-			 : "2"(sub));
-	out[0] = a;
-}
-
-/* Any thread may do it, to the same effect. */
-static void know_components(void)
-{
-	uint32_t r[3];
-	unsigned i;
-
-	if (likely(__atomic_load_n(&known, __ATOMIC_ACQUIRE)))
-		return;
-	for (i = 2; i < NR_COMPONENTS; i++) {
-		cpuid_xsave(i, r);
-		if (r[2] & 1 || r[1] + r[0] > X86_FPU_SIZE)
-			continue;	/* supervisor, or too large: size 0 */
-		components[i] = (struct component){ r[0], r[1], r[2] & 2 };
-	}
-	__atomic_store_n(&known, true, __ATOMIC_RELEASE);
-}
-
 /* Components of XCR0 that images can hold. */
 static uint64_t usable(const struct x86_emulate_ctxt *c)
 {
 	uint64_t bits = c->xcr0 & (F_SSE_AVX | X86_XCR0_X87);
 	unsigned i;
 
-	for (i = 3; i < NR_COMPONENTS; i++)
-		if (components[i].size)
+	for (i = 3; i < XSTATE_NR; i++)
+		if (xstate(i)->size)
 			bits |= c->xcr0 & BIT_ULL(i);
 	return bits;
 }
@@ -96,14 +62,14 @@ static unsigned component_offset(unsigned i, uint64_t xcomp_bv)
 	unsigned at = EXTENDED, k;
 
 	if (!(xcomp_bv & COMPACT))
-		return components[i].offset;
+		return xstate(i)->offset;
 	for (k = 2; k <= i; k++) {
 		if (!(xcomp_bv >> k & 1))
 			continue;
-		if (components[k].aligned)
+		if (xstate(k)->aligned)
 			at = ALIGN_UP(at, 64u);
 		if (k < i)
-			at += components[k].size;
+			at += xstate(k)->size;
 	}
 	return at;
 }
@@ -113,8 +79,8 @@ static unsigned component_offset(unsigned i, uint64_t xcomp_bv)
 static unsigned component_bytes(const struct x86_emulate_ctxt *c, unsigned i)
 {
 	if (emul_is_64bit(c) || !(BIT(i) & (BIT(2) | BIT(6) | BIT(7))))
-		return components[i].size;
-	return i == 7 ? 0 : components[i].size / 2;
+		return xstate(i)->size;
+	return i == 7 ? 0 : xstate(i)->size / 2;
 }
 
 static unsigned xmm_bytes(const struct x86_emulate_ctxt *c)
@@ -129,9 +95,9 @@ static unsigned area_bytes(uint64_t rfbm, uint64_t xcomp_bv)
 {
 	unsigned i;
 
-	for (i = NR_COMPONENTS - 1; i > 1; i--)
-		if (rfbm >> i & 1 && components[i].size)
-			return component_offset(i, xcomp_bv) + components[i].size;
+	for (i = XSTATE_NR - 1; i > 1; i--)
+		if (rfbm >> i & 1 && xstate(i)->size)
+			return component_offset(i, xcomp_bv) + xstate(i)->size;
 	return EXTENDED;
 }
 
@@ -141,7 +107,6 @@ static int check(struct x86_emulate_ctxt *c)
 		return emul_ud(c);
 	if (c->cr0 & X86_CR0_TS)
 		return emul_nm(c);
-	know_components();
 	return X86EMUL_CONTINUE;
 }
 
@@ -162,6 +127,25 @@ static int probe_area(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm,
 
 /* --- saving -------------------------------------------------------------------------- */
 
+static void put_pkru(const struct x86_emulate_ctxt *c, union xarea *a)
+{
+	uint64_t v = c->pkru;
+
+	__builtin_memcpy(a->b + xstate(XSTATE_PKRU)->offset, &v, sizeof(v));
+	if (v)
+		a->head.xstate_bv |= X86_XCR0_PKRU;
+}
+
+/* @a without the component is its initial state: 0. */
+static void get_pkru(struct x86_emulate_ctxt *c, const union xarea *a, bool there)
+{
+	uint32_t v = 0;
+
+	if (there)
+		__builtin_memcpy(&v, a->b + xstate(XSTATE_PKRU)->offset, sizeof(v));
+	emul_set_pkru(c, v);
+}
+
 /* The state's @mask into @a; which of it is not in its initial state. */
 static uint64_t host_xsave(struct x86_emulate_ctxt *c, union xarea *a,
 			   uint64_t mask)
@@ -171,8 +155,11 @@ static uint64_t host_xsave(struct x86_emulate_ctxt *c, union xarea *a,
 	a->head = (struct xheader){ 0 };
 	fpu_get(c);
 	__asm__ volatile("xsave64 %0" : "+m"(*a)
-			 : "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)));
+			 : "a"((uint32_t)(mask & ~X86_XCR0_PKRU)),
+			   "d"((uint32_t)(mask >> 32)));
 	fpu_put(c);
+	if (mask & X86_XCR0_PKRU)
+		put_pkru(c, a);
 	if (ptr.valid && mask & X86_XCR0_X87) {
 		a->fx.fip = ptr.fip;
 		a->fx.fdp = ptr.fdp;
@@ -209,10 +196,10 @@ static int put_components(struct x86_emulate_ctxt *c, uint64_t la,
 	unsigned i;
 	int rc = X86EMUL_CONTINUE;
 
-	for (i = 2; i < NR_COMPONENTS && !rc; i++)
+	for (i = 2; i < XSTATE_NR && !rc; i++)
 		if (parts >> i & 1)
 			rc = fpu_write_la(c, la + component_offset(i, xcomp_bv),
-					  a->b + components[i].offset,
+					  a->b + xstate(i)->offset,
 					  component_bytes(c, i));
 	return rc;
 }
@@ -341,10 +328,10 @@ static int get_components(struct x86_emulate_ctxt *c, uint64_t la, union xarea *
 	unsigned i;
 	int rc = X86EMUL_CONTINUE;
 
-	for (i = 2; i < NR_COMPONENTS && !rc; i++)
+	for (i = 2; i < XSTATE_NR && !rc; i++)
 		if (parts >> i & 1)
 			rc = fpu_read_la(c, la + component_offset(i, xcomp_bv),
-					 a->b + components[i].offset,
+					 a->b + xstate(i)->offset,
 					 component_bytes(c, i));
 	return rc;
 }
@@ -370,12 +357,12 @@ static void keep_upper_registers(const struct x86_emulate_ctxt *c, union xarea *
 
 	for (k = 8; k < 16 && rfbm & X86_XCR0_SSE; k++)
 		a->fx.xmm[k] = now->fx.xmm[k];
-	for (i = 2; i < NR_COMPONENTS; i++) {
+	for (i = 2; i < XSTATE_NR; i++) {
 		if (!(mixed >> i & 1))
 			continue;
-		for (k = component_bytes(c, i); k < components[i].size; k++)
-			a->b[components[i].offset + k] =
-				now->b[components[i].offset + k];
+		for (k = component_bytes(c, i); k < xstate(i)->size; k++)
+			a->b[xstate(i)->offset + k] =
+				now->b[xstate(i)->offset + k];
 	}
 	a->head.xstate_bv |= mixed;
 }
@@ -384,8 +371,10 @@ static void keep_upper_registers(const struct x86_emulate_ctxt *c, union xarea *
 static void load(struct x86_emulate_ctxt *c, union xarea *a, uint64_t rfbm,
 		 bool compact)
 {
+	const bool pkru = a->head.xstate_bv & X86_XCR0_PKRU;
 	union xarea now;
 
+	a->head.xstate_bv &= ~X86_XCR0_PKRU;
 	if (!emul_is_64bit(c)) {
 		host_xsave(c, &now, rfbm);
 		keep_upper_registers(c, a, &now, rfbm);
@@ -393,11 +382,14 @@ static void load(struct x86_emulate_ctxt *c, union xarea *a, uint64_t rfbm,
 	fpu_get(c);
 	if (compact && !(rfbm & X86_XCR0_SSE))
 		__asm__ volatile("stmxcsr %0" : "=m"(a->fx.mxcsr));
-	__asm__ volatile("xrstor64 %0" : : "m"(*a), "a"((uint32_t)rfbm),
+	__asm__ volatile("xrstor64 %0" : : "m"(*a),
+			 "a"((uint32_t)(rfbm & ~X86_XCR0_PKRU)),
 			 "d"((uint32_t)(rfbm >> 32)));
 	if (rfbm & X86_XCR0_X87)
 		c->fpu_ptr.valid = false;
 	fpu_put(c);
+	if (rfbm & X86_XCR0_PKRU)
+		get_pkru(c, a, pkru);
 }
 
 /* The standard form's area is looked at before its header; of the compacted form the
@@ -476,21 +468,4 @@ int em_xrstor(struct x86_emulate_ctxt *c)
 int em_xrstors(struct x86_emulate_ctxt *c)
 {
 	return restore(c, true);
-}
-
-/* --- protection keys ---------------------------------------------------------------- */
-
-int em_rdpkru(struct x86_emulate_ctxt *c)
-{
-	if (!(c->cr4 & X86_CR4_PKE))
-		return emul_ud(c);
-	return (uint32_t)c->gpr[X86_RCX] ? emul_gp(c, 0) : X86EMUL_UNHANDLEABLE;
-}
-
-int em_wrpkru(struct x86_emulate_ctxt *c)
-{
-	if (!(c->cr4 & X86_CR4_PKE))
-		return emul_ud(c);
-	return (uint32_t)c->gpr[X86_RCX] || (uint32_t)c->gpr[X86_RDX] ?
-	       emul_gp(c, 0) : X86EMUL_UNHANDLEABLE;
 }

@@ -57,6 +57,8 @@ struct hw_tdp {
 };
 
 /* A guest translation with both dimensions done. */
+#define HW_PK_AD	1	/* access */
+#define HW_PK_WD	2	/* writes */
 struct hw_walk {
 	uint64_t hpa;
 	uint8_t prot;		/* guest's PAGING_* of all levels */
@@ -64,7 +66,7 @@ struct hw_walk {
 	uint8_t level;		/* of the guest's leaf */
 	bool dirty;
 	bool global;
-	bool keys;		/* protection keys had a say: kind by kind */
+	uint8_t pk;		/* what the protection key forbids: HW_PK_* */
 };
 
 /*

@@ -132,6 +132,16 @@ void hw_set_xcr0(struct hw_cpu *cpu, uint64_t v)
 	cpu->c.xcr0 = v;
 }
 
+uint32_t hw_get_pkru(const struct hw_cpu *cpu)
+{
+	return cpu->c.pkru;
+}
+
+void hw_set_pkru(struct hw_cpu *cpu, uint32_t v)
+{
+	cpu->c.pkru = v;
+}
+
 uint64_t hw_get_dr(const struct hw_cpu *cpu, unsigned n)
 {
 	return n < 4 ? cpu->dr[n] : n == 6 ? cpu->dr6 : cpu->dr7;

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "emul/xstate.h"
 #include "hw/core.h"
 #include "hw/svm.h"
 
@@ -74,6 +75,8 @@ static const struct {
 	{ X86_FEATURE_ADX,	F_ROWS },
 	{ X86_FEATURE_SMAP,	F_ROWS },
 	{ X86_FEATURE_UMIP,	0 },
+	{ X86_FEATURE_PKU,	F_ROWS },
+	{ X86_FEATURE_PKS,	F_INTEL },
 	{ X86_FEATURE_RDRAND,	F_ROWS | F_HOST },
 	{ X86_FEATURE_RDSEED,	F_ROWS | F_HOST },
 	{ X86_FEATURE_RDPID,	F_ROWS },
@@ -319,6 +322,8 @@ uint64_t hw_xcr0_model(void)
 		xcr0 |= X86_XCR0_AVX;
 	if (hw_has(have, X86_FEATURE_AVX512F))
 		xcr0 |= X86_XCR0_AVX512;
+	if (hw_has(have, X86_FEATURE_PKU))
+		xcr0 |= X86_XCR0_PKRU;
 	return xcr0;
 }
 
@@ -326,25 +331,25 @@ uint64_t hw_xcr0_model(void)
 
 uint32_t hw_xsave_size(uint64_t xcr0, bool compacted)
 {
-	uint32_t size = XSAVE_LEGACY, out[4];
+	uint32_t size = XSAVE_LEGACY;
 	unsigned i;
 
 	xcr0 &= hw_xcr0_model();
-	for (i = 2; i < 63; i++) {
+	for (i = 2; i < XSTATE_NR; i++) {
+		const struct xstate *x = xstate(i);
+
 		if (!(xcr0 >> i & 1))
 			continue;
-		host_cpuid(0xd, i, out);
-		if (compacted && (out[ECX] & BIT(1)))
+		if (compacted && x->aligned)
 			size = ALIGN_UP(size, 64u);
-		size = compacted ? size + out[EAX] :
-				   MAX(size, out[EBX] + out[EAX]);
+		size = compacted ? size + x->size :
+				   MAX(size, x->offset + x->size);
 	}
 	return size;
 }
 
 /*
- * Sizes and places of the components that are offered are the host's: images move
- * between guests' areas and the host's registers as they are. None without XSAVE.
+ * Sizes and places of the components that are offered: xstate.c's. None without XSAVE.
  * Sizes for XCR0 as it is are hw_cpuid()'s; here it is as after reset.
  */
 static void leaf_xsave(bool amd, uint32_t subleaf, uint32_t out[4])
@@ -360,10 +365,10 @@ static void leaf_xsave(bool amd, uint32_t subleaf, uint32_t out[4])
 		out[ECX] = hw_xsave_size(xcr0, false);
 	} else if (subleaf == 1) {
 		out[EBX] = XSAVE_LEGACY;
-	} else if (subleaf < 63 && xcr0 >> subleaf & 1) {
-		host_cpuid(0xd, subleaf, out);
-		out[ECX] &= BIT(1);
-		out[EDX] = 0;
+	} else if (subleaf < XSTATE_NR && xcr0 >> subleaf & 1) {
+		out[EAX] = xstate(subleaf)->size;
+		out[EBX] = xstate(subleaf)->offset;
+		out[ECX] = xstate(subleaf)->aligned ? BIT(1) : 0;
 	}
 }
 
@@ -503,9 +508,11 @@ void hw_cpuid(struct hw_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	      uint32_t out[4])
 {
 	hw_cpuid_model(cpu->cfg.amd, leaf, subleaf, out);
-	/* OSXSAVE shows CR4's bit. */
+	/* OSXSAVE and OSPKE show CR4's bits. */
 	if (leaf == 1 && (cpu->c.cr4 & X86_CR4_OSXSAVE))
 		out[ECX] |= BIT(27);
+	if (leaf == 7 && !subleaf && (cpu->c.cr4 & X86_CR4_PKE))
+		out[ECX] |= BIT(4);
 	if (leaf == 0xd && subleaf < 2 && out[EBX])
 		out[EBX] = hw_xsave_size(cpu->c.xcr0, subleaf);
 	if (leaf == 0x80000008)

@@ -59,7 +59,9 @@ static uint64_t cr4_defined(const struct hw_cpu *cpu)
 	for (i = 0; i < ARRAY_SIZE(cr4_bits); i++)
 		if (hw_has(hw_features(cpu), cr4_bits[i].feature))
 			ok |= cr4_bits[i].bit;
-	return ok | (cpu->c.vendor_amd ? 0 : X86_CR4_VMXE);
+	if (cpu->c.vendor_amd)
+		return ok & ~X86_CR4_PKS;
+	return ok | X86_CR4_VMXE;
 }
 
 static bool violates_fixed(uint64_t val, uint64_t fixed0, uint64_t fixed1)

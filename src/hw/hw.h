@@ -56,6 +56,8 @@ uint64_t hw_get_cr2(const struct hw_cpu *cpu);
 void hw_set_cr2(struct hw_cpu *cpu, uint64_t v);
 uint64_t hw_get_xcr0(const struct hw_cpu *cpu);
 void hw_set_xcr0(struct hw_cpu *cpu, uint64_t v);
+uint32_t hw_get_pkru(const struct hw_cpu *cpu);
+void hw_set_pkru(struct hw_cpu *cpu, uint32_t v);
 /* Debug registers 0-3 and 6; 7 is in VMCS/VMCB. */
 uint64_t hw_get_dr(const struct hw_cpu *cpu, unsigned n);
 void hw_set_dr(struct hw_cpu *cpu, unsigned n, uint64_t v);

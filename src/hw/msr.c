@@ -24,6 +24,7 @@ enum msr_rule {
 	READ_ONLY,
 	HSAVE,		/* page aligned */
 	RATIO,		/* 8.32 fixed point, not 0 */
+	KEYS,		/* 32 bits, and translations depend on them */
 };
 
 enum msr_vendor { BOTH, INTEL, AMD };
@@ -67,6 +68,7 @@ static const struct msr_row rows[] = {
 	    .root_writes = true)
 	ROW(IA32_APICBASE,	IN_MSR(apic_base),	 READ_ONLY, .root_writes = true)
 	ROW(CORE_PERF_GLOBAL_CTRL, IN_MSR(perf_global_ctrl), ZERO, .vendor = INTEL)
+	ROW(IA32_PKRS,		IN_MSR(pkrs),		 KEYS, .vendor = INTEL)
 	ROW(IA32_BNDCFGS,	IN_MSR(bndcfgs),	 ZERO, .vendor = INTEL)
 	ROW(VM_CR,		IN_MSR(vm_cr),		 READ_ONLY, .vendor = AMD)
 	ROW(VM_HSAVE_PA,	IN_MSR(hsave_pa),	 HSAVE, .vendor = AMD)
@@ -106,6 +108,7 @@ static bool may_hold(const struct hw_cpu *cpu, const struct msr_row *row,
 	case CANONICAL:
 		return is_canonical(val, cpu->c.cr4 & X86_CR4_LA57);
 	case LOW32:
+	case KEYS:
 		return !(val >> 32);
 	case PAT:
 		return pat_is_valid(val);
@@ -144,6 +147,8 @@ static int table_write(struct hw_cpu *cpu, uint32_t msr, uint64_t val, bool root
 	if (!row || !may_hold(cpu, row, val, root))
 		return -EINVAL;
 	*where(cpu, row) = val;
+	if (row->rule == KEYS && !root)
+		hw_tlb_context(cpu);
 	return 0;
 }
 

@@ -150,6 +150,7 @@ struct hw_msrs {
 	uint64_t tsc_ratio;		/* AMD: 8.32 fixed point */
 	uint64_t feature_control, misc_enable, apic_base;
 	uint64_t perf_global_ctrl, bndcfgs;
+	uint64_t pkrs;
 };
 
 struct hw_vmx {			/* VMX operation: vmx_*.c own it */
@@ -264,7 +265,6 @@ struct hw_cpu {
 	uint64_t dr[4], dr6, dr7;
 	struct hw_msrs msr;
 	uint64_t pdptr[4];		/* PAE paging */
-	uint32_t pkru;
 	uint64_t tsc_base;		/* host TSC at which this processor's was 0 */
 
 	uint8_t  shadow;		/* X86_SHADOW_* over the next instruction */

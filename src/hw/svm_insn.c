@@ -27,7 +27,8 @@ static bool vmcb_address_ok(hpa_t pa)
 /* Once: what never changes but costs to compute. */
 static __cold void svm_init(struct hw_cpu *cpu)
 {
-	cpu->svm.cr4_bits = vmx_cr4_fixed1(hw_features(cpu)) & ~X86_CR4_VMXE;
+	cpu->svm.cr4_bits = vmx_cr4_fixed1(hw_features(cpu)) &
+			     ~(X86_CR4_VMXE | X86_CR4_PKS);
 	svm_intercepts_init(cpu);
 }
 

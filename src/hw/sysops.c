@@ -103,6 +103,11 @@ static int op_set_xcr(struct x86_emulate_ctxt *c, uint32_t nr, uint64_t val)
 	return X86EMUL_CONTINUE;
 }
 
+static void op_pkru_changed(struct x86_emulate_ctxt *c)
+{
+	hw_tlb_context(hw_of(c));
+}
+
 static int op_get_tsc(struct x86_emulate_ctxt *c, uint64_t *tsc, uint32_t *aux)
 {
 	*tsc = hw_guest_tsc(hw_of(c));
@@ -295,6 +300,7 @@ const struct x86_emulate_ops hw_emulate_ops = {
 	.get_msr = op_get_msr,
 	.set_msr = op_set_msr,
 	.set_xcr = op_set_xcr,
+	.pkru_changed = op_pkru_changed,
 	.get_tsc = op_get_tsc,
 	.get_pmc = op_get_pmc,
 	.eflags_changed = hw_flags_changed,

@@ -5,7 +5,7 @@
  * One direct-mapped array (struct x86_tlb_entry, emul/emulate.h) is shared by
  * all contexts; an entry's tags carry the key of the context they were filled
  * for. A context is a space (CR3 with PCID, ASID/VPID, second-dimension root,
- * paging bits) and whether the user or the supervisor accesses. Keys are handed
+ * paging bits, protection-key rights) and whether the user or the supervisor accesses. Keys are handed
  * out in order and never used twice before the array has been cleared; so
  *   - a change of CPL is a change of key, and nothing is lost;
  *   - a flush takes a space's keys, and its next use gets new ones;
@@ -95,7 +95,7 @@ static unsigned key_of(enum hw_tlb_who who)
 /* Do the spaces differ in CR3 only? */
 static bool spaces_alike(const struct hw_space *a, const struct hw_space *b)
 {
-	return a->env == b->env && a->asid == b->asid &&
+	return a->env == b->env && a->pkr == b->pkr && a->asid == b->asid &&
 	       a->tdp_root == b->tdp_root && a->tdp_format == b->tdp_format;
 }
 
@@ -137,10 +137,23 @@ static uint64_t space_env(const struct x86_emulate_ctxt *c)
 	       (c->efer & ENV_EFER) << 26;
 }
 
+static uint64_t space_pkr(const struct hw_cpu *cpu)
+{
+	const struct x86_emulate_ctxt *c = &cpu->c;
+	uint64_t pkr = 0;
+
+	if (unlikely(c->cr4 & X86_CR4_PKE))
+		pkr = c->pkru;
+	if (unlikely(c->cr4 & X86_CR4_PKS))
+		pkr |= cpu->msr.pkrs << 32;
+	return pkr;
+}
+
 static bool space_is(const struct hw_space *s, const struct hw_cpu *cpu)
 {
 	return s->valid && s->cr3 == cpu->c.cr3 &&
-	       s->env == space_env(&cpu->c) && s->asid == cpu->ctl.asid &&
+	       s->env == space_env(&cpu->c) && s->pkr == space_pkr(cpu) &&
+	       s->asid == cpu->ctl.asid &&
 	       s->tdp_root == cpu->ctl.tdp_root &&
 	       s->tdp_format == cpu->ctl.tdp_format;
 }
@@ -159,6 +172,7 @@ static struct hw_space *space_find(struct hw_cpu *cpu)
 	s->valid = true;
 	s->cr3 = c->cr3;
 	s->env = space_env(c);
+	s->pkr = space_pkr(cpu);
 	s->format = paging_format(c->cr0, c->cr4, c->efer);
 	s->flags[0] = paging_flags(c->cr0, c->cr4, c->efer, false) | PAGING_1G;
 	s->flags[1] = paging_flags(c->cr0, c->cr4, c->efer, true) | PAGING_1G;
@@ -480,6 +494,10 @@ static unsigned kinds_allowed(const struct hw_cpu *cpu, const struct hw_walk *w,
 				read = write = false;
 		}
 	}
+	if (w->pk & HW_PK_AD)
+		read = write = false;
+	if (w->pk & HW_PK_WD && (who == HW_TLB_USER || c->cr0 & X86_CR0_WP))
+		write = false;
 	read &= !!(w->tdp_rights & PAGING_READ);
 	write &= w->dirty && read && (w->tdp_rights & PAGING_WRITE);
 	exec &= !!(w->tdp_rights & PAGING_EXEC);
@@ -572,7 +590,7 @@ static void set_tags(uint64_t tags[3], unsigned kinds, uint64_t tag)
 static unsigned cached_kinds(const struct hw_cpu *cpu, const struct hw_walk *w,
 			     enum hw_tlb_who who, unsigned walked)
 {
-	unsigned kinds = walked | (w->keys ? 0 : kinds_allowed(cpu, w, who));
+	unsigned kinds = walked | kinds_allowed(cpu, w, who);
 
 	/* A fetch is a walk of its own: the translator looks at what it finds. */
 	if (walked != BIT(X86_TLB_FETCH) && cpu->jit_ops)

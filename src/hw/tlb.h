@@ -23,6 +23,7 @@ struct hw_space {
 	uint64_t cr3;		/* with the PCID */
 	uint64_t tdp_root;
 	uint64_t env;		/* paging bits of CR0, CR4, EFER */
+	uint64_t pkr;		/* PKRS:PKRU, each 0 while CR4 has it off */
 	uint32_t tdp_format;
 	uint16_t asid;
 	bool valid;

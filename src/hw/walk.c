@@ -224,8 +224,8 @@ static int guest_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 	w.root = c->cr3;
 	w.pdptr = cpu->ctl.tdp_npt ? NULL : cpu->pdptr;
 	w.maxphyaddr = cpu->cfg.maxphyaddr;
-	w.pkru = cpu->pkru;
-	w.pkrs = 0;
+	w.pkru = c->pkru;
+	w.pkrs = cpu->msr.pkrs;
 	w.ops = &guest_table_ops;
 	w.opaque = cpu;
 	f = paging_walk(&w, la, access, r, &e);
@@ -238,6 +238,19 @@ static int guest_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 	e.address = la;
 	c->exception = e;
 	return X86EMUL_PROPAGATE_FAULT;
+}
+
+static uint8_t forbidden_by_key(const struct hw_cpu *cpu,
+				const struct paging_result *r)
+{
+	const uint32_t flags = cpu->tlb_priv->cur->flags[0];
+
+	if (likely(!(flags & (PAGING_PKU | PAGING_PKS))) ||
+	    cpu->tlb_priv->cur->format == PAGING_NONE)
+		return 0;
+	if (r->prot & PAGING_USER)
+		return flags & PAGING_PKU ? cpu->c.pkru >> 2 * r->pkey & 3 : 0;
+	return flags & PAGING_PKS ? cpu->msr.pkrs >> 2 * r->pkey & 3 : 0;
 }
 
 int hw_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
@@ -269,7 +282,7 @@ int hw_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 	w->global = cpu->tlb_priv->cur->format != PAGING_NONE && r.global &&
 		    (c->cr4 & X86_CR4_PGE);
 	w->level = r.level;
-	w->keys = c->cr4 & (X86_CR4_PKE | X86_CR4_PKS);
+	w->pk = forbidden_by_key(cpu, &r);
 	return X86EMUL_CONTINUE;
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "emul/xstate.h"
 #include "obs/trace.h"
 #include "vm/kvm_host.h"
 #include "x86/msr.h"
@@ -97,10 +98,30 @@ static unsigned nr_subleaves(uint32_t leaf)
 		return 2;
 	case 0xb: case 0x1f:
 		return 2;
-	case 0xd:	/* through AVX-512's last component */
-		return 8;
+	case 0xd:	/* through PKRU's component */
+		return 10;
 	default:
 		return 0;
+	}
+}
+
+/*
+ * Clients take the places of XSAVE components from the host's CPUID: PKU is offered
+ * where the host has PKRU's. (It works wherever a client's CPUID has it.)
+ */
+static unsigned hidden_component(void)
+{
+	return xstate(XSTATE_PKRU)->host ? 0 : XSTATE_PKRU;
+}
+
+static void hide_pkru(struct kvm_cpuid_entry2 *e)
+{
+	static const enum x86_feature pku = X86_FEATURE_PKU;
+
+	adjust(e, &pku, 1, false);
+	if (e->function == 0xd && !e->index && e->eax & X86_XCR0_PKRU) {
+		e->eax &= ~(uint32_t)X86_XCR0_PKRU;
+		e->ecx = hw_xsave_size(e->eax, false);
 	}
 }
 
@@ -113,7 +134,7 @@ static void add_model_leaf(struct leaf_list *l, bool amd, uint32_t leaf,
 	if (!hw_cpuid_model(amd, leaf, subleaf, out))
 		return;
 	/* A component that is not there has no entry. */
-	if (leaf == 0xd && subleaf > 1 && !out[0])
+	if (leaf == 0xd && subleaf > 1 && (!out[0] || subleaf == hidden_component()))
 		return;
 	e = add_leaf(l, leaf, subleaf, flags);
 	if (!e)
@@ -124,6 +145,8 @@ static void add_model_leaf(struct leaf_list *l, bool amd, uint32_t leaf,
 	e->edx = out[3];
 	adjust(e, supplied, ARRAY_SIZE(supplied), true);
 	adjust(e, withheld, ARRAY_SIZE(withheld), false);
+	if (hidden_component())
+		hide_pkru(e);
 }
 
 static void add_range(struct leaf_list *l, bool amd, uint32_t base)
@@ -218,7 +241,7 @@ static const struct { enum x86_feature f; uint64_t cr4; } cr4_features[] = {
 	{ X86_FEATURE_LA57, X86_CR4_LA57 }, { X86_FEATURE_FSGSBASE, X86_CR4_FSGSBASE },
 	{ X86_FEATURE_PCID, X86_CR4_PCIDE }, { X86_FEATURE_XSAVE, X86_CR4_OSXSAVE },
 	{ X86_FEATURE_SMEP, X86_CR4_SMEP }, { X86_FEATURE_SMAP, X86_CR4_SMAP },
-	{ X86_FEATURE_PKU, X86_CR4_PKE },
+	{ X86_FEATURE_PKU, X86_CR4_PKE }, { X86_FEATURE_PKS, X86_CR4_PKS },
 };
 
 static void update_reserved_bits(struct kvm_vcpu *vcpu)

@@ -154,6 +154,7 @@ int kvm_set_cr4(struct kvm_vcpu *vcpu, uint64_t val)
 {
 	const uint64_t paging = X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE |
 				X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE |
+				X86_CR4_PKS |
 				X86_CR4_LA57 | X86_CR4_PCIDE;
 	uint64_t old = kvm_read_cr4(vcpu);
 

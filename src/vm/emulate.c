@@ -39,6 +39,7 @@ void init_emulate_ctxt(struct kvm_vcpu *vcpu)
 	emulate_sync_cr(vcpu);
 	c->cr2 = vcpu->arch.cr2;
 	c->xcr0 = vcpu->arch.xcr0;
+	c->pkru = hw_get_pkru(vcpu->hw);
 	c->shadow = 0;
 	c->rep_limit = 1;
 	c->tlb = x86_tlb_empty;

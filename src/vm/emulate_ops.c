@@ -436,6 +436,11 @@ static int emulator_set_xcr(struct x86_emulate_ctxt *c, uint32_t nr, uint64_t va
 	return X86EMUL_CONTINUE;
 }
 
+static void emulator_pkru_changed(struct x86_emulate_ctxt *c)
+{
+	hw_set_pkru(vcpu_of(c)->hw, c->pkru);
+}
+
 static int emulator_get_tsc(struct x86_emulate_ctxt *c, uint64_t *tsc, uint32_t *aux)
 {
 	uint64_t v = 0;
@@ -515,6 +520,7 @@ const struct x86_emulate_ops kvm_emulate_ops = {
 	.get_msr = emulator_get_msr,
 	.set_msr = emulator_set_msr,
 	.set_xcr = emulator_set_xcr,
+	.pkru_changed = emulator_pkru_changed,
 	.get_tsc = emulator_get_tsc,
 	.eflags_changed = emulator_eflags_changed,
 	.cpuid = emulator_cpuid,

@@ -58,6 +58,8 @@ gpa_t kvm_vcpu_gva_to_gpa(struct kvm_vcpu *vcpu, gva_t gva, unsigned access,
 		.maxphyaddr = vcpu->arch.maxphyaddr,
 		.gbpages = guest_has(vcpu, X86_FEATURE_PDPE1GB),
 		.pdptrs = vcpu->arch.pdptrs,
+		.pkru = hw_get_pkru(vcpu->hw),
+		.pkrs = kvm_get_pkrs(vcpu),
 	};
 
 	return kvm_mmu_gva_to_gpa(&vcpu->arch.mmu, &regs, gva, access, e);

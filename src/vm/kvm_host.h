@@ -412,6 +412,7 @@ void kvm_update_cpuid_runtime(struct kvm_vcpu *vcpu);
 /* As the guest's RDMSR/WRMSR (@host false) or the client's ioctl (@host true):
  * 0, or 1 (#GP, or the ioctl's stop). */
 int kvm_get_msr(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host);
+uint32_t kvm_get_pkrs(struct kvm_vcpu *vcpu);
 int kvm_set_msr(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host);
 extern const uint32_t kvm_msrs_to_save[];
 extern const unsigned kvm_nr_msrs_to_save;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "emul/xstate.h"
 #include "vm/emulate.h"
 #include "vm/kvm_host.h"
 
@@ -222,9 +223,35 @@ int kvm_vcpu_set_fpu(struct kvm_vcpu *vcpu, const struct kvm_fpu *f)
 	return 0;
 }
 
+/*
+ * PKRU is a register of the processor's and a component of the client's image. @image
+ * may have any alignment.
+ */
+static void pkru_to_image(struct kvm_vcpu *vcpu, char *image)
+{
+	uint64_t pkru = hw_get_pkru(vcpu->hw), bv;
+
+	memcpy(image + xstate(XSTATE_PKRU)->offset, &pkru, sizeof(pkru));
+	memcpy(&bv, image + 512, sizeof(bv));
+	bv = pkru ? bv | X86_XCR0_PKRU : bv & ~X86_XCR0_PKRU;
+	memcpy(image + 512, &bv, sizeof(bv));
+}
+
+static void pkru_from_image(struct kvm_vcpu *vcpu, const char *image)
+{
+	uint32_t pkru = 0;
+
+	if (*xstate_bv(vcpu) & X86_XCR0_PKRU)
+		memcpy(&pkru, image + xstate(XSTATE_PKRU)->offset, sizeof(pkru));
+	hw_set_pkru(vcpu->hw, pkru);
+	*xstate_bv(vcpu) &= ~X86_XCR0_PKRU;
+}
+
 int kvm_vcpu_get_xsave(struct kvm_vcpu *vcpu, struct kvm_xsave *x)
 {
 	memcpy(x->region, vcpu->arch.fpu.area, sizeof(x->region));
+	if (guest_has(vcpu, X86_FEATURE_PKU))
+		pkru_to_image(vcpu, (char *)x->region);
 	return 0;
 }
 
@@ -237,6 +264,7 @@ int kvm_vcpu_set_xsave(struct kvm_vcpu *vcpu, const struct kvm_xsave *x)
 	if ((header[0] & ~supported) || header[1] || (mxcsr >> 16))
 		return -EINVAL;
 	memcpy(vcpu->arch.fpu.area, x->region, sizeof(x->region));
+	pkru_from_image(vcpu, (const char *)x->region);
 	return 0;
 }
 

@@ -58,6 +58,7 @@ static void reset_fpu(struct kvm_vcpu *vcpu)
 	vcpu->arch.fpu.fx.mxcsr = X86_MXCSR_INIT;
 	vcpu->arch.xcr0 = X86_XCR0_X87;
 	hw_set_xcr0(vcpu->hw, vcpu->arch.xcr0);
+	hw_set_pkru(vcpu->hw, 0);
 }
 
 static void reset_msrs(struct kvm_vcpu *vcpu)

@@ -3,6 +3,8 @@
  * A vCPU's state through KVM_GET and KVM_SET: what was set is read back, what is
  * impossible is rejected and leaves the old state, and the guest runs with it.
  */
+#include <cpuid.h>
+
 #include "kvm_api.h"
 
 DECLARE_GUEST(halt);
@@ -256,6 +258,52 @@ static void xsave_rejections(void **state)
 	fails(EINVAL, kvm_ioctl(v.vcpu[0], KVM_SET_XSAVE, &y));
 	ok(kvm_ioctl(v.vcpu[0], KVM_GET_XSAVE, &y));
 	assert_memory_equal(&x, &y, sizeof(x));
+}
+
+/* Where the client expects PKRU: where the host has it, else behind AVX-512's last. */
+static unsigned pkru_offset(void)
+{
+	static const unsigned components[] = { 9, 2, 5, 6, 7 };
+	unsigned end = 576, a, b, c, d, i;
+
+	for (i = 0; i < ARRAY_SIZE(components); i++) {
+		__cpuid_count(0xd, components[i], a, b, c, d);
+		if (a && components[i] == 9)
+			return b;
+		if (a && a + b > end)
+			end = a + b;
+	}
+	return end;
+}
+
+/* PKRU is a component of the image for a guest that has PKU. */
+static void pkru_is_in_xsave(void **state)
+{
+	static struct cpuid_buf c;
+	unsigned at = pkru_offset() / 4;
+	struct kvm_xsave x, got;
+	struct vm v;
+
+	vm_new(&v, 0);
+	c.h.nent = ARRAY_SIZE(c.e);
+	ok(kvm_ioctl(v.sys, KVM_GET_SUPPORTED_CPUID, &c));
+	for (unsigned i = 0; i < c.h.nent; i++)
+		if (c.e[i].function == 7 && !c.e[i].index)
+			c.e[i].ecx |= 1u << 3;
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_CPUID2, &c));
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_XSAVE, &x));
+	assert_int_equal(x.region[128] & 1u << 9, 0);
+	x.region[at] = 0x55555554;
+	x.region[128] |= 1u << 9;
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_XSAVE, &x));
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_XSAVE, &got));
+	assert_int_equal(got.region[at], 0x55555554);
+	assert_int_equal(got.region[128], x.region[128]);
+	/* An image without it: the initial state. */
+	x.region[128] &= ~(1u << 9);
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_XSAVE, &x));
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_XSAVE, &got));
+	assert_int_equal(got.region[at], 0);
 }
 
 /* An image whose values no XRSTOR would take may not bring down anything. */
@@ -552,7 +600,7 @@ static const struct CMUnitTest tests[] = {
 	T(impossible_state_fails_the_entry), T(sregs_bad_apic_base),
 	T(fpu_round_trip),
 	T(guest_computes_with_it), T(xsave_round_trip), T(fpu_shows_in_xsave),
-	T(xsave_rejections), T(garbage_in_the_fpu), T(xcrs), T(debugregs),
+	T(xsave_rejections), T(pkru_is_in_xsave), T(garbage_in_the_fpu), T(xcrs), T(debugregs),
 	T(debugregs_rejections), T(events_round_trip), T(events_rejections),
 	T(injected_interrupt_reaches_the_guest), T(msrs_round_trip),
 	T(msrs_stop_at_the_first_bad_one), T(msrs_misuse),
