@@ -116,10 +116,28 @@ static inline bool hw_waits_for_if(const struct hw_cpu *cpu)
 	       hw_ctl_has(&cpu->ctl, X86_INTERCEPT_INTR_WINDOW);
 }
 
+/* --- in_place.c ---------------------------------------------------------------------- */
+
+/* CPUID, RDMSR, WRMSR; NULL: none of them. */
+x86_exec_fn hw_in_place_form(const struct x86_insn *insn);
+/* Answers do not stand any more. */
+void hw_in_place_forget(struct hw_cpu *cpu);
+/*
+ * An access to [la, la + bytes), inside a page, with @acc has failed with c.exception,
+ * or its page is known to be a device's: true: the hypervisor has done it.
+ */
+bool hw_in_place_read(struct hw_cpu *cpu, uint64_t la, void *val, unsigned bytes,
+		      unsigned acc);
+bool hw_in_place_write(struct hw_cpu *cpu, uint64_t la, const void *val,
+		       unsigned bytes, unsigned acc);
+/* tlb.c: what is known of device pages goes. */
+void hw_in_place_unmap(struct hw_cpu *cpu);
+
 /* --- intercept.c ------------------------------------------------------------------ */
 
 int hw_intercept(struct x86_emulate_ctxt *c, enum x86_intercept id,
 		 uint64_t arg, uint64_t val);
+bool hw_msr_exits(const struct hw_cpu *cpu, uint32_t msr, bool write);
 
 /* --- dr.c ---------------------------------------------------------------------------- */
 

@@ -48,6 +48,7 @@ static void reset(struct hw_cpu *cpu)
 	cpu->ctl.preemption_deadline = UINT64_MAX;
 	cpu->svm.gif = true;
 	memcpy(cpu->features, hw_features_model(), sizeof(cpu->features));
+	hw_in_place_forget(cpu);
 }
 
 struct hw_cpu *hw_cpu_create(const struct hw_config *cfg)

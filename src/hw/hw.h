@@ -100,6 +100,40 @@ uint64_t hw_arch_capabilities(void);
 void hw_fpu_swap_in(struct x86_fpu *host, struct x86_fpu *guest, bool whole);
 void hw_fpu_swap_out(struct x86_fpu *host, struct x86_fpu *guest, bool whole);
 
+/* --- exits in place ---------------------------------------------------------- */
+
+/*
+ * Exits that the hypervisor answers where they happen: it is called on the processor's
+ * thread instead of the exit, and the guest goes on behind the instruction. Nothing
+ * is stored for it: of the guest's state it knows its arguments. It may change its own
+ * state and may hw_kick(), and it may decline: then the exit happens.
+ *
+ * The processor does not ask while it steps (TF, RF, shadows, breakpoints, monitor
+ * trap flag) or while there is a request.
+ */
+enum hw_in_place {
+	HW_LEAVE,		/* declined; nothing has happened */
+	HW_DONE,
+	HW_DONE_KEEP,		/* and the answer stays the same until the guest
+				 * leaves or writes an MSR that is asked about */
+};
+
+struct hw_in_place_ops {
+	enum hw_in_place (*cpuid)(void *owner, uint32_t leaf, uint32_t subleaf,
+				  uint32_t out[4]);
+	/* That the control block says exit; CPL is 0. */
+	enum hw_in_place (*rdmsr)(void *owner, uint32_t msr, uint64_t *val);
+	enum hw_in_place (*wrmsr)(void *owner, uint32_t msr, uint64_t val);
+	/* 1 to 8 bytes inside a page that the second dimension does not map. */
+	enum hw_in_place (*read)(void *owner, gpa_t gpa, unsigned bytes, void *val);
+	enum hw_in_place (*write)(void *owner, gpa_t gpa, unsigned bytes,
+				  const void *val);
+};
+
+/* @exits: counts those in place. Once, before the first entry. */
+void hw_set_in_place(struct hw_cpu *cpu, const struct hw_in_place_ops *ops,
+		     void *owner, uint64_t *exits);
+
 /* --- asynchronous ------------------------------------------------------------ */
 
 /*

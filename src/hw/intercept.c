@@ -200,18 +200,25 @@ static bool msr_exits_svm(const uint8_t *map, uint32_t msr, bool write)
 	return true;
 }
 
+bool hw_msr_exits(const struct hw_cpu *cpu, uint32_t msr, bool write)
+{
+	const struct hw_ctl *ctl = &cpu->ctl;
+
+	if (!hw_ctl_has(ctl, write ? X86_INTERCEPT_MSR_WRITE : X86_INTERCEPT_MSR_READ))
+		return false;
+	if (ctl->msrpm && ctl->msrpm_format == HW_MSRPM_VMX)
+		return msr_exits_vmx(ctl->msrpm, msr, write);
+	if (ctl->msrpm && ctl->msrpm_format == HW_MSRPM_SVM)
+		return msr_exits_svm(ctl->msrpm, msr, write);
+	return true;
+}
+
 static int msr_access(struct hw_cpu *cpu, enum x86_intercept id, uint64_t arg,
 		      uint64_t val)
 {
-	bool write = id == X86_INTERCEPT_MSR_WRITE;
-	const struct hw_ctl *ctl = &cpu->ctl;
-	bool exits = true;
-
-	if (ctl->msrpm && ctl->msrpm_format == HW_MSRPM_VMX)
-		exits = msr_exits_vmx(ctl->msrpm, arg, write);
-	else if (ctl->msrpm && ctl->msrpm_format == HW_MSRPM_SVM)
-		exits = msr_exits_svm(ctl->msrpm, arg, write);
-	return exits ? leave(cpu, id, (uint32_t)arg, val) : X86EMUL_CONTINUE;
+	if (!hw_msr_exits(cpu, arg, id == X86_INTERCEPT_MSR_WRITE))
+		return X86EMUL_CONTINUE;
+	return leave(cpu, id, (uint32_t)arg, val);
 }
 
 /* SDM Vol. 3C, "I/O-Bitmap Addresses": an access that wraps around always

@@ -134,33 +134,49 @@ static int piece_out(void *p, const void *val, unsigned n)
 int hw_op_read(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 	       unsigned bytes, unsigned acc)
 {
+	struct hw_cpu *cpu = hw_of(c);
 	struct span s;
-	int rc = span_get(c, la, bytes, acc, &s);
+	int rc;
 
+	if (unlikely(hw_is_device(cpu, la, X86_TLB_READ)) &&
+	    hw_in_place_read(cpu, la, val, bytes, acc))
+		return X86EMUL_CONTINUE;
+	rc = span_get(c, la, bytes, acc, &s);
+	if (unlikely(rc == X86EMUL_PROPAGATE_FAULT && c->exception.nested) &&
+	    hw_in_place_read(cpu, la, val, bytes, acc))
+		return X86EMUL_CONTINUE;
 	if (rc != X86EMUL_CONTINUE)
 		return rc;
 	if (unlikely(piece_in(val, s.p[0], s.n[0])))
-		return hw_host_fault(hw_of(c), s.p[0]);
+		return hw_host_fault(cpu, s.p[0]);
 	if (unlikely(s.n[1]) &&
 	    piece_in((char *)val + s.n[0], s.p[1], s.n[1]))
-		return hw_host_fault(hw_of(c), s.p[1]);
+		return hw_host_fault(cpu, s.p[1]);
 	return X86EMUL_CONTINUE;
 }
 
 int hw_op_write(struct x86_emulate_ctxt *c, uint64_t la, const void *val,
 		unsigned bytes, unsigned acc)
 {
+	struct hw_cpu *cpu = hw_of(c);
 	struct span s;
-	int rc = span_get(c, la, bytes, acc | ACC_WRITE, &s);
+	int rc;
 
+	if (unlikely(hw_is_device(cpu, la, X86_TLB_WRITE)) &&
+	    hw_in_place_write(cpu, la, val, bytes, acc))
+		return X86EMUL_CONTINUE;
+	rc = span_get(c, la, bytes, acc | ACC_WRITE, &s);
+	if (unlikely(rc == X86EMUL_PROPAGATE_FAULT && c->exception.nested) &&
+	    hw_in_place_write(cpu, la, val, bytes, acc))
+		return X86EMUL_CONTINUE;
 	if (rc != X86EMUL_CONTINUE)
 		return rc;
 	if (unlikely(piece_out(s.p[0], val, s.n[0])))
-		return hw_host_fault(hw_of(c), s.p[0]);
+		return hw_host_fault(cpu, s.p[0]);
 	if (unlikely(s.n[1]) &&
 	    piece_out(s.p[1], (const char *)val + s.n[0], s.n[1]))
-		return hw_host_fault(hw_of(c), s.p[1]);
-	span_written(hw_of(c), &s);
+		return hw_host_fault(cpu, s.p[1]);
+	span_written(cpu, &s);
 	return X86EMUL_CONTINUE;
 }
 

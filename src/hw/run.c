@@ -76,6 +76,8 @@ static x86_exec_fn resolve(const struct x86_insn *insn)
 {
 	x86_exec_fn form = hw_transfer_form(insn);
 
+	if (!form)
+		form = hw_in_place_form(insn);
 	if (form)
 		return form;
 	if (insn->row->attr & I_SHADOW)
@@ -531,6 +533,8 @@ static void enter(struct hw_cpu *cpu)
 	cpu->db_match = 0;
 	cpu->mtf_pending = false;
 	hw_clear_request(cpu, HW_REQ_EXIT);
+	if (unlikely(cpu->in_place.kept))
+		hw_in_place_forget(cpu);
 	c->insn = NULL;
 	emul_update_mode(c);
 	hw_dr7_changed(cpu);

@@ -172,6 +172,36 @@ struct hw_svm {			/* svm_*.c own it */
 	uint8_t by_code[96];	/* exit codes 60h-BFh: enum x86_intercept */
 };
 
+/*
+ * Answers that stand until the guest leaves (in_place.c). An answer's place is the low
+ * bits of its leaf or index; an empty place holds a number that belongs in another.
+ */
+#define HW_NR_KEPT	16
+struct hw_kept_cpuid {
+	uint32_t leaf, subleaf, out[4];
+	uint64_t pad;
+};
+struct hw_kept_msr {
+	uint32_t msr, pad;
+	uint64_t val;
+};
+
+/* Which page the last access in place of a kind went to. */
+struct hw_device_page {
+	uint64_t tag;		/* as in the TLB, or X86_TLB_NONE */
+	uint64_t gpa;
+};
+
+struct hw_exits_in_place {
+	const struct hw_in_place_ops *ops;	/* NULL: every exit leaves */
+	void *owner;
+	uint64_t *exits;
+	bool kept;		/* there are answers */
+	struct hw_kept_cpuid cpuid[HW_NR_KEPT];
+	struct hw_kept_msr msr[HW_NR_KEPT];
+	struct hw_device_page page[2];	/* X86_TLB_READ, X86_TLB_WRITE */
+};
+
 /* Where execution goes on for a rip in a context, see jit/flow.c. */
 #define HW_JHASH_BITS	12
 struct hw_jit_targets {
@@ -309,6 +339,7 @@ struct hw_cpu {
 	struct hw_config cfg;
 	struct hw_vmx vmx;
 	struct hw_svm svm;
+	struct hw_exits_in_place in_place;
 	const char *entry_failure; /* the check that the last entry failed */
 	struct hw_stats stats;
 
@@ -339,6 +370,12 @@ int hw_fetch_host(struct hw_cpu *cpu, uint64_t la, hva_t *host);
 /* An access of @kind (X86_TLB_*) to @la is going to be made: enum x86emul, nothing is
  * delivered. */
 int hw_data_host(struct hw_cpu *cpu, uint64_t la, unsigned kind);
+
+/* Is @la known to be in a device's page, for accesses of @kind? */
+static inline bool hw_is_device(const struct hw_cpu *cpu, uint64_t la, unsigned kind)
+{
+	return cpu->in_place.page[kind].tag == ((la & PAGE_MASK) | cpu->c.tlb_key);
+}
 
 /* code.c: host memory that holds code which somebody has translated. */
 void hw_code_attach(struct hw_cpu *cpu);

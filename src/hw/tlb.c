@@ -76,6 +76,7 @@ static void clear_entries(struct hw_cpu *cpu)
 		memset(t->space[i].key, 0, sizeof(t->space[i].key));
 	t->shared.key[HW_TLB_SUPER] = 0;
 	t->nr_local = t->nr_lent = 0;
+	hw_in_place_unmap(cpu);
 	t->large_lo = ~0ull;
 	t->large_hi = 0;
 	t->huge = false;
@@ -247,6 +248,7 @@ static void drop_local(struct hw_cpu *cpu)
 {
 	struct hw_tlb *t = cpu->tlb_priv;
 
+	hw_in_place_unmap(cpu);
 	if (t->nr_local)
 		forget(cpu, ~0ull);
 	while (t->nr_local)
@@ -462,6 +464,7 @@ void hw_tlb_flush_page(struct hw_cpu *cpu, uint64_t la)
 	bool large = la >= t->large_lo && la <= t->large_hi;
 
 	drop_slot(cpu, (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1));
+	hw_in_place_unmap(cpu);
 	forget(cpu, la);
 	if (large)
 		flush_large(cpu, la);

@@ -76,6 +76,7 @@ static struct hw_gpa_entry *gpa_slot(struct hw_cpu *cpu, uint64_t gpa)
 void hw_walk_flush(struct hw_cpu *cpu)
 {
 	cpu->tlb_priv->gpa_gen++;
+	hw_in_place_unmap(cpu);
 }
 
 static bool tdp_is_ept(const struct hw_ctl *ctl)

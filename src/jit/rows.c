@@ -218,8 +218,9 @@ static enum jit_class stack_class(const struct x86_insn *i, enum jit_class c)
 static bool ends(const struct opcode *row)
 {
 	static const uint16_t goes_on[] = {
-		X86_OP_STAC, X86_OP_CLAC, X86_OP_SWAPGS, X86_OP_CPUID,
+		X86_OP_STAC, X86_OP_CLAC, X86_OP_SWAPGS,
 		X86_OP_MOV_FROM_CR, X86_OP_MOV_FROM_DR, X86_OP_RDMSR,
+		X86_OP_WRMSR,
 	};
 	unsigned k;
 
@@ -249,6 +250,10 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 		return JIT_RDTSC;
 	case X86_OP_RDTSCP:
 		return has(j, X86_FEATURE_RDTSCP) ? JIT_RDTSC : JIT_EXEC;
+	case X86_OP_CPUID:
+		return JIT_CPUID;
+	case X86_OP_RDMSR:
+		return has(j, X86_FEATURE_MSR) ? JIT_RDMSR : JIT_EXEC;
 	case X86_OP_CLD:
 	case X86_OP_STD:
 		return JIT_DF;

@@ -146,6 +146,7 @@ uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 	unsigned bytes = (uint16_t)what;
 
 	if (!is_canonical(la, false) || (la & ~PAGE_MASK) + bytes > PAGE_SIZE ||
+	    hw_is_device(cpu, la, !!(what & WALK_OWN)) ||
 	    hw_data_host(cpu, la, !!(what & WALK_OWN)) != X86EMUL_CONTINUE)
 		return 1;
 	return gen != cpu->jit.slot_gen || key != cpu->c.tlb_key ||

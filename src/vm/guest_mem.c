@@ -146,6 +146,7 @@ enum kvm_exit_result kvm_handle_tdp_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 	case RET_PF_EMULATE:
 		vcpu->stat.pf_emulate++;
 		vcpu->stat.pf_mmio_spte_created += fault.mmio_created;
+		kvm_note_apic_page(vcpu, gpa);
 		return x86_emulate_instruction(vcpu, gpa, EMULTYPE_PF);
 	case RET_PF_FIXED:
 		vcpu->stat.pf_fixed++;

@@ -146,6 +146,10 @@ struct kvm_vcpu_arch {
 
 	struct kvm_lapic *apic;		/* NULL without an in-kernel irqchip */
 	uint64_t apic_base;		/* when apic is NULL */
+	struct {			/* no slot has it: in_place.c */
+		gfn_t gfn;
+		uint64_t generation;	/* + 1; 0: not looked */
+	} apic_page;
 	unsigned mp_state;		/* KVM_MP_STATE_* */
 	uint8_t sipi_vector;
 	uint8_t pending_ioapic_eoi;	/* vector, with KVM_REQ_IOAPIC_EOI_EXIT */
@@ -419,6 +423,17 @@ extern const unsigned kvm_nr_msrs_to_save;
 enum kvm_exit_result kvm_emulate_rdmsr(struct kvm_vcpu *vcpu);
 enum kvm_exit_result kvm_emulate_wrmsr(struct kvm_vcpu *vcpu);
 int kvm_set_efer(struct kvm_vcpu *vcpu, uint64_t efer, bool host);
+/* As the guest's, while its state is in the processor. False: nothing has happened, an
+ * exit must do it. @keep [OUT] the value changes by writes only. */
+bool kvm_get_msr_in_place(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val,
+			  bool *keep);
+bool kvm_set_msr_in_place(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val);
+
+/* --- exits without leaving the guest (in_place.c) ------------------------------------ */
+
+void kvm_exits_in_place(struct kvm_vcpu *vcpu);
+/* An access to @gpa is about to be emulated as MMIO. */
+void kvm_note_apic_page(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /* --- events (exception.c, events.c) --------------------------------------------------------- */
 

@@ -487,6 +487,47 @@ int kvm_get_msr(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
 	return unknown_msr(vcpu, msr, false);
 }
 
+/*
+ * What may be done in place (in_place.c): with no more than the vCPU's structures and the
+ * interrupt controllers, and without a lock of memory. KEEPS: it changes by writes only.
+ */
+enum { READS = BIT(0), KEEPS = BIT(1), WRITES = BIT(2) };
+
+static const struct { uint32_t first, last; uint8_t may; } in_place[] = {
+	{ MSR_X2APIC_BASE, MSR_X2APIC_LAST, READS | WRITES },
+	{ ONE(MSR_IA32_TSC_DEADLINE), READS | WRITES },
+	{ ONE(MSR_IA32_TSC), READS },
+	{ ONE(MSR_IA32_APICBASE), READS | KEEPS },
+	{ ONE(MSR_EFER), READS | KEEPS },
+	{ ONE(MSR_IA32_CR_PAT), READS | KEEPS | WRITES },
+	{ ONE(MSR_MTRRcap), READS | KEEPS },
+	{ ONE(MSR_IA32_MISC_ENABLE), READS | KEEPS | WRITES },
+	{ ONE(MSR_IA32_UCODE_REV), READS | KEEPS | WRITES },
+	{ ONE(MSR_PLATFORM_INFO), READS | KEEPS },
+};
+
+static uint8_t may_in_place(uint32_t msr)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(in_place); i++)
+		if (msr >= in_place[i].first && msr <= in_place[i].last)
+			return in_place[i].may;
+	return 0;
+}
+
+bool kvm_get_msr_in_place(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool *keep)
+{
+	uint8_t may = may_in_place(msr);
+
+	*keep = may & KEEPS;
+	return (may & READS) && !find_handler(msr)->get(vcpu, msr, val, false);
+}
+
+bool kvm_set_msr_in_place(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val)
+{
+	return (may_in_place(msr) & WRITES) &&
+	       !find_handler(msr)->set(vcpu, msr, val, false);
+}
+
 int kvm_set_msr(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host)
 {
 	const struct msr_handler *h;

@@ -215,6 +215,7 @@ static int init_processor(struct kvm_vcpu *vcpu)
 	if (!vcpu->hw)
 		return -ENOMEM;
 	hw_set_fpu(vcpu->hw, &vcpu->arch.fpu);
+	kvm_exits_in_place(vcpu);
 	kvm_mmu_init(&vcpu->arch.mmu, &kvm->mmu);
 	vcpu->arch.maxphyaddr = 36;
 	vcpu->arch.cr4_reserved = 0;

@@ -414,4 +414,79 @@ guest_long:
 	hlt
 END long
 
+
+/* 64-bit mode. Exits in place: CPUID of RSI's leaf R10 times, then port 0xe9. */
+GUEST cpuids
+	.code64
+	mov %r10, %rbp
+1:	mov %esi, %eax
+	xor %ecx, %ecx
+	cpuid
+	dec %rbp
+	jnz 1b
+	out %al, $0xe9
+	jmp guest_cpuids
+END cpuids
+
+/* The same, for ever. */
+GUEST cpuid_loop
+	.code64
+1:	mov $1, %eax
+	cpuid
+	addl $1, 0x2000
+	jmp 1b
+END cpuid_loop
+
+/* State in XMM0, then RDMSR of EFER to R12, WRMSR of RBX to PAT; after port 0xe9 PAT in
+ * R13:RBP and XMM0 in R14. */
+GUEST in_place_state
+	.code64
+	movq %r8, %xmm0
+	mov $1, %eax
+	cpuid
+	mov $0xc0000080, %ecx
+	rdmsr
+	mov %eax, %r12d
+	mov $0x277, %ecx
+	mov %r9d, %eax
+	mov %r9, %rdx
+	shr $32, %rdx
+	wrmsr
+	out %al, $0xe9
+	mov $0x277, %ecx
+	rdmsr
+	mov %edx, %r13d
+	mov %eax, %ebp
+	movq %xmm0, %r14
+	out %al, $0xe9
+END in_place_state
+
+/* R10 valid writes to PAT, then one that is not. */
+GUEST bad_pat
+	.code64
+	mov $0x277, %ecx
+	xor %edx, %edx
+1:	mov %r10d, %eax
+	and $1, %eax
+	wrmsr
+	dec %r10
+	jnz 1b
+	mov $2, %eax
+	wrmsr
+	hlt
+END bad_pat
+
+/* The APIC at RDI: vector 0x41 to itself, R10 times TPR = R8; what IRR and TPR read. */
+GUEST apic
+	.code64
+1:	mov %r8d, 0x80(%rdi)
+	movl $0x40041, 0x300(%rdi)
+	mov 0x220(%rdi), %ebx
+	mov 0x80(%rdi), %edx
+	dec %r10
+	jnz 1b
+	out %al, $0xe9
+	jmp guest_apic
+END apic
+
 	.section .note.GNU-stack, "", @progbits

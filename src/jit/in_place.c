@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CPUID and RDMSR whose answer the hypervisor has given and said to keep
+ * (hw/in_place.c): a look at the table of answers, in line. An exit is counted.
+ */
+#include "jit/jit.h"
+
+#define CPUID_OFF(field)	((uint32_t)(offsetof(struct hw_cpu, in_place.cpuid) + \
+					    offsetof(struct hw_kept_cpuid, field)))
+#define MSR_OFF(field)		((uint32_t)(offsetof(struct hw_cpu, in_place.msr) + \
+					    offsetof(struct hw_kept_msr, field)))
+
+/* T2 = (@reg % HW_NR_KEPT) << @shift */
+static void find(struct jit *j, unsigned reg, uint8_t shift)
+{
+	emit_rr(j, 0x89, reg, T2, 4);
+	emit_alu_imm(j, 4, T2, HW_NR_KEPT - 1, false);		/* and */
+	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe0 | (T2 & 7));	/* shl */
+	e8(j, shift);
+}
+
+static void count(struct jit *j)
+{
+	emit_load(j, T1, CPU_OFF(in_place.exits));
+	emit_rm(j, 0xff, 0, T1, 0);				/* inc */
+}
+
+_Static_assert(sizeof(struct hw_kept_cpuid) == 32 &&
+	       sizeof(struct hw_kept_msr) == 16, "the shifts below");
+
+void jit_cpuid(struct jit *j, struct jit_insn *n)
+{
+	static const uint8_t regs[] = { X86_RAX, X86_RBX, X86_RCX, X86_RDX };
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC, n->rip);
+	unsigned k;
+
+	jit_flags_free(j, jit_live_before(n));
+	find(j, X86_RAX, 5);
+	emit_gs_t2(j, 0x3b, X86_RAX, CPUID_OFF(leaf), 4);	/* cmp */
+	jit_slow_jump(j, s, CC_NE);
+	emit_gs_t2(j, 0x3b, X86_RCX, CPUID_OFF(subleaf), 4);
+	jit_slow_jump(j, s, CC_NE);
+	count(j);
+	for (k = 0; k < ARRAY_SIZE(regs); k++)
+		emit_gs_t2(j, 0x8b, regs[k], CPUID_OFF(out) + 4 * k, 4);
+	s->back = j->pos;
+}
+
+void jit_rdmsr(struct jit *j, struct jit_insn *n)
+{
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.cli_ok));
+
+	find(j, X86_RCX, 4);
+	emit_gs_t2(j, 0x3b, X86_RCX, MSR_OFF(msr), 4);		/* cmp */
+	jit_slow_jump(j, s, CC_NE);
+	count(j);
+	emit_gs_t2(j, 0x8b, X86_RAX, MSR_OFF(val), 4);
+	emit_gs_t2(j, 0x8b, X86_RDX, MSR_OFF(val) + 4, 4);
+	s->back = j->pos;
+}
