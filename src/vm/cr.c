@@ -81,13 +81,17 @@ bool kvm_load_pdptrs(struct kvm_vcpu *vcpu, uint64_t cr3)
 	return true;
 }
 
-/* Paging goes on with EFER.LME set: IA-32e mode is entered. */
+/* Paging goes on with EFER.LME set: SDM Vol. 3A, "Initializing IA-32e Mode". */
 static bool can_enter_long_mode(struct kvm_vcpu *vcpu)
 {
-	struct x86_segment cs;
+	struct x86_segment cs, tr;
+	unsigned type;
 
 	kvm_ops(vcpu)->get_segment(vcpu, &cs, X86_CS);
-	return (kvm_read_cr4(vcpu) & X86_CR4_PAE) && !(cs.ar & X86_AR_L);
+	kvm_ops(vcpu)->get_segment(vcpu, &tr, X86_TR);
+	type = tr.ar & X86_AR_TYPE;
+	return (kvm_read_cr4(vcpu) & X86_CR4_PAE) && !(cs.ar & X86_AR_L) &&
+	       type != X86_TSS16 && type != X86_TSS16_BUSY;
 }
 
 static bool cr0_is_valid(uint64_t cr0)
