@@ -160,6 +160,8 @@ static void emit_block(struct jit *j)
 
 	if (j->tail)
 		check_tail(j);
+	if (j->loop.on)
+		jit_loop_enter(j);
 	for (k = 0; k < j->nr; k++) {
 		j->cur = &j->insn[k];
 		j->cur->code = j->pos;
@@ -218,7 +220,7 @@ static bool read_code(struct jit *j, hva_t host)
 	discover(j, code, room);
 	if (!j->nr)
 		discover_crossing(j, code, room);
-	j->loop = in_loop(j, code, room);
+	j->in_loop = in_loop(j, code, room);
 	if (!hw_code_add(j->cpu, host, j->len ? j->len : 1))
 		return false;
 	if (host_copy_in(again, (const void *)host, j->len) ||
@@ -250,10 +252,12 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	if (!read_code(j, host))
 		return NULL;
 	j->looked_ahead = false;
+	jit_loop_plan(j);
 	jit_liveness(j);
-	jit_plan(j);
 	j->entry = j->nr && !jit_live_before(&j->insn[0]) ? FL_MEM | FL_HOST : loc;
 	j->loc = j->entry == loc ? loc : FL_MEM;
+	if (j->entry != (FL_MEM | FL_HOST))
+		jit_loop_off(j);
 	j->nr_slow = j->nr_miss = 0;
 	j->fpu_checked = 0;
 	j->fip = 0;
@@ -266,6 +270,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	if (!b)
 		return NULL;
 	stats->jit_blocks++;
+	stats->jit_loops += j->loop.on;
 	stats->jit_guest_bytes += j->len;
 	stats->jit_host_bytes += j->pos - j->code;
 	return b;

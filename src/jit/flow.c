@@ -95,7 +95,9 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 		emit_jump(j, CC_ALWAYS, j->go);
 		break;
 	case SLOW_PLAIN:
-		emit_mov_imm(j, T2, s->jumps[0] | LINK_PLAIN);
+		/* A jump of its own, which is linked: several may lead here. */
+		emit_jump(j, CC_ALWAYS, j->pos + 5);
+		emit_mov_imm(j, T2, (j->pos - 4) | LINK_PLAIN);
 		emit_jump(j, CC_ALWAYS, j->link_mem);
 		break;
 	case SLOW_FAR:
@@ -283,6 +285,13 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 	uint32_t code, skip;
 
 	jit_flags_need(j, n);
+	if (j->loop.on && jit_is_back_edge(j, n)) {
+		skip = emit_jump_later(j, cc ^ 1);
+		jit_loop_next(j);
+		emit_patch(j, skip, j->pos);
+		j->loc = FL_HOST;
+		return;
+	}
 	if (is_near(j, to) && to > n->rip) {
 		code = known_code(j, to, &flags);
 		if (code)
@@ -317,7 +326,10 @@ void jit_loop(struct jit *j, struct jit_insn *n)
 
 void jit_jmp(struct jit *j, struct jit_insn *n)
 {
-	jit_goto_target(j, CC_ALWAYS, n);
+	if (j->loop.on && jit_is_back_edge(j, n))
+		jit_loop_next(j);
+	else
+		jit_goto_target(j, CC_ALWAYS, n);
 }
 
 void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s)

@@ -25,38 +25,37 @@
 #define STACK_REACH	1024
 #define NO_VALUE	0	/* version of a register that is not there */
 
-struct value {
-	uint16_t version;
-	int64_t offset;
-};
-
 struct plan {
-	struct value gpr[X86_NR_GPRS];
-	uint16_t versions;	/* given out */
-	uint16_t seg_base;	/* version of FS and GS bases */
-	uint16_t stack;		/* RSP's at the start */
+	struct jit_values v;
+	uint16_t stack;		/* RSP's version at the start */
 	bool jcc;		/* a way out since the block began */
 	unsigned last_jcc;
 };
 
-static void kill(struct plan *p, unsigned r)
+static void kill(struct jit_values *v, unsigned r)
 {
-	p->gpr[r] = (struct value){ .version = ++p->versions };
+	v->gpr[r] = (struct jit_value){ .version = ++v->versions };
 }
 
-static void kill_all(struct plan *p)
+static void kill_all(struct jit_values *v)
 {
 	unsigned r;
 
 	for (r = 0; r < X86_NR_GPRS; r++)
-		kill(p, r);
-	p->seg_base = ++p->versions;
+		kill(v, r);
+	v->seg_base = ++v->versions;
+}
+
+void jit_values_begin(struct jit_values *v)
+{
+	v->versions = NO_VALUE;
+	kill_all(v);
 }
 
 /* --- what instructions do to registers ------------------------------------------- */
 
 /* rAX, rDX and others that the row does not name. */
-static void kill_implied(struct plan *p, const struct x86_insn *i)
+static void kill_implied(struct jit_values *v, const struct x86_insn *i)
 {
 	switch (i->row->op) {
 	case X86_OP_MUL:
@@ -65,20 +64,20 @@ static void kill_implied(struct plan *p, const struct x86_insn *i)
 	case X86_OP_IDIV:
 	case X86_OP_CMPXCHG:
 	case X86_OP_CMPXCHG8B:
-		kill(p, X86_RAX);
-		kill(p, X86_RDX);
+		kill(v, X86_RAX);
+		kill(v, X86_RDX);
 		break;
 	case X86_OP_SIMD:
 	case X86_OP_VSIMD:
 		if (i->map == X86_MAP_0F3A) /* string comparisons */
-			kill(p, X86_RCX);
+			kill(v, X86_RCX);
 		break;
 	default:
 		break;
 	}
 }
 
-static void kill_written(struct plan *p, const struct x86_insn *i)
+static void kill_written(struct jit_values *v, const struct x86_insn *i)
 {
 	int k, r;
 
@@ -88,9 +87,9 @@ static void kill_written(struct plan *p, const struct x86_insn *i)
 		r = o->kind == OPK_REG ? o->reg : jit_gpr_operand(i, k);
 		if (r < 0 || !(o->access & OPA_W))
 			continue;
-		kill(p, jit_is_high8(i, k) ? r - 4 : r);
+		kill(v, jit_is_high8(i, k) ? r - 4 : r);
 	}
-	kill_implied(p, i);
+	kill_implied(v, i);
 }
 
 /* Is it an addition of a constant to a whole register? */
@@ -110,79 +109,79 @@ static bool adds(const struct x86_insn *i, int64_t *by)
 	       i->row->opnd[1].kind == OPK_I && *by == (int32_t)*by;
 }
 
-static void same(struct plan *p, const struct x86_insn *i)
+static void same(struct jit_values *v, const struct x86_insn *i)
 {
 	int word = jit_insn_word(i);
 	int64_t by;
 
 	if (adds(i, &by))
-		p->gpr[i->rm].offset += by;
+		v->gpr[i->rm].offset += by;
 	else if (i->row->op == X86_OP_MOV && i->opsize == word && i->mod == 3 &&
 		 i->row->opnd[0].kind == OPK_E && i->row->opnd[1].kind == OPK_G)
-		p->gpr[i->rm] = p->gpr[i->reg];
+		v->gpr[i->rm] = v->gpr[i->reg];
 	else if (i->row->op == X86_OP_MOV && i->opsize == word && i->mod == 3 &&
 		 i->row->opnd[0].kind == OPK_G && i->row->opnd[1].kind == OPK_E)
-		p->gpr[i->reg] = p->gpr[i->rm];
+		v->gpr[i->reg] = v->gpr[i->rm];
 	else
-		kill_written(p, i);
+		kill_written(v, i);
 }
 
-static void lea(struct plan *p, const struct jit_insn *n)
+static void lea(struct jit_values *v, const struct jit_insn *n)
 {
 	const struct x86_insn *i = &n->i;
 
 	if (i->opsize == jit_insn_word(i) && i->adsize == jit_insn_word(i) &&
 	    i->base < X86_NR_GPRS && i->index == X86_REG_NONE) {
-		p->gpr[i->reg] = p->gpr[i->base];
-		p->gpr[i->reg].offset += i->disp;
+		v->gpr[i->reg] = v->gpr[i->base];
+		v->gpr[i->reg].offset += i->disp;
 	} else {
-		kill(p, i->reg);
+		kill(v, i->reg);
 	}
 }
 
-static void stack(struct plan *p, const struct jit_insn *n)
+static void stack(struct jit_values *v, const struct jit_insn *n)
 {
 	int word = jit_insn_word(&n->i);
 
 	switch (n->class) {
 	case JIT_PUSH:
 	case JIT_PUSHF:
-		p->gpr[X86_RSP].offset -= word;
+		v->gpr[X86_RSP].offset -= word;
 		break;
 	case JIT_POP:
-		p->gpr[X86_RSP].offset += word;
-		kill(p, n->i.rm);
+		v->gpr[X86_RSP].offset += word;
+		kill(v, n->i.rm);
 		break;
 	case JIT_POPF:
-		p->gpr[X86_RSP].offset += word;
+		v->gpr[X86_RSP].offset += word;
 		break;
 	default:	/* LEAVE */
-		p->gpr[X86_RSP] = p->gpr[X86_RBP];
-		p->gpr[X86_RSP].offset += word;
-		kill(p, X86_RBP);
+		v->gpr[X86_RSP] = v->gpr[X86_RBP];
+		v->gpr[X86_RSP].offset += word;
+		kill(v, X86_RBP);
 		break;
 	}
 }
 
-static void effects(struct plan *p, const struct jit_insn *n)
+void jit_values_after(struct jit_values *v, const struct jit_insn *n)
 {
 	switch (n->class) {
 	case JIT_SAME:
-		same(p, &n->i);
+		same(v, &n->i);
 		break;
 	case JIT_LEA:
-		lea(p, n);
+		lea(v, n);
 		break;
 	case JIT_PUSH:
 	case JIT_POP:
 	case JIT_PUSHF:
 	case JIT_POPF:
 	case JIT_LEAVE:
-		stack(p, n);
+		stack(v, n);
 		break;
 	case JIT_RAW:
-		kill(p, X86_RAX);
-		kill(p, X86_RDX);
+		kill(v, X86_RAX);
+		kill(v, X86_RDX);
 		break;
 	case JIT_NOTHING:
 	case JIT_JCC:
@@ -190,7 +189,7 @@ static void effects(struct plan *p, const struct jit_insn *n)
 	case JIT_STI:
 		break;
 	default:
-		kill_all(p);
+		kill_all(v);
 		break;
 	}
 }
@@ -267,7 +266,7 @@ static struct jit_group alone(const struct plan *p, struct jit_access *x)
 	const struct jit_addr *a = &x->a;
 	struct jit_group g = {
 		.seg = a->seg, .kind = x->kind, .members = 1, .slot = NO_SLOT,
-		.seg_base = a->seg == X86_SEG_NONE ? 0 : p->seg_base,
+		.seg_base = a->seg == X86_SEG_NONE ? 0 : p->v.seg_base,
 	};
 
 	if (a->fixed) {
@@ -276,13 +275,13 @@ static struct jit_group alone(const struct plan *p, struct jit_access *x)
 	} else {
 		x->at = a->disp;
 		if (a->base != X86_REG_NONE) {
-			g.base = p->gpr[a->base].version;
-			x->at += p->gpr[a->base].offset;
+			g.base = p->v.gpr[a->base].version;
+			x->at += p->v.gpr[a->base].offset;
 		}
 		if (a->index != X86_REG_NONE) {
-			g.index = p->gpr[a->index].version;
+			g.index = p->v.gpr[a->index].version;
 			g.scale = a->scale;
-			x->at += p->gpr[a->index].offset << a->scale;
+			x->at += p->v.gpr[a->index].offset << a->scale;
 		}
 	}
 	g.stack = !g.fixed && g.base == p->stack && a->index == X86_REG_NONE;
@@ -329,9 +328,10 @@ static void find_group(struct jit *j, struct plan *p, unsigned insn,
 
 	b.first = insn;
 	x->group = j->nr_groups;
-	if (is_groupable(j, &x->a) && !(j->variant & JIT_PLAIN)) {
+	b.apart = !is_groupable(j, &x->a);
+	if (!b.apart && !(j->variant & JIT_PLAIN)) {
 		for (g = j->group; g < j->group + j->nr_groups; g++) {
-			if (!joins(p, g, &b))
+			if (g->apart || !joins(p, g, &b))
 				continue;
 			x->group = g - j->group;
 			g->lo = MIN(g->lo, b.lo);
@@ -346,13 +346,13 @@ static void find_group(struct jit *j, struct plan *p, unsigned insn,
 
 void jit_plan(struct jit *j)
 {
-	struct plan p = { .versions = NO_VALUE };
+	struct plan p = { .jcc = false };
 	unsigned k, m;
 
 	j->nr_groups = j->nr_addends = 0;
 	__builtin_memset(j->slots_used, 0, sizeof(j->slots_used));
-	kill_all(&p);
-	p.stack = p.gpr[X86_RSP].version;
+	jit_values_begin(&p.v);
+	p.stack = p.v.gpr[X86_RSP].version;
 	for (k = 0; k < j->nr; k++) {
 		struct jit_insn *n = &j->insn[k];
 
@@ -364,7 +364,7 @@ void jit_plan(struct jit *j)
 			}
 			find_group(j, &p, k, &n->access[m]);
 		}
-		effects(&p, n);
+		jit_values_after(&p.v, n);
 		if (n->class == JIT_JCC) {
 			p.jcc = true;
 			p.last_jcc = k;

@@ -117,6 +117,18 @@ struct jit_addr {
 	int64_t disp;
 };
 
+/* What registers hold, as (version, offset): group.c. */
+struct jit_value {
+	uint16_t version;
+	int64_t offset;
+};
+
+struct jit_values {
+	struct jit_value gpr[X86_NR_GPRS];
+	uint16_t versions;	/* given out; at the start register r's is r + 1 */
+	uint16_t seg_base;	/* version of FS and GS bases */
+};
+
 /* An access that group.c has looked at. */
 struct jit_access {
 	struct jit_addr a;
@@ -127,7 +139,7 @@ struct jit_access {
 
 /* Accesses of one block at known distances, inside one page: one check serves all. */
 struct jit_group {
-	uint16_t base, index;	/* what the registers hold: struct jit_value */
+	uint16_t base, index;	/* what the registers hold: versions */
 	uint16_t seg_base;
 	uint8_t scale, seg;
 	uint8_t kind, members;
@@ -135,6 +147,9 @@ struct jit_group {
 	bool stack;		/* against RSP */
 	bool open;		/* has been checked */
 	bool in_t1;		/* the addend, right now */
+	bool apart;		/* has one access, which no other may join */
+	bool hoisted;		/* is checked before the loop */
+	int32_t step;		/* its distance from one turn of the loop to the next */
 	int64_t lo, hi;		/* all is in [lo, hi) */
 	unsigned first;		/* instruction */
 	uint32_t slot;		/* index; NO_SLOT */
@@ -142,6 +157,17 @@ struct jit_group {
 };
 
 #define NO_SLOT	~0u
+
+/* A block that is a loop: loop.c. */
+struct jit_loop {
+	bool on;
+	bool counts;		/* turns, by a register that each one moves */
+	uint8_t counter;
+	int32_t step[X86_NR_GPRS];	/* what a turn adds, or JIT_NO_STEP */
+	uint32_t head;		/* where the next turn begins */
+};
+
+#define JIT_NO_STEP	INT32_MIN
 
 struct jit_insn {
 	struct x86_insn i;
@@ -155,6 +181,14 @@ struct jit_insn {
 	uint8_t nr_access;
 	struct jit_access access[2];
 };
+
+/* Where a direct transfer goes. */
+static inline uint64_t jit_target_of(const struct jit_insn *n)
+{
+	uint64_t to = n->rip + n->i.len + n->i.imm;
+
+	return n->i.mode == X86_MODE_PROT64 ? to : (uint32_t)to;
+}
 
 /* The six status flags in a byte: OF is bit 1. */
 #define FLAG_ALL	0xd7
@@ -265,7 +299,8 @@ struct jit {
 	struct jit_group group[JIT_MAX_GROUPS];
 	unsigned nr_groups, nr_addends;
 	uint64_t slots_used[HW_JIT_SLOTS / 64];	/* by the block */
-	bool loop;		/* the block seems to be in a short loop */
+	bool in_loop;		/* the block seems to be in a short loop */
+	struct jit_loop loop;
 	struct jit_insn *cur;
 	enum x86_mode mode;	/* of the block: PROT64 or PROT32 */
 	uint64_t rip;
@@ -424,6 +459,9 @@ void jit_linear(struct jit *j, const struct jit_addr *a);
 void jit_tlb_index(struct jit *j);
 /* dst = the effective address; @w: 64 bits. Registers in memory go through T1, T2. */
 void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w);
+/* The check of @g, whose first byte is at @lo, or off to @s; its addend is kept. */
+void jit_check_group(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
+		     struct jit_slow *s);
 /* The next host instruction may fault: then @s. */
 void jit_may_fault(struct jit *j, struct jit_slow *s);
 /* @n is over, and its way out of line comes back here. */
@@ -433,6 +471,9 @@ void jit_slow_back(struct jit *j, const struct jit_insn *n, struct jit_slow *s);
 
 /* Finds the accesses of the block that can share a check; fills access[]. */
 void jit_plan(struct jit *j);
+/* Every register holds something new; what it holds after @n. */
+void jit_values_begin(struct jit_values *v);
+void jit_values_after(struct jit_values *v, const struct jit_insn *n);
 /* A slot for @g that no other group of the block has. */
 uint32_t jit_slot_new(struct jit *j, const struct jit_group *g);
 bool jit_varies(const struct jit *j, hva_t insn);
@@ -450,6 +491,22 @@ uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what);
 /* FN_VARY: a slot's budget is used up. Returns @la. */
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);
 
+/* --- loop.c ----------------------------------------------------------------------------- */
+
+/* jit_plan(), for a block that may be a loop whose checks come before it. */
+void jit_loop_plan(struct jit *j);
+/* ... is none: flags live when a turn begins. */
+void jit_loop_off(struct jit *j);
+/* What is looked at before the first turn. */
+void jit_loop_enter(struct jit *j);
+/* On to the next turn; no flags are needed. */
+void jit_loop_next(struct jit *j);
+static inline bool jit_is_back_edge(const struct jit *j, const struct jit_insn *n)
+{
+	return n->class >= JIT_JCC && n->class <= JIT_CALL && n->class != JIT_CALL &&
+	       n->class != JIT_LOOP && jit_target_of(n) == j->rip;
+}
+
 /* --- rows.c ----------------------------------------------------------------------------- */
 
 void jit_classify(const struct jit *j, struct jit_insn *n);
@@ -459,6 +516,8 @@ int jit_mem_operand(const struct x86_insn *i);
 /* --- same.c ----------------------------------------------------------------------------- */
 
 void jit_same(struct jit *j, struct jit_insn *n);
+/* Is the part @kind (enum hw_jit_fpu) of the FPU state there? If not off to @s. */
+void jit_check_fpu(struct jit *j, unsigned kind, struct jit_slow *s);
 /* The general register that operand @k is, or -1; it is one of AH to BH. */
 int jit_gpr_operand(const struct x86_insn *i, int k);
 bool jit_is_high8(const struct x86_insn *i, int k);
@@ -524,12 +583,6 @@ void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s);
 void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from);
 /* ... to @n's target. */
 void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n);
-static inline uint64_t jit_target_of(const struct jit_insn *n)
-{
-	uint64_t to = n->rip + n->i.len + n->i.imm;
-
-	return n->i.mode == X86_MODE_PROT64 ? to : (uint32_t)to;
-}
 /* cmp gs:[request], 0 */
 void jit_compare_request(struct jit *j);
 /*

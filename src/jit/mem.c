@@ -168,7 +168,7 @@ static struct jit_miss *miss_add(struct jit *j, const struct jit_addr *lo,
 	*m = (struct jit_miss){
 		.slot = g->slot, .bytes = g->hi - g->lo, .kind = g->kind,
 		.own = own, .fixed = in_one_place(lo), .lo = *lo,
-		.walk = g->members > 1, .insn = jit_insn_host(j, j->cur),
+		.walk = g->members > 1 || g->hoisted, .insn = jit_insn_host(j, j->cur),
 		.slow = s, .retry = j->pos, .rip = j->cur->rip,
 	};
 	return m;
@@ -209,6 +209,15 @@ static void ask_slot(struct jit *j, const struct jit_addr *lo,
 	m->jump = emit_jump_later(j, CC_A);
 }
 
+/* T1 is in one page with what follows, or off: no walk changes that. */
+static void leave_if_crossing(struct jit *j, struct jit_miss *m)
+{
+	emit_rr(j, 0x89, T1, T2, 4);
+	emit_alu_imm(j, 4, T2, PAGE_SIZE - 1, false);
+	emit_alu_imm(j, 7, T2, PAGE_SIZE - m->bytes, false);
+	jit_slow_jump(j, m->slow, CC_A);
+}
+
 /*
  * Out of line: the slot is filled, the page is brought into the TLB if others count
  * on this check, and the check is made once more; or off.
@@ -235,6 +244,8 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 		emit_jump(j, CC_E, m->retry);
 	}
 	if (m->walk) {
+		if (m->bytes > 1 && !m->fixed)
+			leave_if_crossing(j, m);
 		emit_mov_imm(j, T2, bytes | (m->kind ? WALK_KIND : 0) |
 					    (m->own ? WALK_OWN : 0));
 		emit_jump(j, CC_CALL, j->walk);
@@ -255,8 +266,30 @@ void jit_miss_emit(struct jit *j)
 static bool wants_slot(const struct jit *j, const struct jit_addr *a,
 		       const struct jit_group *g)
 {
-	return ((j->loop && j->who) || g->stack || a->fixed) &&
+	return ((j->in_loop && j->who) || g->stack || a->fixed) &&
 	       !jit_varies(j, jit_insn_host(j, j->cur));
+}
+
+/* @own: what the access that asks is. */
+static void check_group(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
+			unsigned own, struct jit_slow *s)
+{
+	bool keep = g->members > 1 || g->hoisted;
+
+	g->open = true;
+	if (wants_slot(j, lo, g) || in_one_place(lo) ||
+	    (keep && j->nr_addends == JIT_MAX_ADDENDS)) {
+		g->slot = jit_slot_new(j, g);
+		g->addend = SLOT_OFF(g->slot, addend);
+		ask_slot(j, lo, g, own, s);
+		return;
+	}
+	ask_tlb(j, lo, g, own, s);
+	emit_gs_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
+	g->addend = keep ? ADDEND_OFF(j->nr_addends++) : CPU_OFF(jit.tmp_addend);
+	g->in_t1 = is_composable(lo);
+	if (keep || !g->in_t1)
+		emit_store(j, T1, g->addend);
 }
 
 /* The first access of @g, of kind @own: checks it, or off to @s. */
@@ -274,21 +307,18 @@ static void open_group(struct jit *j, const struct jit_addr *a, struct jit_group
 		miss = jit_slow_add(j, SLOW_PLAIN, j->cur->rip);
 	}
 	s->checked = true;
-	g->open = true;
-	if (wants_slot(j, a, g) || in_one_place(a) ||
-	    (g->members > 1 && j->nr_addends == JIT_MAX_ADDENDS)) {
-		g->slot = jit_slot_new(j, g);
-		g->addend = SLOT_OFF(g->slot, addend);
-		ask_slot(j, &lo, g, own, miss);
-		return;
-	}
-	ask_tlb(j, &lo, g, own, miss);
-	emit_gs_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
-	g->addend = g->members > 1 ? ADDEND_OFF(j->nr_addends++) :
-				     CPU_OFF(jit.tmp_addend);
-	g->in_t1 = is_composable(a);
-	if (g->members > 1 || !g->in_t1)
-		emit_store(j, T1, g->addend);
+	check_group(j, &lo, g, own, miss);
+}
+
+/*
+ * An access that may not come must not make a page dirty: the walk reads, and where
+ * the page was not dirty the plain variant does the first store.
+ */
+void jit_check_group(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
+		     struct jit_slow *s)
+{
+	check_group(j, lo, g, X86_TLB_READ, s);
+	g->in_t1 = false;
 }
 
 /* --- operands -------------------------------------------------------------------------- */

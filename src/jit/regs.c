@@ -57,7 +57,8 @@ static bool flags_dead(struct jit *j, uint64_t rip)
 	return !left;
 }
 
-void jit_liveness(struct jit *j)
+/* @again: the block needs no flags, and what jumps back to it neither. */
+static void liveness(struct jit *j, bool again)
 {
 	uint8_t live = FLAG_ALL;
 	unsigned k;
@@ -66,7 +67,9 @@ void jit_liveness(struct jit *j)
 		struct jit_insn *n = &j->insn[k];
 
 		n->dead = n->class >= JIT_JCC && n->class <= JIT_CALL &&
-			  n->class != JIT_LOOP && flags_dead(j, jit_target_of(n));
+			  n->class != JIT_LOOP &&
+			  ((again && jit_is_back_edge(j, n)) ||
+			   flags_dead(j, jit_target_of(n)));
 		if (n->dead && n->class != JIT_JCC)
 			live = 0;
 		else if (n->class == JIT_JCC && !n->dead)
@@ -74,6 +77,13 @@ void jit_liveness(struct jit *j)
 		n->live = live;
 		live = jit_live_before(n);
 	}
+}
+
+void jit_liveness(struct jit *j)
+{
+	liveness(j, true);
+	if (j->nr && jit_live_before(&j->insn[0]))
+		liveness(j, false);
 }
 
 void jit_flags_free(struct jit *j, uint8_t live)

@@ -228,13 +228,13 @@ static bool may_fault(const struct jit_insn *n)
 }
 
 /* Once a block and part of it: the state is live, CR0, CR4 and XCR0 allow it. */
-static void check_fpu(struct jit *j, struct jit_insn *n, struct jit_slow *s)
+void jit_check_fpu(struct jit *j, unsigned kind, struct jit_slow *s)
 {
-	if (j->fpu_checked & BIT(n->fpu))
+	if (j->fpu_checked & BIT(kind))
 		return;
-	j->fpu_checked |= BIT(n->fpu) | (n->fpu == HW_JIT_ZMM ? BIT(HW_JIT_YMM) : 0);
-	jit_flags_free(j, jit_live_before(n));
-	emit_gs(j, 0x80, 7, CPU_OFF(jit.fpu_ready[0]) + n->fpu, 4);
+	j->fpu_checked |= BIT(kind) | (kind == HW_JIT_ZMM ? BIT(HW_JIT_YMM) : 0);
+	jit_flags_free(j, jit_live_before(j->cur));
+	emit_gs(j, 0x80, 7, CPU_OFF(jit.fpu_ready[0]) + kind, 4);
 	e8(j, 0);
 	jit_slow_jump(j, s, CC_E);
 }
@@ -251,7 +251,7 @@ void jit_same(struct jit *j, struct jit_insn *n)
 	if (mem >= 0 || may_fault(n))
 		s = jit_slow_add(j, SLOW_EXEC, n->rip);
 	if (n->fpu)
-		check_fpu(j, n, s);
+		jit_check_fpu(j, n->fpu, s);
 	if (mem >= 0) {
 		jit_operand_addr(n, &a);
 		m = jit_lookup(j, &a, x86_opnd_bytes(i, mem),

@@ -33,7 +33,7 @@ static const struct field fields[] = {
 	{ "tlb.tag", TLB_OFF(tag), 24, 8 },
 	{ "tlb.addend", TLB_OFF(addend), 8, 0 },
 	ONE(jit.key), ONE(jit.tmp), ONE(jit.tsc_add), ONE(jit.host_gs), ONE(jit.host_sp),
-	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
+	ONE(jit.turns), ONE(jit.last), ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
 	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.tsc_ok), ONE(jit.tscp_ok),
 	ONE(jit.cli_ok), ONE(jit.sti_ok), ONE(jit.pushf_ok), ONE(jit.popf_ok),
 	ONE(jit.unwind), ARRAY(jit.hash.tag), ARRAY(jit.hash.code),
@@ -115,7 +115,8 @@ static void pieces(const struct jit *j, jit_piece_fn fn, void *arg)
 
 	for (; n <= last; n++)
 		piece(j, (struct jit_piece){ .rip = n->rip, .guest_len = n->i.len },
-		      n->code, n == last ? j->end : n[1].code, fn, arg);
+		      n == j->insn ? j->code : n->code, n == last ? j->end : n[1].code,
+		      fn, arg);
 	if (j->out > j->end)
 		piece(j, (struct jit_piece){ .kind = JIT_PIECE_END,
 						.rip = last->rip + last->i.len },

@@ -214,3 +214,107 @@ unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter)
 	code[at++] = 0xf4;
 	return at;
 }
+
+/* --- pointers that walk ------------------------------------------------------------ */
+
+static const uint8_t walkers[] = { X86_RSI, X86_RDI, X86_RBX, X86_R13 };
+
+/* [walker], [walker + r9 * scale], with a displacement, after prefixes and opcode. */
+static unsigned put_walker(uint8_t *p, uint8_t *rex, unsigned reg)
+{
+	unsigned base = walkers[rnd() >> 30 & 3], n = 0;
+	bool wide = one_in(4), index = one_in(3);
+
+	*rex |= (reg >> 3) << 2 | base >> 3 | (index ? 2 : 0);
+	p[n++] = (wide ? 0x80 : 0x40) | (reg & 7) << 3 | (index ? 4 : base & 7);
+	if (index)
+		p[n++] = (rnd() >> 22 & 0xc0) | 1 << 3 | (base & 7);
+	p[n++] = (int8_t)(rnd() >> 30) / (wide ? 1 : 2);
+	if (wide) {
+		p[n] = rnd() >> 30 & 3;
+		p[n + 1] = p[n + 2] = 0;
+		n += 3;
+	}
+	return n;
+}
+
+/* An access, or arithmetic of registers that do not walk. */
+static unsigned put_access(uint8_t *p)
+{
+	static const struct { uint8_t prefix, rex, map, opcode; } forms[] = {
+		{ 0, 0, 0, 0x8b }, { 0, 8, 0, 0x8b }, { 0, 8, 0, 0x89 },
+		{ 0, 0, 0, 0x89 }, { 0, 0, 0, 0x88 }, { 0, 8, 0, 0x03 },
+		{ 0, 8, 0, 0x01 }, { 0xf0, 8, 0, 0x01 }, { 0, 0, 0, 0x87 },
+		{ 0, 0, 1, 0xb6 }, { 0, 8, 0, 0x3b }, { 0xf3, 0, 1, 0x6f },
+		{ 0xf3, 0, 1, 0x7f }, { 0x66, 0, 1, 0xfe }, { 0, 8, 0, 0x13 },
+		{ 0, 8, 0, 0x8d },
+	};
+	static const uint8_t regs[] = { X86_RDX, X86_R10, X86_R11, X86_RBP, X86_R14 };
+	unsigned k = (rnd() >> 30) % ARRAY_SIZE(forms), n = 0, m;
+	unsigned reg = regs[(rnd() >> 30) % sizeof(regs)];
+	uint8_t rex = 0x40 | forms[k].rex, modrm[8];
+
+	m = put_walker(modrm, &rex, reg);
+	if (forms[k].prefix)
+		p[n++] = forms[k].prefix;
+	p[n++] = rex;
+	if (forms[k].map)
+		p[n++] = 0x0f;
+	p[n++] = forms[k].opcode;
+	memcpy(p + n, modrm, m);
+	return n + m;
+}
+
+/* ADD, SUB or LEA of a small constant. */
+static unsigned put_step(uint8_t *p, unsigned reg)
+{
+	static const uint8_t steps[] = { 1, 4, 8, 8, 16, 16, 24, 32, 64, 0 };
+	uint8_t by = steps[(rnd() >> 30) % sizeof(steps)];
+	bool lea = one_in(4);
+
+	p[0] = 0x48 | (reg >> 3) * (lea ? 5 : 1);
+	p[1] = lea ? 0x8d : 0x83;
+	p[2] = lea ? 0x40 | (reg & 7) * 9 : (one_in(4) ? 0xe8 : 0xc0) | (reg & 7);
+	p[3] = by;
+	return 4;
+}
+
+/* JNZ or JC over what follows the loop. */
+static unsigned put_exit(uint8_t *p, uint8_t **rel)
+{
+	p[0] = 0x0f;
+	p[1] = 0x80 | (rnd() >> 30 & 15);
+	*rel = p + 2;
+	memset(p + 2, 0, 4);
+	return 6;
+}
+
+unsigned generate_walk(uint8_t *code)
+{
+	unsigned at = 0, n = 1 + (rnd() >> 30) % 6, k;
+	uint8_t *exit = NULL;
+	int32_t rel;
+
+	while (n--) {
+		at += put_access(code + at);
+		if (!exit && one_in(12))
+			at += put_exit(code + at, &exit);
+	}
+	for (k = 0; k < sizeof(walkers); k++)
+		if (!one_in(4))
+			at += put_step(code + at, walkers[k]);
+	if (one_in(2))
+		at += put_step(code + at, X86_R9);
+	memcpy(code + at, one_in(2) ? "\xff\xc9\x0f\x85" : "\x48\xff\xc9\x0f\x85",
+	       5);
+	at += code[at] == 0xff ? 4 : 5;
+	rel = -(int32_t)(at + 4);
+	memcpy(code + at, &rel, 4);
+	at += 4;
+	if (exit) {
+		rel = code + at - (exit + 4);
+		memcpy(exit, &rel, 4);
+	}
+	code[at++] = 0xf4;
+	return at;
+}

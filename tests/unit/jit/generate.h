@@ -18,5 +18,10 @@ unsigned generate_insn(uint8_t *code);
  * counter (32 bits) at @counter is 0; then HLT. The length.
  */
 unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter);
+/*
+ * A loop of RCX turns, then HLT: accesses at RSI, RDI, RBX and R13, with R9 as index,
+ * most of which each turn moves by a constant. The length.
+ */
+unsigned generate_walk(uint8_t *code);
 
 #endif

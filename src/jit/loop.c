@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A block that jumps back to its own begin: what its accesses check comes before the
+ * first turn.
+ *
+ * A turn is what the block does from its first instruction to the jump back. A
+ * register's step is what one turn adds to it, if that is a constant: group.c follows
+ * the values. A group whose address has a step is at the same address in each turn, or
+ * moves by as much each time, so that one check before the first turn tells for how
+ * many turns it stays in its page.
+ *
+ *	enter:	lea  T1, [group's first byte]		for each such group
+ *		sub  T1, gs:[slot.lo]			the check, as in mem.c
+ *		cmp  T1, 4096 - bytes
+ *		ja   miss				else the plain variant
+ *		...					T1 = turns after this one
+ *		cmova T1, gs:[turns]			the smallest
+ *		mov  gs:[turns], T1
+ *		...
+ *		mov  gs:[last], counter + (turns + 1) * step
+ *	head:	...					no checks
+ *		jcc  out				the guest's own end
+ *		cmp  counter, gs:[last]
+ *		jne  head
+ *		cmp  gs:[request], 0
+ *		jne  leave
+ *		jmp  enter				the next page
+ *
+ * The counter is a register that has a step. How many turns there are without a look at
+ * requests is bounded (MAX_INSNS). Accesses without a step are checked in each turn.
+ * Where the checks fail, a turn is done by the plain variant, whose jump back comes
+ * here again. A flush in the middle of a turn is C's, which does not return to a block
+ * then (hw_jit_state.slot_gen); one by another processor waits for a request.
+ */
+#include "jit/jit.h"
+
+#define MAX_INSNS	4096	/* without a look at requests */
+#define MAX_STEP	512	/* or most turns would be in another page */
+
+/* --- which blocks ----------------------------------------------------------------- */
+
+static bool fits(const struct jit_insn *n)
+{
+	switch (n->class) {
+	case JIT_SAME:
+	case JIT_NOTHING:
+	case JIT_RAW:
+	case JIT_LEA:
+	case JIT_PUSH:
+	case JIT_POP:
+	case JIT_JCC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Number of instructions of a turn; 0: the block is no such loop. */
+static unsigned find_turn(const struct jit *j)
+{
+	uint64_t inside = 0;
+	unsigned k;
+
+	for (k = 0; k < j->nr; k++) {
+		const struct jit_insn *n = &j->insn[k];
+
+		if (jit_is_back_edge(j, n))
+			return n->rip < inside ? 0 : k + 1;
+		if (!fits(n))
+			return 0;
+		/* A way over a part of the turn is another block's, which would
+		 * come in anew each time. */
+		if (n->class == JIT_JCC && jit_target_of(n) > n->rip)
+			inside = MAX(inside, jit_target_of(n));
+	}
+	return 0;
+}
+
+#define ABS(x) ((x) < 0 ? -(x) : (x))
+
+static void find_steps(struct jit *j)
+{
+	struct jit_values v;
+	unsigned r, k;
+
+	jit_values_begin(&v);
+	for (k = 0; k < j->nr; k++)
+		jit_values_after(&v, &j->insn[k]);
+	j->loop.counts = false;
+	for (r = 0; r < X86_NR_GPRS; r++) {
+		int64_t by = v.gpr[r].offset;
+
+		j->loop.step[r] = v.gpr[r].version == r + 1 && ABS(by) <= MAX_STEP ?
+				  by : JIT_NO_STEP;
+		if (j->loop.step[r] == JIT_NO_STEP || !by ||
+		    jit_host_reg(r) == IN_MEM)
+			continue;
+		j->loop.counts = true;
+		j->loop.counter = r;
+	}
+}
+
+/* The register that holds @version when a turn begins, or -1. */
+static int register_of(uint16_t version)
+{
+	return version && version <= X86_NR_GPRS ? version - 1 : -1;
+}
+
+/* Adds the step of what @version is to *@step; false: it has none. */
+static bool add_step(const struct jit *j, uint16_t version, unsigned scale,
+		     int32_t *step)
+{
+	int r = register_of(version);
+
+	if (!version)
+		return true;
+	if (r < 0 || j->loop.step[r] == JIT_NO_STEP)
+		return false;
+	*step += j->loop.step[r] << scale;
+	return true;
+}
+
+static bool hoist(const struct jit *j, struct jit_group *g)
+{
+	g->step = 0;
+	if (g->apart || g->hi - g->lo > (int64_t)PAGE_SIZE ||
+	    (!g->fixed && (g->lo != (int32_t)g->lo)) ||
+	    !add_step(j, g->base, 0, &g->step) ||
+	    !add_step(j, g->index, g->scale, &g->step))
+		return false;
+	return !g->step || (j->loop.counts && ABS(g->step) <= MAX_STEP);
+}
+
+static bool hoist_all(struct jit *j)
+{
+	bool any = false;
+	unsigned k;
+
+	for (k = 0; k < j->nr_groups; k++) {
+		j->group[k].hoisted = hoist(j, &j->group[k]);
+		any |= j->group[k].hoisted;
+	}
+	return any;
+}
+
+void jit_loop_plan(struct jit *j)
+{
+	unsigned nr = j->nr, len = j->len;
+	const struct jit_insn *last;
+
+	j->loop.on = false;
+	j->nr = j->tail || j->variant & JIT_PLAIN || j->mode != X86_MODE_PROT64 ?
+		0 : find_turn(j);
+	if (j->nr) {
+		last = &j->insn[j->nr - 1];
+		j->len = last->rip + last->i.len - j->rip;
+		find_steps(j);
+		jit_plan(j);
+		j->loop.on = hoist_all(j);
+	}
+	if (j->loop.on)
+		return;
+	j->nr = nr;
+	j->len = len;
+	jit_plan(j);
+}
+
+void jit_loop_off(struct jit *j)
+{
+	unsigned k;
+
+	j->loop.on = false;
+	for (k = 0; k < j->nr_groups; k++)
+		j->group[k].hoisted = false;
+}
+
+/* --- code ------------------------------------------------------------------------- */
+
+/* The state that vector instructions of the block need: the plain variant looks at
+ * it by itself. */
+static void enter_fpu(struct jit *j)
+{
+	struct jit_slow *s = NULL;
+	unsigned k, kind;
+
+	for (k = 0; k < j->nr; k++) {
+		kind = j->insn[k].fpu;
+		if (!kind || j->fpu_checked & BIT(kind))
+			continue;
+		if (!s)
+			s = jit_slow_add(j, SLOW_PLAIN, j->rip);
+		jit_check_fpu(j, kind, s);
+	}
+}
+
+/* Smallest power of two that is not less. */
+static unsigned log2_of(unsigned n)
+{
+	return n < 2 ? 0 : 32 - __builtin_clz(n - 1);
+}
+
+static struct jit_addr first_byte(const struct jit_group *g)
+{
+	int base = register_of(g->base), index = register_of(g->index);
+
+	return (struct jit_addr){
+		.base = base < 0 ? X86_REG_NONE : base,
+		.index = index < 0 ? X86_REG_NONE : index, .scale = g->scale,
+		.seg = g->seg, .adsize = 8, .fixed = g->fixed,
+		.la = g->lo, .disp = g->fixed ? 0 : g->lo,
+	};
+}
+
+/* T1 = offset of @g's first byte: how many turns after this one are in the page? */
+static void count_turns(struct jit *j, const struct jit_group *g)
+{
+	unsigned room = PAGE_SIZE - (g->hi - g->lo), by = log2_of(ABS(g->step));
+
+	if (g->step > 0) {
+		emit_rr(j, 0xf7, 3, T1, 8);		/* neg */
+		emit_alu_imm(j, 0, T1, room, true);
+	}
+	if (by)
+		emit_rr(j, 0xc1, 5, T1, 8), e8(j, by);	/* shr */
+	emit_gs(j, 0x3b, T1, CPU_OFF(jit.turns), 8);
+	emit_gs(j, 0xf47, T1, CPU_OFF(jit.turns), 8);	/* cmova */
+	emit_store(j, T1, CPU_OFF(jit.turns));
+}
+
+static void enter_group(struct jit *j, struct jit_group *g)
+{
+	struct jit_addr lo = first_byte(g);
+
+	jit_check_group(j, &lo, g, jit_slow_add(j, SLOW_PLAIN, j->rip));
+	if (!g->step)
+		return;
+	if (g->slot == NO_SLOT) {
+		jit_linear(j, &lo);
+		emit_alu_imm(j, 4, T1, PAGE_SIZE - 1, false);
+	}
+	count_turns(j, g);
+}
+
+/* gs:[last] = the counter after the turns that have been counted. */
+static void store_last(struct jit *j)
+{
+	int32_t step = j->loop.step[j->loop.counter];
+	struct jit_mem m = { .base = T1, .index = jit_host_reg(j->loop.counter),
+			     .disp = step };
+
+	emit_load(j, T1, CPU_OFF(jit.turns));
+	emit_rr(j, 0x69, T1, T1, 8), e32(j, step);		/* imul */
+	emit_mem(j, 0x8d, T1, &m);
+	emit_store(j, T1, CPU_OFF(jit.last));
+}
+
+void jit_loop_enter(struct jit *j)
+{
+	unsigned k;
+
+	j->cur = &j->insn[0];
+	enter_fpu(j);
+	if (j->loop.counts) {
+		emit_gs(j, 0xc7, 0, CPU_OFF(jit.turns), 8);	/* mov */
+		e32(j, MAX_INSNS / j->nr);
+	}
+	for (k = 0; k < j->nr_groups; k++)
+		if (j->group[k].hoisted)
+			enter_group(j, &j->group[k]);
+	if (j->loop.counts)
+		store_last(j);
+	j->loop.head = j->pos;
+}
+
+void jit_loop_next(struct jit *j)
+{
+	j->loc = FL_MEM;
+	if (j->loop.counts) {
+		emit_gs(j, 0x3b, jit_host_reg(j->loop.counter), CPU_OFF(jit.last), 8);
+		emit_jump(j, CC_NE, j->loop.head);
+	} else {
+		jit_compare_request(j);
+		emit_jump(j, CC_E, j->loop.head);
+	}
+	jit_goto(j, CC_ALWAYS, j->rip, j->rip);
+}

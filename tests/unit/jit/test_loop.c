@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loops whose checks come before the first turn (jit/loop.c), against the interpreter:
+ * pointers that walk over page ends, into pages that are not there, may not be written
+ * or hold the loop itself; requests in the middle.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "../hw/guest.h"
+#include "generate.h"
+
+#define DATA_BYTES	0x3000
+#define HOLE		(G_DATA + DATA_BYTES)	/* a page that is not there */
+
+static struct guest *pair[2];		/* interpreter, translator */
+
+static struct guest *make(bool jit)
+{
+	setenv("ANYKVM_ENGINE", jit ? "jit" : "interp", 1);
+	return guest_new(false);
+}
+
+static int setup(void **s)
+{
+	guest_catch_faults();
+	pair[0] = make(false);
+	pair[1] = make(true);
+	return 0;
+}
+
+static int teardown(void **s)
+{
+	guest_free(pair[0]);
+	guest_free(pair[1]);
+	return 0;
+}
+
+static unsigned any(unsigned n)
+{
+	return (rnd() >> 20) % n;
+}
+
+/* Somewhere in the data, often near the end of a page; now and then in the code. */
+static uint64_t pointer(void)
+{
+	if (!any(24))
+		return G_CODE + any(0x400);
+	if (any(3))
+		return G_DATA + any(DATA_BYTES);
+	return (G_DATA + any(4) * 0x1000) + (any(2) ? 0x20 : -0x100ull) + any(0x40);
+}
+
+static void start(struct guest *g)
+{
+	unsigned k;
+
+	guest_user(g);
+	for (k = 0; k < DATA_BYTES; k += 0x1000)
+		*guest_pte(g, G_DATA + k) = (G_DATA + k) | PTE_P | PTE_W | PTE_U;
+	/* The loop may write itself. */
+	*guest_pte(g, G_CODE) |= PTE_U | PTE_W;
+	*guest_pte(g, HOLE) = 0;
+	g->c->cr0 |= X86_CR0_WP;
+	if (!any(8))
+		*guest_pte(g, G_DATA + 0x1000) &= ~PTE_W;
+	hw_tlb_flush_all(g->cpu);
+	memset(&g->fpu, 0, sizeof(g->fpu));
+	g->fpu.fx.fcw = X86_FCW_INIT;
+	g->fpu.fx.mxcsr = X86_MXCSR_INIT;
+}
+
+/* The same state for both, from @seed. */
+static void start_pair(uint64_t seed)
+{
+	struct guest *a = pair[0], *b = pair[1];
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		rnd_seed(seed);
+		start(pair[k]);
+	}
+	for (k = 0; k < DATA_BYTES; k += 8) {
+		uint64_t v = rnd() & rnd();
+
+		memcpy(a->mem + G_DATA + k, &v, 8);
+		memcpy(b->mem + G_DATA + k, &v, 8);
+	}
+	for (k = 0; k < 16; k++)
+		a->c->gpr[k] = rnd() >> any(64);
+	a->c->gpr[X86_RSP] = G_USTACK - 0x400;
+	a->c->gpr[X86_RSI] = pointer();
+	a->c->gpr[X86_RDI] = pointer();
+	a->c->gpr[X86_RBX] = pointer();
+	a->c->gpr[X86_R13] = pointer();
+	a->c->gpr[X86_R9] = any(3) ? any(64) : -(uint64_t)any(64);
+	a->c->gpr[X86_RCX] = any(4) ? 1 + any(700) : 1 + any(4);
+	memcpy(b->c->gpr, a->c->gpr, sizeof(a->c->gpr));
+}
+
+static bool same(void)
+{
+	struct x86_emulate_ctxt *a = pair[0]->c, *b = pair[1]->c;
+
+	return !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) && a->rip == b->rip &&
+	       a->cr2 == b->cr2 &&
+	       !memcmp(pair[0]->mem + G_DATA, pair[1]->mem + G_DATA, DATA_BYTES) &&
+	       !memcmp(pair[0]->mem + G_CODE, pair[1]->mem + G_CODE, 0x1000) &&
+	       guest_u64(pair[0], G_STACK - 40) == guest_u64(pair[1], G_STACK - 40) &&
+	       !memcmp(pair[0]->fpu.fx.xmm, pair[1]->fpu.fx.xmm, 256);
+}
+
+static void show(uint64_t seed, const uint8_t *code, unsigned n)
+{
+	unsigned k;
+
+	fprintf(stderr, "seed %llu: ", (unsigned long long)seed);
+	for (k = 0; k < n; k++)
+		fprintf(stderr, "%02x ", code[k]);
+	fprintf(stderr, "\nvector %d, %d\n", guest_vector(pair[0]),
+		guest_vector(pair[1]));
+	for (k = 0; k < 16; k++)
+		if (pair[0]->c->gpr[k] != pair[1]->c->gpr[k])
+			fprintf(stderr, "gpr %u: %llx, %llx\n", k,
+				(unsigned long long)pair[0]->c->gpr[k],
+				(unsigned long long)pair[1]->c->gpr[k]);
+}
+
+/* @run takes a guest to its HLT, a #GP at CPL 3. */
+static void one_walk(uint64_t seed, void (*run)(struct guest *g))
+{
+	uint8_t code[512];
+	unsigned n, k;
+
+	rnd_seed(~seed);
+	n = generate_walk(code);
+	start_pair(seed);
+	for (k = 0; k < 2; k++) {
+		guest_put(pair[k], G_CODE, code, code + n);
+		run(pair[k]);
+	}
+	if (same())
+		return;
+	show(seed, code, n);
+	fail();
+}
+
+static void to_the_end(struct guest *g)
+{
+	guest_hlt(g);
+}
+
+static void walks(void (*run)(struct guest *g), uint64_t n)
+{
+	const char *from = getenv("JIT_SEED"), *many = getenv("JIT_COUNT");
+	uint64_t seed = from ? strtoull(from, NULL, 0) : 1;
+
+	guest_catch_faults();
+	n = many ? strtoull(many, NULL, 0) : n;
+	while (n--)
+		one_walk(seed++, run);
+	assert_int_equal(pair[0]->cpu->stats.jit_blocks, 0);
+}
+
+static void pointers_walk(void **s)
+{
+	walks(to_the_end, 4000);
+	assert_true(pair[1]->cpu->stats.jit_loops > 500);
+}
+
+/* --- requests ------------------------------------------------------------------------ */
+
+static bool kicking;
+
+static void *kick_often(void *arg)
+{
+	struct guest *g = arg;
+	struct timespec t = { .tv_nsec = 20000 };
+
+	while (__atomic_load_n(&kicking, __ATOMIC_ACQUIRE)) {
+		hw_kick(g->cpu);
+		nanosleep(&t, NULL);
+	}
+	return NULL;
+}
+
+static void over_exits(struct guest *g)
+{
+	while (guest_run(g)->id == X86_INTERCEPT_EXTINT)
+		;
+	assert_int_equal(g->cpu->exit.id, X86_INTERCEPT_HLT);
+}
+
+static void pointers_walk_over_exits(void **s)
+{
+	pthread_t t;
+
+	kicking = true;
+	assert_int_equal(pthread_create(&t, NULL, kick_often, pair[1]), 0);
+	walks(over_exits, 1000);
+	__atomic_store_n(&kicking, false, __ATOMIC_RELEASE);
+	pthread_join(t, NULL);
+}
+
+/* Nothing moves; a counter does; a pointer does, around a page. */
+GUEST_CODE(stays, 64, "1: mov (%rsi), %rdx; test %rdx, %rdx; jz 1b; hlt");
+GUEST_CODE(counts, 64, "1: mov (%rsi), %rdx; inc %rax; test %rdx, %rdx; jz 1b; hlt");
+GUEST_CODE(turns, 64, "1: mov (%rsi), %rdx; add $8, %rsi; cmp %rdi, %rsi; jne 1b\n"
+	   "sub $4096, %rsi; jmp 1b");
+
+static void *kick_once(void *arg)
+{
+	struct guest *g = arg;
+	struct timespec ms = { .tv_nsec = 3000000 };
+
+	nanosleep(&ms, NULL);
+	hw_kick(g->cpu);
+	return NULL;
+}
+
+static void kick_ends(const char *from, const char *to)
+{
+	struct guest *g = pair[1];
+	pthread_t t;
+
+	guest_catch_faults();
+	start_pair(1);
+	memset(g->mem + G_DATA, 0, DATA_BYTES);
+	g->c->gpr[X86_RSI] = G_DATA;
+	g->c->gpr[X86_RDI] = G_DATA + 0x1000;
+	guest_put(g, G_CODE, from, to);
+	assert_int_equal(pthread_create(&t, NULL, kick_once, g), 0);
+	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_EXTINT);
+	pthread_join(t, NULL);
+}
+
+static void kick_ends_a_loop(void **s)
+{
+	uint64_t loops = pair[1]->cpu->stats.jit_loops;
+
+	kick_ends(stays, stays_end);
+	kick_ends(counts, counts_end);
+	kick_ends(turns, turns_end);
+	assert_true(pair[1]->cpu->stats.jit_loops >= loops + 3);
+}
+
+/* --- dirty pages ----------------------------------------------------------------------- */
+
+/* A store that is never made leaves its page clean; one that is made does not. */
+GUEST_CODE(perhaps, 64, "mov $200, %ecx; 1: cmpq $0, (%rsi); jne 2f; cmp %rdx, %rcx\n"
+	   "je 2f; add $8, %rsi; dec %ecx; jnz 1b; hlt; 2: mov %rcx, (%rdi); hlt");
+GUEST_CODE(writes, 64, "mov $200, %ecx\n"
+	   "1: cmpq $0, (%rsi); jne 2f; mov %rcx, (%rdi); add $8, %rsi; dec %ecx; jnz 1b\n"
+	   "2: hlt");
+
+static bool is_dirty(const char *from, const char *to, uint64_t first)
+{
+	struct guest *g = pair[1];
+
+	guest_catch_faults();
+	start_pair(1);
+	guest_long(g);
+	memset(g->mem + G_DATA, 0, 0x1000);
+	memcpy(g->mem + G_DATA, &first, 8);
+	g->c->gpr[X86_RSI] = G_DATA;
+	g->c->gpr[X86_RDI] = G_DATA + 0x1000;
+	g->c->gpr[X86_RDX] = 1000;
+	guest_put(g, G_CODE, from, to);
+	guest_hlt(g);
+	return *guest_pte(g, G_DATA + 0x1000) & PTE_D;
+}
+
+static void only_stores_make_pages_dirty(void **s)
+{
+	unsigned k;
+
+	for (k = 0; k < 20; k++) {
+		assert_false(is_dirty(perhaps, perhaps_end, 0));
+		/* It is translated by now, and leaves before its store. */
+		assert_true(is_dirty(writes, writes_end, 0));
+		assert_false(is_dirty(writes, writes_end, 1));
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(pointers_walk),
+		T(pointers_walk_over_exits),
+		T(kick_ends_a_loop),
+		T(only_stores_make_pages_dirty),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
