@@ -24,6 +24,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +173,15 @@ static void create_vm(void)
 	add_eventfd(m.pio_event, PORT_EVENTFD, 2, KVM_IOEVENTFD_FLAG_PIO);
 }
 
+/*
+ * What the processor can do and clients are not offered everywhere: protection keys
+ * (the host may lack PKU, whose place in XSAVE's image clients take from it).
+ */
+static void add_features(struct kvm_cpuid_entry2 *leaf7, bool amd)
+{
+	leaf7->ecx |= 1u << 3 | (amd ? 0 : 1u << 31);
+}
+
 static void set_cpuid(struct cpu *c)
 {
 	static union {
@@ -180,6 +190,7 @@ static void set_cpuid(struct cpu *c)
 			     256 * sizeof(struct kvm_cpuid_entry2)];
 	} b;
 	struct kvm_cpuid_entry2 *e = b.h.entries;
+	bool amd = false;
 
 	b.h.nent = 256;
 	KVM(m.sys, KVM_GET_SUPPORTED_CPUID, &b);
@@ -187,6 +198,10 @@ static void set_cpuid(struct cpu *c)
 		if (e[i].function == 1)
 			e[i].ebx = (e[i].ebx & 0xffff) | m.nr_cpus << 16 |
 				     c->id << 24;
+		if (!e[i].function)
+			amd = e[i].ebx == 0x68747541;
+		if (e[i].function == 7 && !e[i].index)
+			add_features(&e[i], amd);
 		if (e[i].function == 0xb || e[i].function == 0x1f)
 			e[i].edx = c->id;
 	}
