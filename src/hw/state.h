@@ -231,7 +231,7 @@ struct hw_jit_slot {
 
 /* What translated code addresses (through GS, whose base is the hw_cpu). */
 struct hw_jit_state {
-	uint64_t key;		/* c.tlb_key << 48 */
+	uint64_t key;		/* c.tlb_key << 48; BIT(47): 32-bit code */
 	uint64_t tmp;		/* of one instruction */
 	uint64_t tsc_add;
 	uint64_t host_gs;
@@ -256,6 +256,7 @@ struct hw_jit_state {
 	uint8_t  sti_ok;	/* CPL 0, and nothing waits for IF */
 	uint8_t  pushf_ok, popf_ok; /* not intercepted; POPF: sti_ok too */
 	uint8_t  unwind;	/* the return stack is void */
+	uint8_t  seg_ok[2];	/* 32-bit code: FS, GS are writable and of 4 GiB */
 	struct hw_jit_targets hash;
 	struct jit *jit;	/* jit/'s own */
 	struct hw_jit_slot slot[HW_JIT_WHO * HW_JIT_SLOTS];

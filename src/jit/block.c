@@ -94,7 +94,7 @@ static void raw(struct jit *j, struct jit_insn *n)
 
 static void exec(struct jit *j, struct jit_insn *n)
 {
-	j->fpu_checked = 0;
+	j->fpu_checked = j->seg_checked = 0;
 	jit_exec_insn(j, n, n->class == JIT_EXEC_END);
 }
 
@@ -259,7 +259,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	if (j->entry != (FL_MEM | FL_HOST))
 		jit_loop_off(j);
 	j->nr_slow = j->nr_miss = 0;
-	j->fpu_checked = 0;
+	j->fpu_checked = j->seg_checked = 0;
 	j->fip = 0;
 	jit_tombstone(j, rip, j->entry == FL_HOST);
 	j->code = j->pos;

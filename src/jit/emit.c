@@ -96,8 +96,8 @@ void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m, bool evex)
 		e32(j, m->disp);
 }
 
-static void mem_bytes(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m,
-		      unsigned bytes)
+void emit_mem_bytes(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m,
+		    unsigned bytes)
 {
 	e8(j, 0x40 | (bytes == 8) << 3 | reg >> 3 << 2 | jit_mem_rex(m));
 	opcode(j, op);
@@ -106,12 +106,12 @@ static void mem_bytes(struct jit *j, unsigned op, unsigned reg, const struct jit
 
 void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m)
 {
-	mem_bytes(j, op, reg, m, 8);
+	emit_mem_bytes(j, op, reg, m, 8);
 }
 
 void emit_mem_word(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m)
 {
-	mem_bytes(j, op, reg, m, jit_word(j));
+	emit_mem_bytes(j, op, reg, m, jit_word(j));
 }
 
 void emit_rm(struct jit *j, unsigned op, unsigned reg, unsigned base,

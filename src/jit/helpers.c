@@ -12,10 +12,10 @@
  * do (a request, a context that is not translated, cold code) that is the stub which
  * leaves, and hw_run() takes it from there.
  *
- * Not translated: every mode but 64-bit mode; 5-level paging (the tag of a target is
- * rip and key in 64 bits); single steps (hw_run() does not come here); accesses that
- * must be seen one by one; a guest with the VMX-preemption timer on, whose interpreter
- * looks at the clock.
+ * Not translated: every mode but 64-bit mode and 32-bit code in flat segments; 5-level
+ * paging (the tag of a target is rip and key in 64 bits); single steps (hw_run() does
+ * not come here); accesses that must be seen one by one; a guest with the
+ * VMX-preemption timer on, whose interpreter looks at the clock.
  */
 #include <sys/auxv.h>
 #include <sys/syscall.h>
@@ -31,9 +31,25 @@
 #define ARCH_GET_GS	0x1004
 
 
+static bool is_code32(const struct x86_emulate_ctxt *c)
+{
+	return c->mode == X86_MODE_PROT32;
+}
+
+/* All but FS and GS, which operands have bases for (mem.c). */
+static bool is_flat32(const struct x86_emulate_ctxt *c)
+{
+	const uint8_t need = BIT(X86_ES) | BIT(X86_SS) | BIT(X86_DS);
+	const struct x86_segment *cs = &c->seg[X86_CS];
+
+	return is_code32(c) && c->stack_size == 4 && (c->flat & need) == need &&
+	       !cs->base && cs->limit == UINT32_MAX;
+}
+
 static bool is_translated(const struct hw_cpu *cpu)
 {
-	return cpu->c.mode == X86_MODE_PROT64 && cpu->c.tlb == cpu->tlb_entries &&
+	return (cpu->c.mode == X86_MODE_PROT64 || is_flat32(&cpu->c)) &&
+	       cpu->c.tlb == cpu->tlb_entries &&
 	       !(cpu->c.cr4 & X86_CR4_LA57) &&
 	       cpu->ctl.preemption_deadline == UINT64_MAX;
 }
@@ -70,6 +86,37 @@ static void refresh_fpu(struct hw_cpu *cpu)
 	cpu->jit.fpu_ready[HW_JIT_ZMM] = xsave && (c->xcr0 & XCR0_ZMM) == XCR0_ZMM;
 }
 
+/* Any base will do: addresses wrap. */
+static bool is_whole(const struct x86_segment *s)
+{
+	const uint32_t mask = X86_AR_UNUSABLE | X86_AR_P | X86_AR_S | X86_AR_CODE |
+			      X86_AR_CE | X86_AR_RW;
+
+	return s->limit == UINT32_MAX &&
+	       (s->ar & mask) == (X86_AR_P | X86_AR_S | X86_AR_RW);
+}
+
+/* Who runs what; targets and return stack are for one of them. */
+static void refresh_context(struct hw_cpu *cpu)
+{
+	const struct x86_emulate_ctxt *c = &cpu->c;
+	struct jit *j = cpu->jit.jit;
+	uint64_t key = c->tlb_key << 48;
+
+	jit_slots_context(cpu);
+	j->context = j->who;
+	if (is_code32(c)) {
+		j->context |= JIT_CODE32;
+		key |= JIT_KEY_CODE32;
+		cpu->jit.seg_ok[0] = is_whole(&c->seg[X86_FS]);
+		cpu->jit.seg_ok[1] = is_whole(&c->seg[X86_GS]);
+	}
+	if (cpu->jit.key != key) {
+		cpu->jit.key = key;
+		cpu->jit.unwind = true;
+	}
+}
+
 /* hw_jit_state from the state proper. */
 static void refresh(struct hw_cpu *cpu)
 {
@@ -90,13 +137,8 @@ static void refresh(struct hw_cpu *cpu)
 	cpu->jit.tsc_add = ctl->tsc_offset - cpu->tsc_base;
 	cpu->link_epoch = cpu->jit.jit->link_generation << 12 | c->tlb_key;
 	cpu->jit.flags = alu_pack(c->eflags);
-	if (cpu->jit.key != c->tlb_key << 48) {
-		cpu->jit.key = c->tlb_key << 48;
-		cpu->jit.unwind = true;
-	}
 	refresh_fpu(cpu);
-	jit_slots_context(cpu);
-	cpu->jit.jit->context = cpu->jit.jit->who;
+	refresh_context(cpu);
 }
 
 /* Counts executions of cold code: is it time? */
@@ -118,6 +160,12 @@ static uint64_t tsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
+/* Where the instruction pointer wraps, or reaches CS's limit, the interpreter knows. */
+static bool is_at_the_end(const struct x86_emulate_ctxt *c)
+{
+	return is_code32(c) && c->rip >= UINT32_MAX - PAGE_SIZE;
+}
+
 /* The block at rip for an entry with the flags at @loc; NULL: the interpreter's.
  * @plain: JIT_PLAIN or 0. */
 static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plain)
@@ -127,7 +175,7 @@ static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plai
 	struct jit_block *b;
 	hva_t host;
 
-	if (!is_canonical(rip, false) ||
+	if (!is_canonical(rip, false) || is_at_the_end(&cpu->c) ||
 	    hw_fetch_host(cpu, rip, &host) != X86EMUL_CONTINUE)
 		return NULL;
 	/* What is cold has no block, or does not need it. */

@@ -150,6 +150,7 @@ struct jit_group {
 	bool apart;		/* has one access, which no other may join */
 	bool hoisted;		/* is checked before the loop */
 	int32_t step;		/* its distance from one turn of the loop to the next */
+	bool host_in_t1;	/* the host address of lo */
 	int64_t lo, hi;		/* all is in [lo, hi) */
 	unsigned first;		/* instruction */
 	uint32_t slot;		/* index; NO_SLOT */
@@ -313,6 +314,7 @@ struct jit {
 	uint8_t entry;		/* block's jit_block.flags */
 	uint8_t variant;	/* ... and jit_block.variant */
 	uint8_t fpu_checked;	/* bit per enum hw_jit_fpu */
+	uint8_t seg_checked;	/* bits for FS and GS: hw_jit_state.seg_ok */
 	bool looked_ahead;	/* at what the page's blocks were made of */
 	uint64_t fip;		/* of an x87 instruction, not yet stored; 0: none */
 };
@@ -383,7 +385,9 @@ static inline unsigned jit_mem_rex(const struct jit_mem *m)
 	return (m->index == NO_INDEX ? 0 : m->index >> 3 << 1) | m->base >> 3;
 }
 void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m, bool evex);
-/* op reg, @m; 64 bits; a word of the guest's mode, with a register of 32 bits. */
+/* op reg, @m; 4 or 8 bytes; 8; a word of the guest's mode. */
+void emit_mem_bytes(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m,
+		    unsigned bytes);
 void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m);
 void emit_mem_word(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m);
 /* op reg, [base + disp] */
@@ -606,6 +610,10 @@ static inline hva_t jit_insn_host(const struct jit *j, const struct jit_insn *n)
  * no links. */
 #define JIT_NO_EPOCH	UINT32_MAX	/* of a far jump that is not linked */
 #define JIT_MAX_LINK_GENERATION ((1u << 19) - 1)
+/* hw_jit_state.key: a target's tag has the key in its upper 16 bits if it is 32-bit
+ * code or in the lower half of 64-bit addresses, else its complement; 12 bits do not
+ * reach their own complement. */
+#define JIT_KEY_CODE32	BIT_ULL(47)
 /* Where a target is in hw_jit_state.hash. */
 #define JIT_TARGET_FACTOR 0x9e3779b1u
 static inline unsigned jit_target_index(uint64_t rip)

@@ -77,11 +77,11 @@ static unsigned in_register(struct jit *j, unsigned r, unsigned scratch)
 }
 
 static void lea_index(struct jit *j, const struct jit_addr *a, unsigned dst,
-		      unsigned base, unsigned index)
+		      unsigned base, unsigned index, bool w)
 {
 	bool none = a->base == X86_REG_NONE;
 
-	e8(j, 0x48 | (dst >> 3) << 2 | (index >> 3) << 1 |
+	e8(j, 0x40 | w << 3 | (dst >> 3) << 2 | (index >> 3) << 1 |
 	      (none ? 0 : base >> 3));
 	e8(j, 0x8d);
 	e8(j, (none ? 0 : 0x80) | (dst & 7) << 3 | 4);
@@ -91,24 +91,24 @@ static void lea_index(struct jit *j, const struct jit_addr *a, unsigned dst,
 
 void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w)
 {
+	struct jit_mem m = { .index = NO_INDEX, .disp = a->disp };
 	unsigned base = 0, index;
 
+	w &= a->adsize != 4;
 	if (a->fixed) {
-		emit_mov_imm(j, dst, a->la);
+		emit_mov_imm(j, dst, w ? a->la : (uint32_t)a->la);
 	} else if (a->index != X86_REG_NONE) {
 		if (a->base != X86_REG_NONE)
 			base = in_register(j, a->base, T1);
 		index = in_register(j, a->index, T2);
-		lea_index(j, a, dst, base, index);
+		lea_index(j, a, dst, base, index, w);
 	} else {
-		base = in_register(j, a->base, T1);
+		m.base = in_register(j, a->base, T1);
 		if (a->disp)
-			emit_rm(j, 0x8d, dst, base, a->disp);
-		else if (base != dst)
-			emit_mov_rr(j, dst, base);
+			emit_mem_bytes(j, 0x8d, dst, &m, w ? 8 : 4);
+		else if (m.base != dst || !w)
+			emit_rr(j, 0x89, m.base, dst, w ? 8 : 4);
 	}
-	if (a->adsize == 4 || !w)
-		emit_rr(j, 0x89, dst, dst, 4);	/* mov r32, r32: truncates */
 }
 
 #define SEG_BASE(s)	((uint32_t)(CPU_OFF(c.seg[0].base) +			\
@@ -118,7 +118,7 @@ void jit_linear(struct jit *j, const struct jit_addr *a)
 {
 	jit_ea(j, a, T1, true);
 	if (a->seg != X86_SEG_NONE)
-		emit_gs(j, 0x03, T1, SEG_BASE(a->seg), 8);
+		emit_gs(j, 0x03, T1, SEG_BASE(a->seg), jit_word(j));
 }
 
 _Static_assert(sizeof(struct x86_tlb_entry) == 32, "the shift below");
@@ -304,10 +304,15 @@ static void open_group(struct jit *j, const struct jit_addr *a, struct jit_group
 		/* What has jumped out before has not been here: it stays out. */
 		if ((s->checked || s->nr_faults) && s->kind == SLOW_EXEC)
 			s->kind = SLOW_EXEC_AWAY;
+		/* The way to the plain variant is linked, and stores nothing. */
+		jit_fip_flush(j);
 		miss = jit_slow_add(j, SLOW_PLAIN, j->cur->rip);
 	}
 	s->checked = true;
 	check_group(j, &lo, g, own, miss);
+	g->host_in_t1 = g->slot != NO_SLOT && !in_one_place(a) && !is_composable(a);
+	if (g->host_in_t1)
+		emit_gs(j, 0x03, T1, SLOT_OFF(g->slot, host), 8);
 }
 
 /*
@@ -377,8 +382,23 @@ static struct jit_mem compose(struct jit *j, const struct jit_addr *a)
 				 .disp = a->disp };
 }
 
+/* An address that is less than its registers: it is computed. The flags stay. */
+static struct jit_mem computed(struct jit *j, const struct jit_addr *a,
+			       const struct jit_group *g)
+{
+	jit_ea(j, a, T1, true);
+	if (a->seg != X86_SEG_NONE) {
+		add_t1_gs(j, SEG_BASE(a->seg));
+		if (jit_word(j) == 4)
+			emit_rr(j, 0x89, T1, T1, 4);
+	}
+	add_t1_gs(j, g->addend);
+	return (struct jit_mem){ .base = T1, .index = NO_INDEX };
+}
+
+/* @at: where @a is, against @g's values. */
 static struct jit_mem operand(struct jit *j, const struct jit_addr *a,
-			      struct jit_group *g)
+			      struct jit_group *g, int64_t at)
 {
 	if (in_one_place(a)) {
 		emit_load(j, T1, SLOT_OFF(g->slot, host));
@@ -391,10 +411,10 @@ static struct jit_mem operand(struct jit *j, const struct jit_addr *a,
 		g->in_t1 = false;
 		return compose(j, a);
 	}
-	jit_flags_free(j, jit_live_before(j->cur));
-	jit_linear(j, a);
-	emit_gs(j, 0x03, T1, g->addend, 8);
-	return (struct jit_mem){ .base = T1, .index = NO_INDEX };
+	if (!g->host_in_t1)
+		return computed(j, a, g);
+	g->host_in_t1 = false;
+	return (struct jit_mem){ .base = T1, .index = NO_INDEX, .disp = at - g->lo };
 }
 
 static bool same_addr(const struct jit_addr *a, const struct jit_addr *b)
@@ -418,6 +438,20 @@ static const struct jit_access *planned(const struct jit *j, const struct jit_ad
 	return NULL;
 }
 
+/* FS and GS of 32-bit code may be anything: once a block they are looked at. */
+static void check_segment(struct jit *j, const struct jit_addr *a)
+{
+	unsigned k = a->seg - X86_FS;
+
+	if (a->seg == X86_SEG_NONE || jit_word(j) == 8 || j->seg_checked >> k & 1)
+		return;
+	j->seg_checked |= BIT(k);
+	jit_flags_free(j, jit_live_before(j->cur));
+	emit_gs(j, 0x80, 7, CPU_OFF(jit.seg_ok[0]) + k, 4);
+	e8(j, 0);
+	jit_slow_jump(j, jit_slow_add(j, SLOW_EXEC_AWAY, j->cur->rip), CC_E);
+}
+
 /* In two pages, always. */
 static bool never(const struct jit_addr *a, unsigned bytes)
 {
@@ -438,9 +472,10 @@ struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned byte
 		jit_slow_jump(j, s, CC_ALWAYS);
 		return (struct jit_mem){ .base = T1, .index = NO_INDEX };
 	}
+	check_segment(j, a);
 	if (!g->open)
 		open_group(j, a, g, x ? x->at : 0, kind, s);
-	return operand(j, a, g);
+	return operand(j, a, g, x ? x->at : 0);
 }
 
 void jit_may_fault(struct jit *j, struct jit_slow *s)

@@ -87,6 +87,21 @@ int jit_mem_operand(const struct x86_insn *i)
 	return -1;
 }
 
+/* VEX.W and EVEX.W say nothing about general registers outside of 64-bit mode. */
+static bool has_idle_w(const struct x86_insn *i)
+{
+	const uint64_t kinds = BIT_ULL(OPK_E) | BIT_ULL(OPK_G) | BIT_ULL(OPK_R) |
+			       BIT_ULL(OPK_B);
+	int k;
+
+	if (i->mode == X86_MODE_PROT64 || !(i->prefix & PFX_REX_W))
+		return false;
+	for (k = 0; k < X86_MAX_OPERANDS; k++)
+		if (kinds >> i->row->opnd[k].kind & 1)
+			return true;
+	return false;
+}
+
 /* Operands that JIT_SAME knows what to do with. */
 static bool operands_fit(const struct x86_insn *i)
 {
@@ -184,13 +199,16 @@ static enum jit_class same_class(const struct jit *j, const struct x86_insn *i)
 #endif
 	if (is_avx(i) && !avx_is_there(j, i))
 		return JIT_EXEC;
+	/* Of the registers that 32-bit code has. */
+	if (op == X86_OP_VZERO && i->mode != X86_MODE_PROT64)
+		return JIT_EXEC;
 	if (jit_is_bit_string(i))
 		return jit_bit_string_fits(i) ? JIT_BIT_STRING : JIT_EXEC;
 	if (op == X86_OP_TZCNT && !has(j, X86_FEATURE_BMI1))
 		return JIT_EXEC;
 	if (op == X86_OP_LZCNT && !has(j, X86_FEATURE_LZCNT))
 		return JIT_EXEC;
-	return operands_fit(i) ? JIT_SAME : JIT_EXEC;
+	return operands_fit(i) && !has_idle_w(i) ? JIT_SAME : JIT_EXEC;
 }
 
 static enum jit_class flow_class(const struct x86_insn *i, enum jit_class c)
@@ -214,9 +232,17 @@ static enum jit_class stack_class(const struct x86_insn *i, enum jit_class c)
 	return c;
 }
 
-/* Left to the interpreter: can the block go on after it? */
-static bool ends(const struct opcode *row)
+/* Loads a segment register: 32-bit code counts on what they are. */
+static bool loads_segment(const struct opcode *row)
 {
+	return row->op == X86_OP_MOV_SREG || row->op == X86_OP_POP_SREG ||
+	       row->op == X86_OP_LFP;
+}
+
+/* Left to the interpreter: can the block go on after it? */
+static bool ends(const struct x86_insn *i)
+{
+	const struct opcode *row = i->row;
 	static const uint16_t goes_on[] = {
 		X86_OP_STAC, X86_OP_CLAC, X86_OP_SWAPGS,
 		X86_OP_MOV_FROM_CR, X86_OP_MOV_FROM_DR, X86_OP_RDMSR,
@@ -227,6 +253,8 @@ static bool ends(const struct opcode *row)
 	for (k = 0; k < ARRAY_SIZE(goes_on); k++)
 		if (row->op == goes_on[k])
 			return false;
+	if (i->mode != X86_MODE_PROT64 && loads_segment(row))
+		return true;
 	return row->attr & (I_JUMP | I_SERIALIZE | I_SHADOW | I_PRIV | I_UNDEF);
 }
 
@@ -266,17 +294,23 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 	}
 }
 
+/* Of 32-bit code: addresses of 16 bits, and operands in CS, which need not be readable. */
+static bool is_odd32(const struct x86_insn *i)
+{
+	return i->mode != X86_MODE_PROT64 && (i->adsize != 4 || i->seg == X86_CS);
+}
+
 static enum jit_class class_of(const struct jit *j, const struct x86_insn *i)
 {
 	const struct opcode *row = i->row;
-	enum jit_class c = system_class(j, i);
+	enum jit_class c = is_odd32(i) ? JIT_EXEC : system_class(j, i);
 
 	if (c != JIT_EXEC)
 		return c;
 	if (!classes[row->op] || row->intercept ||
 	    (row->feature && !has(j, row->feature)) ||
-	    row->attr & (I_PRIV | I_UNDEF | I_SERIALIZE))
-		return ends(row) ? JIT_EXEC_END : JIT_EXEC;
+	    row->attr & (I_PRIV | I_UNDEF | I_SERIALIZE) || is_odd32(i))
+		return ends(i) ? JIT_EXEC_END : JIT_EXEC;
 	c = classes[row->op] - 1;
 	if (c == JIT_SAME)
 		return same_class(j, i);

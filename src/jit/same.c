@@ -172,9 +172,9 @@ static void encode_evex(struct jit *j, const struct x86_insn *i,
 }
 
 static void encode_legacy(struct jit *j, const struct x86_insn *i,
-			  const struct same *s, unsigned opcode)
+			  const struct same *s, unsigned opcode, bool modrm)
 {
-	bool modrm = has_modrm(i), locked = i->prefix & PFX_LOCK;
+	bool locked = i->prefix & PFX_LOCK;
 	unsigned rex = !!(i->prefix & PFX_REX_W) << 3 | rm_rex(s);
 
 	if (modrm)
@@ -195,10 +195,24 @@ static void encode_legacy(struct jit *j, const struct x86_insn *i,
 	e8(j, modrm ? opcode : (opcode & ~7) | (s->rm & 7));
 }
 
+/* Opcodes that mean something else, or nothing, in 64-bit mode. */
+static unsigned opcode64(const struct x86_insn *i, struct same *s, bool *modrm)
+{
+	if (i->mode == X86_MODE_PROT64 || i->map != X86_MAP_1B)
+		return i->opcode;
+	if ((i->opcode & 0xf0) == 0x40) {	/* INC, DEC */
+		s->reg = i->opcode >> 3 & 1;
+		*modrm = true;
+		return 0xff;
+	}
+	return i->opcode == 0x82 ? 0x80 : i->opcode;
+}
+
 static void encode(struct jit *j, const struct x86_insn *i, int mem,
 		   struct same *s)
 {
-	unsigned n = imm_bytes(i), k, opcode = i->opcode;
+	bool modrm = has_modrm(i);
+	unsigned n = imm_bytes(i), k, opcode = opcode64(i, s, &modrm);
 
 	if (mem >= 0 && i->row->opnd[mem].kind == OPK_O) {
 		/* MOV rAX, moffs as the form with ModRM. */
@@ -212,13 +226,16 @@ static void encode(struct jit *j, const struct x86_insn *i, int mem,
 	else if (i->prefix & PFX_VEX)
 		encode_vex(j, i, s);
 	else
-		encode_legacy(j, i, s, opcode);
+		encode_legacy(j, i, s, opcode, modrm);
 	if (s->mem)
 		emit_modrm(j, s->reg, s->mem, i->prefix & PFX_EVEX);
-	else if (has_modrm(i))
+	else if (modrm)
 		e8(j, 0xc0 | (s->reg & 7) << 3 | (s->rm & 7));
 	for (k = 0; k < n; k++)
 		e8(j, i->bytes[i->len - n + k]);
+	/* Of a register there are 3 bits in 32-bit code. */
+	if (i->row->opnd[3].kind == OPK_L && i->mode != X86_MODE_PROT64)
+		j->rw[j->pos - 1] &= 0x7f;
 }
 
 static bool may_fault(const struct jit_insn *n)

@@ -10,6 +10,12 @@
 #include "generate.h"
 
 static uint64_t state = 1;
+static enum x86_mode mode = X86_MODE_PROT64;
+
+void generate_for(enum x86_mode m)
+{
+	mode = m;
+}
 
 void rnd_seed(uint64_t seed)
 {
@@ -66,8 +72,12 @@ static unsigned put_prefixes(uint8_t *p)
 		p[n++] = 0xf0;
 	if (one_in(30))
 		p[n++] = 0x67;
-	if (one_in(2))
+	if (mode == X86_MODE_PROT32) {
+		if (one_in(12))
+			p[n++] = one_in(2) ? 0x64 : 0x65;	/* FS, GS */
+	} else if (one_in(2)) {
 		p[n++] = 0x40 | (rnd() >> 40 & 15);
+	}
 	return n;
 }
 
@@ -115,7 +125,7 @@ static unsigned put_string(uint8_t *p)
 		p[n++] = 0x66;
 	if (!one_in(3))
 		p[n++] = one_in(2) ? 0xf2 : 0xf3;
-	if (one_in(4))
+	if (mode == X86_MODE_PROT64 && one_in(4))
 		p[n++] = 0x48;
 	p[n++] = ops[(rnd() >> 30) % sizeof(ops)] | (rnd() >> 40 & 1);
 	return n;
@@ -178,7 +188,7 @@ unsigned generate_insn(uint8_t *code)
 		/* An offset that is mostly small is in RCX, or R9. */
 		if (form == 6)
 			b[n] = (b[n] & ~0x38) | 1 << 3;
-	} while (x86_decode(&i, b, 15, X86_MODE_PROT64) != X86_DECODE_OK ||
+	} while (x86_decode(&i, b, 15, mode) != X86_DECODE_OK ||
 		 !is_comparable(&i));
 	memcpy(code, b, i.len);
 	if (i.row->op != X86_OP_DIV && i.row->op != X86_OP_IDIV)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Random instruction sequences for 64-bit mode at CPL 3. */
+/* Random instruction sequences for CPL 3, in 64-bit mode or as 32-bit code. */
 #ifndef ANYKVM_TESTS_JIT_GENERATE_H
 #define ANYKVM_TESTS_JIT_GENERATE_H
 
@@ -7,6 +7,8 @@
 
 uint64_t rnd(void);
 void rnd_seed(uint64_t seed);
+/* What the sequences are for from now on. */
+void generate_for(enum x86_mode mode);
 
 /* One instruction of the user level that is deterministic and goes on to the next;
  * its length, at most 17. */

@@ -16,6 +16,7 @@
 
 #define DATA_PAGES	2		/* then one that is not there */
 #define COUNTER		(G_DATA + 0x1ff8)
+#define AR_USER_CODE32	0xc0fb
 
 static struct guest *pair[2];		/* interpreter, translator */
 
@@ -87,17 +88,44 @@ static bool same_vectors(void)
 /* --- the same state ------------------------------------------------------------- */
 
 static uint64_t code_at = G_CODE;	/* where random sequences are */
+static enum x86_mode mode = X86_MODE_PROT64;	/* and what code they are */
+
+/* Compatibility mode, with an FS and a GS that are mostly bases. */
+static void start_code32(struct guest *g)
+{
+	struct x86_segment *fs = &g->c->seg[X86_FS], *gs = &g->c->seg[X86_GS];
+
+	g->c->seg[X86_CS].ar = AR_USER_CODE32;
+	fs->base = 0x40;
+	gs->base = rnd() >> 63 ? -0x40u : 0;
+	gs->limit = rnd() >> 62 ? UINT32_MAX : G_DATA + 0x900;
+	emul_update_mode(g->c);
+}
+
+static uint64_t random_register(unsigned r)
+{
+	if (r == X86_RSP)
+		return G_USTACK - 0x400;
+	if (r == X86_RCX || r == X86_R9)
+		return rnd() >> 63 && mode == X86_MODE_PROT32 ?
+		       (uint32_t)-(rnd() >> 56) : rnd() >> 56;
+	if (r & 1 || r >= 5)
+		return G_DATA + 0x800 + (rnd() >> 52);
+	return rnd() >> (rnd() >> 58);
+}
 
 static void start_state(uint64_t seed)
 {
 	struct guest *a = pair[0];
 	unsigned k;
 
-	rnd_seed(seed);
 	for (k = 0; k < 2; k++) {
 		struct guest *g = pair[k];
 
+		rnd_seed(seed);
 		guest_user(g);
+		if (mode == X86_MODE_PROT32)
+			start_code32(g);
 		g->c->rip = code_at;
 		*guest_pte(g, G_DATA + 0x1000) |= PTE_U;
 		*guest_pte(g, G_DATA + 0x2000) = 0;
@@ -116,10 +144,7 @@ static void start_state(uint64_t seed)
 		memcpy(pair[1]->mem + G_DATA + k, &v, 8);
 	}
 	for (k = 0; k < 16; k++)
-		a->c->gpr[k] = k == X86_RSP ? G_USTACK - 0x400 :
-			       k == X86_RCX || k == X86_R9 ? rnd() >> 56 :
-			       k & 1 || k >= 5 ? G_DATA + 0x800 + (rnd() >> 52) :
-			       rnd() >> (rnd() >> 58);
+		a->c->gpr[k] = random_register(k);
 	memcpy(pair[1]->c->gpr, a->c->gpr, sizeof(a->c->gpr));
 	a->c->eflags = pair[1]->c->eflags =
 		X86_EFLAGS_FIXED | (rnd() & X86_EFLAGS_STATUS) |
@@ -221,7 +246,7 @@ static void shrink(uint64_t seed, uint8_t *code, unsigned n)
 	uint8_t keep[15];
 
 	for (at = 0; at + LOOP_END < n; at += len) {
-		if (x86_decode(&i, code + at, 15, X86_MODE_PROT64))
+		if (x86_decode(&i, code + at, 15, mode))
 			break;
 		len = i.len;
 		memcpy(keep, code + at, len);
@@ -250,19 +275,32 @@ static void one_sequence(uint64_t seed)
 	fail();
 }
 
-static void random_sequences(void **s)
+static void random_sequences(enum x86_mode m)
 {
 	const char *from = getenv("JIT_SEED"), *many = getenv("JIT_COUNT");
 	uint64_t seed = from ? strtoull(from, NULL, 0) : 1;
 	uint64_t n = many ? strtoull(many, NULL, 0) : 4000;
+	uint64_t blocks = pair[1]->cpu->stats.jit_blocks;
 
+	generate_for(mode = m);
 	guest_catch_faults();
 	while (n--)
 		one_sequence(seed++);
 	code_at = G_CODE;
+	mode = X86_MODE_PROT64;
 	/* It was the translator that ran. */
-	assert_true(pair[1]->cpu->stats.jit_blocks > 1000);
+	assert_true(pair[1]->cpu->stats.jit_blocks - blocks > 1000);
 	assert_true(pair[0]->cpu->stats.jit_blocks == 0);
+}
+
+static void random_sequences_of_64_bits(void **s)
+{
+	random_sequences(X86_MODE_PROT64);
+}
+
+static void random_sequences_of_32_bits(void **s)
+{
+	random_sequences(X86_MODE_PROT32);
 }
 
 /* --- code that changes ----------------------------------------------------------- */
@@ -519,6 +557,11 @@ GUEST_CODE(x87_pointers, 64,
 	   "fninit; mov $20, %ecx; 1: fld1; fstp %st(0); mov %rcx, 0x30000\n"
 	   "fld1; fstpl 0x30008; dec %ecx; jnz 1b; fnstenv 0x30100; fxsave 0x30200; hlt");
 
+/* The way to code where each access is by itself: RBX and the next one never share a page. */
+GUEST_CODE(x87_and_groups, 64,
+	   "mov $0x30ffc, %ebx; mov $20, %ecx; fninit; 1: fld1; jz 2f; 2: fstp %st(0)\n"
+	   "mov (%rbx), %eax; mov 8(%rbx), %edx; dec %ecx; jnz 1b; hlt");
+
 static void run_pair(const char *code, const char *end)
 {
 	if (!agrees(1, (const uint8_t *)code, end - code)) {
@@ -549,6 +592,7 @@ static void x87_pointers_are_the_guests(void **s)
 	memcpy(&fip, pair[1]->mem + G_DATA + 0x100 + 12, 4);
 	/* FSTP m64, the last one */
 	assert_memory_equal(pair[1]->mem + fip, "\xdd\x1c\x25", 3);
+	run_pair(x87_and_groups, x87_and_groups_end);
 }
 
 /* --- time ---------------------------------------------------------------------------- */
@@ -737,7 +781,7 @@ static void kick_ends_a_string(void **s)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(random_sequences),
+		T(random_sequences_of_64_bits), T(random_sequences_of_32_bits),
 		T(code_changes_its_own_block),
 		T(code_changes_another_page),
 		T(an_instruction_crosses_a_page),
