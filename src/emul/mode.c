@@ -56,10 +56,13 @@ void emul_update_mode(struct x86_emulate_ctxt *c)
 
 	c->mode = current_mode(c);
 	c->cpl = current_cpl(c);
-	if (c->mode == X86_MODE_PROT64)
+	/* There nobody asks what is flat. */
+	if (c->mode == X86_MODE_PROT64) {
 		c->stack_size = 8;
-	else
-		c->stack_size = c->seg[X86_SS].ar & X86_AR_DB ? 4 : 2;
+		c->flat = 0;
+		return;
+	}
+	c->stack_size = c->seg[X86_SS].ar & X86_AR_DB ? 4 : 2;
 	for (i = 0; i < X86_NR_USER_SEGS; i++)
 		if (is_flat(&c->seg[i]))
 			flat |= BIT(i);

@@ -79,6 +79,8 @@ int hw_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 int hw_tdp_translate(struct hw_cpu *cpu, uint64_t gpa, unsigned access,
 		     bool in_walk, struct hw_tdp *r, struct x86_exception *e);
 void hw_walk_flush(struct hw_cpu *cpu);
+/* Forgets guest tables; with it what any INVLPG must. */
+void hw_structures_flush(struct hw_cpu *cpu);
 
 /* --- run.c, events.c ------------------------------------------------------------ */
 

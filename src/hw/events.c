@@ -279,6 +279,12 @@ bool hw_exception(struct hw_cpu *cpu, const struct x86_exception *e)
 	return hw_deliver(cpu, &ev, e->address, false);
 }
 
+void hw_fault(struct hw_cpu *cpu)
+{
+	cpu->c.insn = NULL;
+	hw_exception(cpu, &cpu->c.exception);
+}
+
 void hw_inject(struct hw_cpu *cpu)
 {
 	struct x86_event ev = cpu->ctl.inject;

@@ -256,6 +256,7 @@ struct hw_jit_state {
 	uint8_t  sti_ok;	/* CPL 0, and nothing waits for IF */
 	uint8_t  pushf_ok, popf_ok; /* not intercepted; POPF: sti_ok too */
 	uint8_t  unwind;	/* the return stack is void */
+	uint8_t  faulted;	/* c.exception is what the instruction left to C gets */
 	uint8_t  seg_ok[2];	/* 32-bit code: FS, GS are writable and of 4 GiB */
 	struct hw_jit_targets hash;
 	struct jit *jit;	/* jit/'s own */
@@ -370,6 +371,8 @@ void hw_interp_stretch(struct hw_cpu *cpu);
 void hw_interp(struct hw_cpu *cpu);
 /* Where the code at rip is in the host; enum x86emul, nothing is delivered. */
 int hw_fetch_host(struct hw_cpu *cpu, uint64_t la, hva_t *host);
+/* The instruction at rip, not decoded, gets c.exception. */
+void hw_fault(struct hw_cpu *cpu);
 /* An access of @kind (X86_TLB_*) to @la is going to be made: enum x86emul, nothing is
  * delivered. */
 int hw_data_host(struct hw_cpu *cpu, uint64_t la, unsigned kind);

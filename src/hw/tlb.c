@@ -23,6 +23,9 @@
  * and a page or two. It does so under the key that it has anyway: the user's slot is
  * lent (lent[]), and has the user's tags back when SMAP is in force again.
  *
+ * The present space's page tables that walks have found (struct hw_structure) are
+ * forgotten by every flush, and INVLPG.
+ *
  * INVLPG drops the page's slot whoever filled it, global or not. Entries are
  * 4 KiB whatever the guest's page size; an INVLPG into the range where large
  * pages have been seen looks at the whole array.
@@ -50,7 +53,7 @@ int hw_tlb_create(struct hw_cpu *cpu)
 	if (!cpu->tlb_priv)
 		return -ENOMEM;
 	cpu->tlb_priv->cur = cpu->tlb_priv->space;
-	cpu->tlb_priv->gpa_gen = 1;
+	cpu->tlb_priv->gpa_gen = cpu->tlb_priv->structure_gen = 1;
 	hw_tlb_flush_all(cpu);
 	return 0;
 }
@@ -325,6 +328,7 @@ static void change_space(struct hw_cpu *cpu)
 {
 	drop_lent(cpu);
 	drop_local(cpu);
+	hw_structures_flush(cpu);
 	cpu->tlb_priv->cur = space_find(cpu);
 	cpu->win_len = 0;
 }
@@ -379,6 +383,7 @@ void hw_tlb_level_changed(struct hw_cpu *cpu)
 static void flushed(struct hw_cpu *cpu)
 {
 	cpu->stats.tlb_flushes++;
+	hw_structures_flush(cpu);
 	cpu->win_len = 0;
 	hw_tlb_context(cpu);
 }
@@ -465,6 +470,7 @@ void hw_tlb_flush_page(struct hw_cpu *cpu, uint64_t la)
 
 	drop_slot(cpu, (la >> PAGE_SHIFT) & (HW_TLB_SIZE - 1));
 	hw_in_place_unmap(cpu);
+	hw_structures_flush(cpu);
 	forget(cpu, la);
 	if (large)
 		flush_large(cpu, la);

@@ -3,7 +3,7 @@
 #ifndef ANYKVM_HW_TLB_H
 #define ANYKVM_HW_TLB_H
 
-#include "base/types.h"
+#include "paging/paging.h"
 
 #define HW_GPA_SIZE	2048	/* guest-physical translations cached */
 #define HW_NR_SPACES	16	/* address spaces whose entries can coexist */
@@ -39,6 +39,14 @@ struct hw_gpa_entry {
 	uint8_t rights;
 };
 
+/* A page table of the present space (SDM Vol. 3A, "Caches for Paging Structures"). */
+#define HW_NR_STRUCTURES 16
+struct hw_structure {
+	uint64_t gen;		/* hw_tlb.structure_gen, or it is void */
+	uint64_t region;	/* of 2 MiB, that it maps */
+	struct paging_start start;
+};
+
 /* A user page's slot while the supervisor uses it with SMAP suspended. */
 struct hw_lent {
 	uint64_t tag;		/* in the slot now, for some kind */
@@ -59,6 +67,8 @@ struct hw_tlb {
 	/* Linear addresses of large pages in the TLB: [large_lo, large_hi]. */
 	uint64_t large_lo, large_hi;
 	bool huge;		/* 1-GiB ones among them */
+	uint64_t structure_gen;	/* 0 is nobody's, too */
+	struct hw_structure structure[HW_NR_STRUCTURES];
 	uint64_t gpa_gen;	/* 0 is nobody's */
 	uint64_t tdp_root;	/* gpa_gen's */
 	struct hw_gpa_entry gpa[HW_GPA_SIZE];

@@ -77,6 +77,7 @@ void hw_walk_flush(struct hw_cpu *cpu)
 {
 	cpu->tlb_priv->gpa_gen++;
 	hw_in_place_unmap(cpu);
+	hw_structures_flush(cpu);
 }
 
 static bool tdp_is_ept(const struct hw_ctl *ctl)
@@ -126,6 +127,7 @@ static int tdp_walk(struct hw_cpu *cpu, uint64_t gpa, unsigned access,
 	w.format = ctl->tdp_format;
 	w.flags = ctl->tdp_flags;
 	w.root = ctl->tdp_root;
+	w.start = NULL;
 	w.pdptr = NULL;
 	w.maxphyaddr = 52;
 	w.pkru = w.pkrs = 0;
@@ -202,6 +204,48 @@ static const struct paging_ops guest_table_ops = {
 	.cmpxchg = guest_table_cmpxchg,
 };
 
+/* --- the paging-structure cache --------------------------------------------------- */
+
+static struct hw_structure *structure_slot(struct hw_cpu *cpu, uint64_t la)
+{
+	return &cpu->tlb_priv->structure[la >> 21 & (HW_NR_STRUCTURES - 1)];
+}
+
+/* From the table that maps @la's neighbours, if that is known. What it finds is what a
+ * walk from the root would, or a fault, which such a walk has to confirm. */
+static bool short_walk(struct hw_cpu *cpu, struct paging_walk *w, uint64_t la,
+		       unsigned access, struct paging_result *r)
+{
+	struct hw_structure *s = structure_slot(cpu, la);
+	struct x86_exception e;
+
+	if (s->gen != cpu->tlb_priv->structure_gen || s->region != la >> 21)
+		return false;
+	w->start = &s->start;
+	if (likely(paging_walk(w, la, access, r, &e) == PAGING_OK))
+		return true;
+	s->gen = 0;
+	w->start = NULL;
+	return false;
+}
+
+static void keep_structure(struct hw_cpu *cpu, const struct paging_walk *w, uint64_t la,
+			   const struct paging_result *r)
+{
+	if (w->format != PAGING_4LEVEL || r->level != 1)
+		return;
+	*structure_slot(cpu, la) = (struct hw_structure){
+		.gen = cpu->tlb_priv->structure_gen, .region = la >> 21,
+		.start = { .table = r->pte_pa & PAGE_MASK, .rights = r->upper,
+			   .level = 1 },
+	};
+}
+
+void hw_structures_flush(struct hw_cpu *cpu)
+{
+	cpu->tlb_priv->structure_gen++;
+}
+
 /* What the walk of guest tables found, or why not. */
 static int guest_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 		      struct paging_result *r)
@@ -229,9 +273,14 @@ static int guest_walk(struct hw_cpu *cpu, uint64_t la, unsigned access, bool ac,
 	w.pkrs = cpu->msr.pkrs;
 	w.ops = &guest_table_ops;
 	w.opaque = cpu;
-	f = paging_walk(&w, la, access, r, &e);
-	if (likely(f == PAGING_OK))
+	w.start = NULL;
+	if (short_walk(cpu, &w, la, access, r))
 		return X86EMUL_CONTINUE;
+	f = paging_walk(&w, la, access, r, &e);
+	if (likely(f == PAGING_OK)) {
+		keep_structure(cpu, &w, la, r);
+		return X86EMUL_CONTINUE;
+	}
 	if (cpu->host_error)
 		return X86EMUL_HOST_ERROR;
 	if (f != PAGING_ABORT)

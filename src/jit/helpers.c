@@ -254,6 +254,11 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 
 	status_in_eflags(cpu);
 	c->rip = rip;
+	if (cpu->jit.faulted) {
+		cpu->jit.faulted = false;
+		hw_fault(cpu);
+		return go_on(cpu);
+	}
 	rc = exec(cpu, nr);
 	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
 	    likely(c->rip == rip + c->insn->len) && likely(is_translated(cpu))) {

@@ -243,6 +243,8 @@ struct jit_miss {
 	uint8_t own;		/* of the access that checks it */
 	bool fixed;
 	bool walk;		/* try to bring the page into the TLB first */
+	bool shared;		/* by several accesses, or turns of a loop */
+	bool single;		/* the one access of an instruction without FPU state */
 	struct jit_addr lo;	/* the first byte */
 	hva_t insn;
 	struct jit_slow *slow;	/* it is not in the TLB */
@@ -491,6 +493,7 @@ bool jit_protect(struct hw_cpu *cpu, hva_t page);
  * succeed, and what other groups know still holds. @what: WALK_*. */
 #define WALK_KIND	BIT(16)	/* X86_TLB_WRITE is what the group asks for */
 #define WALK_OWN	BIT(17)	/* ... and what the access is */
+#define WALK_FAULT	BIT(18)	/* a #PF is the instruction's: FN_EXEC delivers it */
 uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what);
 /* FN_VARY: a slot's budget is used up. Returns @la. */
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);

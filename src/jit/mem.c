@@ -164,12 +164,15 @@ static struct jit_miss *miss_add(struct jit *j, const struct jit_addr *lo,
 				 struct jit_slow *s)
 {
 	struct jit_miss *m = &j->miss[j->nr_miss++];
+	bool shared = g->members > 1 || g->hoisted;
 
 	*m = (struct jit_miss){
 		.slot = g->slot, .bytes = g->hi - g->lo, .kind = g->kind,
 		.own = own, .fixed = in_one_place(lo), .lo = *lo,
-		.walk = g->members > 1 || g->hoisted, .insn = jit_insn_host(j, j->cur),
-		.slow = s, .retry = j->pos, .rip = j->cur->rip,
+		.shared = shared, .walk = shared || !in_one_place(lo),
+		.single = !shared && j->cur->class == JIT_SAME && !j->cur->fpu,
+		.insn = jit_insn_host(j, j->cur), .slow = s, .retry = j->pos,
+		.rip = j->cur->rip,
 	};
 	return m;
 }
@@ -218,9 +221,15 @@ static void leave_if_crossing(struct jit *j, struct jit_miss *m)
 	jit_slow_jump(j, m->slow, CC_A);
 }
 
+/* Its fault is all that the instruction does. */
+static bool may_deliver(const struct jit_miss *m)
+{
+	return m->single && m->slow->kind == SLOW_EXEC && m->bytes <= 8;
+}
+
 /*
- * Out of line: the slot is filled, the page is brought into the TLB if others count
- * on this check, and the check is made once more; or off.
+ * Out of line: the slot is filled, or the page is brought into the TLB, and the check is
+ * made once more; or off.
  */
 static void miss_one(struct jit *j, struct jit_miss *m)
 {
@@ -244,10 +253,11 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 		emit_jump(j, CC_E, m->retry);
 	}
 	if (m->walk) {
-		if (m->bytes > 1 && !m->fixed)
+		if (m->bytes > 1 && !m->fixed && m->shared)
 			leave_if_crossing(j, m);
 		emit_mov_imm(j, T2, bytes | (m->kind ? WALK_KIND : 0) |
-					    (m->own ? WALK_OWN : 0));
+					    (m->own ? WALK_OWN : 0) |
+					    (may_deliver(m) ? WALK_FAULT : 0));
 		emit_jump(j, CC_CALL, j->walk);
 		emit_jump(j, CC_E, m->retry);
 	}

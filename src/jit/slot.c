@@ -138,6 +138,16 @@ uint32_t jit_slot_new(struct jit *j, const struct jit_group *g)
 	return j->who * HW_JIT_SLOTS + at;
 }
 
+/* c.exception is a #PF that nobody wants to know the instruction of. */
+static bool goes_to_guest(const struct hw_cpu *cpu)
+{
+	const struct hw_ctl *ctl = &cpu->ctl;
+
+	return cpu->c.exception.vector == X86_PF && !cpu->c.exception.nested &&
+	       !(ctl->exceptions & BIT(X86_PF)) && !ctl->pf_error_mask &&
+	       !ctl->pf_error_match;
+}
+
 uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 {
 	const struct x86_tlb_entry *e =
@@ -145,10 +155,17 @@ uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 	uint64_t gen = cpu->jit.slot_gen, key = cpu->c.tlb_key;
 	unsigned bytes = (uint16_t)what;
 
+	int rc;
+
 	if (!is_canonical(la, false) || (la & ~PAGE_MASK) + bytes > PAGE_SIZE ||
-	    hw_is_device(cpu, la, !!(what & WALK_OWN)) ||
-	    hw_data_host(cpu, la, !!(what & WALK_OWN)) != X86EMUL_CONTINUE)
+	    hw_is_device(cpu, la, !!(what & WALK_OWN)))
 		return 1;
+	rc = hw_data_host(cpu, la, !!(what & WALK_OWN));
+	if (rc != X86EMUL_CONTINUE) {
+		cpu->jit.faulted = what & WALK_FAULT &&
+				   rc == X86EMUL_PROPAGATE_FAULT && goes_to_guest(cpu);
+		return 1;
+	}
 	return gen != cpu->jit.slot_gen || key != cpu->c.tlb_key ||
 	       e->tag[!!(what & WALK_KIND)] != ((la & PAGE_MASK) | key);
 }

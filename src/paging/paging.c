@@ -226,8 +226,13 @@ read_entry(const struct walk_state *s, uint64_t table, uint64_t va,
 	return w->ops->read(w->opaque, r->pte_pa, s->d->entry_bytes, pte, e);
 }
 
+static __force_inline unsigned first_level(const struct walk_state *s)
+{
+	return s->w->start ? s->w->start->level : s->d->levels;
+}
+
 /*
- * From the root to the page. r->level, pte_pa and table_pa, s->pte and s->rights
+ * From the root (or w->start) to the page. r->level, pte_pa and table_pa, s->pte and s->rights
  * are set as far as it got.
  */
 static __force_inline enum step
@@ -237,17 +242,19 @@ walk_levels(struct walk_state *s, uint64_t va, struct paging_result *r,
 	const struct paging_desc *d = s->d;
 	const uint32_t flags = s->w->flags | ALWAYS;
 	const struct paging_level *l;
-	uint64_t table = s->w->root & d->root_mask, pte;
+	const struct paging_start *start = s->w->start;
+	uint64_t table = start ? start->table : s->w->root & d->root_mask, pte;
 	unsigned level;
 	bool leaf;
 
-	s->rights = ~0ull;
-	for (level = d->levels;; level--) {
+	s->rights = start ? start->rights : ~0ull;
+	for (level = first_level(s);; level--) {
 		l = &d->level[level];
 		r->level = level;
 		if (unlikely(read_entry(s, table, va, r, &pte, e)))
 			return STEP_ABORT;
 		s->pte[level] = pte;
+		r->upper = s->rights;
 		if (!l->plain)
 			s->rights &= pte ^ PT_NX;
 		if (!(pte & s->present))
@@ -284,7 +291,7 @@ set_accessed_dirty(const struct walk_state *s, unsigned access,
 	uint64_t old, new;
 	bool done;
 
-	for (level = s->d->levels; level >= r->level; level--) {
+	for (level = first_level(s); level >= r->level; level--) {
 		old = s->pte[level];
 		new = old | a;
 		if (level == r->level && access & PAGING_WRITE)

@@ -61,10 +61,21 @@ struct paging_ops {
 		       uint64_t val, bool *done, struct x86_exception *e);
 };
 
+/*
+ * Where a walk may begin below the root: a table, at @level, and what the entries that
+ * led to it grant, as in paging_result.upper.
+ */
+struct paging_start {
+	uint64_t table;
+	uint64_t rights;
+	uint8_t  level;
+};
+
 struct paging_walk {
 	enum paging_format format;
 	uint32_t flags;			/* PAGING_WP ... */
 	uint64_t root;			/* CR3, nCR3 or EPTP (flag bits ignored) */
+	const struct paging_start *start; /* NULL: at the root */
 	const uint64_t *pdptr;		/* PAGING_PAE: the four PDPTEs, or NULL:
 					 * read them from memory at root */
 	uint8_t  maxphyaddr;
@@ -101,6 +112,7 @@ struct paging_result {
 	uint64_t pte;		/* the leaf as read */
 	uint64_t pte_pa;
 	uint64_t table_pa[6];	/* [level]: the entry used at each level */
+	uint64_t upper;		/* for paging_start.rights: levels above the leaf's */
 };
 
 /*

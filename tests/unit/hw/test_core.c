@@ -382,6 +382,48 @@ static void invlpg_and_cr3_flush(void **state)
 	assert_int_equal(g->c->gpr[X86_RDX], 3);
 }
 
+GUEST_CODE(new_table, 64,
+	   "mov 0x30000, %rax; movq $0x14007, 0x12000; invlpg 0x155000\n"
+	   "mov 0x31000, %rcx; hlt");
+
+/* INVLPG, of whatever page, forgets the tables that led to others. */
+static void invlpg_forgets_tables(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, new_table);
+	memcpy(g->mem + 0x14000, g->mem + G_PT, 4096);
+	((uint64_t *)(g->mem + 0x14000))[0x31] = 0x32003;
+	g->mem[G_DATA + 0x1000] = 2;
+	g->mem[G_DATA + 0x2000] = 3;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RCX], 3);
+}
+
+GUEST_CODE(more_rights, 64,
+	   "mov %cr0, %rax; bts $16, %rax; mov %rax, %cr0; mov 0x400000, %rax\n"
+	   "orq $2, 0x12010; movq $7, 0x401000; movq $0x32003, 0x14010\n"
+	   "mov 0x402000, %rcx; hlt");
+
+/* Rights that a level above has got, and an entry that is there now, need no flush. */
+static void more_rights_need_no_flush(void **state)
+{
+	struct guest *g = *state;
+	uint64_t *table = (uint64_t *)(g->mem + 0x14000);
+
+	guest_long(g);
+	GUEST_LOAD(g, more_rights);
+	((uint64_t *)(g->mem + G_PD))[2] = 0x14000 | PTE_P;
+	table[0] = G_DATA | PTE_P | PTE_W;
+	table[1] = (G_DATA + 0x1000) | PTE_P | PTE_W;
+	g->mem[G_DATA + 0x2000] = 3;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), -1);
+	assert_int_equal(g->mem[G_DATA + 0x1000], 7);
+	assert_int_equal(g->c->gpr[X86_RCX], 3);
+}
+
 GUEST_CODE(remap_large, 64,
 	   "mov $0x200000, %ebx; mov $0x12008, %edi\n"
 	   "mov 0x5000(%rbx), %rax; movq $0x83, (%rdi); invlpg 0x9000(%rbx)\n"
@@ -856,6 +898,8 @@ int main(void)
 		BOTH(global_pages_are_shared),
 		BOTH(local_code_is_not_shared),
 		BOTH(invlpg_and_cr3_flush),
+		BOTH(invlpg_forgets_tables),
+		BOTH(more_rights_need_no_flush),
 		BOTH(invlpg_flushes_a_large_page),
 		BOTH(contexts_can_be_flushed_for_ever),
 		BOTH(two_level_paging_works),

@@ -76,6 +76,32 @@ static void test_identity(void **state)
 	assert_true(r.dirty);
 }
 
+/* What the levels above grant comes with the start; they are not read again. */
+static void test_start_below_the_root(void **state)
+{
+	struct paging_start s = { .level = 1 };
+	struct world t;
+
+	build(&t, PAGING_4LEVEL, 1, 0x201000);
+	set_entry(&t, 2, entry(&t, 2) & ~(uint64_t)T_W);
+	assert_int_equal(walk(&t, PAGING_READ), PAGING_OK);
+	s.table = t.r.pte_pa & PAGE_MASK;
+	s.rights = t.r.upper;
+	set_entry(&t, 3, 0);
+	assert_int_equal(walk(&t, PAGING_READ), PAGING_FAULT);
+	t.w.start = &s;
+	t.reads = 0;
+	assert_int_equal(walk(&t, PAGING_READ), PAGING_OK);
+	assert_int_equal(t.reads, 1);
+	assert_int_equal(t.r.pa, PAGE_ADDR);
+	assert_int_equal(t.r.prot & PAGING_WRITE, 0);
+	t.w.flags |= PAGING_WP;
+	assert_int_equal(walk(&t, PAGING_WRITE), PAGING_FAULT);
+	set_entry(&t, 1, 0);
+	assert_int_equal(walk(&t, PAGING_READ), PAGING_FAULT);
+	assert_int_equal(t.e.error_code, 0);
+}
+
 static void test_pdpte_registers(void **state)
 {
 	uint64_t pdpte[4] = { 0 };
@@ -491,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_upper_halves),
 		cmocka_unit_test(test_pse36),
 		cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_start_below_the_root),
 		cmocka_unit_test(test_pdpte_registers),
 		cmocka_unit_test(test_rights_32bit),
 		cmocka_unit_test(test_rights_pae),
