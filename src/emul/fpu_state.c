@@ -23,7 +23,8 @@ static bool has_64bit_pointers(const struct x86_emulate_ctxt *c)
 
 static int check(struct x86_emulate_ctxt *c, unsigned acc, uint64_t *la)
 {
-	int rc = fpu_check_mmx(c);
+	/* CR0.EM: #NM on Intel's processors, #UD on AMD's. */
+	int rc = c->vendor_amd ? fpu_check_mmx(c) : fpu_check_x87(c);
 
 	return rc ? rc : fpu_image_la(c, 512, 16, acc, la);
 }

@@ -36,6 +36,8 @@ static void device_not_available(void **state)
 	assert_int_equal(VM_RUN(vm, 0x9b), 0);	/* FWAIT: MP and TS */
 	vm->c.cr0 ^= X86_CR0_TS | X86_CR0_EM;
 	assert_fault(VM_RUN(vm, 0xd9, 0xe8), vm, X86_NM);
+	assert_fault(VM_RUN(vm, 0x0f, 0xae, 0x06), vm, X86_NM);
+	vm->c.vendor_amd = true;
 	assert_fault(VM_RUN(vm, 0x0f, 0xae, 0x06), vm, X86_UD);
 	vm_free(vm);
 }
