@@ -247,6 +247,8 @@ struct hw_jit_state {
 	uint64_t tmp_addend;	/* of one access */
 	uint64_t turns;		/* of a loop (jit/loop.c), while it is entered */
 	uint64_t last;		/* its counter, after the last turn that is checked */
+	uint64_t lent[8];	/* guest registers whose host's a loop uses */
+	uint64_t made[8];	/* what the loop holds in them */
 	uint32_t relink;	/* lookups by jumps to other pages until one is linked */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
 	uint8_t  fpu_ready[5];	/* state is live and the control registers allow it */

@@ -178,6 +178,9 @@ static void emit_block(struct jit *j)
 		emit_mov_imm(j, T1, j->rip);
 		emit_jump(j, CC_ALWAYS, j->exec_end);
 	} else if (!ends_block(last->class)) {
+		if (j->loop.inside)
+			jit_loop_leave(j);
+		j->loop.inside = false;
 		jit_goto(j, CC_ALWAYS, last->rip + last->i.len, last->rip);
 	}
 	j->out = j->pos;

@@ -39,7 +39,8 @@ struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip)
 {
 	struct jit_slow *s = &j->slow[j->nr_slow++];
 
-	*s = (struct jit_slow){ .rip = rip, .kind = kind, .fip = j->fip };
+	*s = (struct jit_slow){ .rip = rip, .kind = kind, .fip = j->fip,
+				.inside = j->loop.inside };
 	return s;
 }
 
@@ -65,6 +66,8 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 		emit_patch(j, s->jumps[k], j->pos);
 	for (k = 0; k < s->nr_faults; k++)
 		j->faults[s->fault + k].landing = j->pos;
+	if (s->inside)
+		jit_loop_leave(j);
 	if (s->save && s->kind != SLOW_LINK)
 		emit_flags_save(j, T1);
 	if (s->undo)
@@ -76,6 +79,8 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 	switch (s->kind) {
 	case SLOW_EXEC:
 		emit_jump(j, CC_CALL, j->exec);
+		if (s->inside)
+			jit_loop_resume(j);
 		if (s->restore)
 			emit_flags_load(j, T2);
 		emit_jump(j, CC_ALWAYS, s->back);
@@ -107,7 +112,10 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 			emit_jump(j, CC_ALWAYS, s->back);
 		break;
 	default:
-		emit_mov_imm(j, T2, s->jumps[0] | (s->save ? LINK_HOST : 0));
+		/* What comes first here must not be jumped over, once it is linked. */
+		if (s->inside)
+			emit_jump(j, CC_ALWAYS, j->pos + 5);
+		emit_mov_imm(j, T2, (s->inside ? j->pos - 4 : s->jumps[0]) | (s->save ? LINK_HOST : 0));
 		emit_jump(j, CC_ALWAYS, s->save ? j->link_host : j->link_mem);
 		break;
 	}
@@ -282,6 +290,7 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 	uint64_t to = jit_target_of(n);
 	unsigned cc = n->i.opcode & 15;
 	uint8_t flags;
+	bool inside = j->loop.inside;
 	uint32_t code, skip;
 
 	jit_flags_need(j, n);
@@ -289,11 +298,12 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 		skip = emit_jump_later(j, cc ^ 1);
 		jit_loop_next(j);
 		emit_patch(j, skip, j->pos);
+		j->loop.inside = inside;
 		j->loc = FL_HOST;
 		return;
 	}
 	if (is_near(j, to) && to > n->rip) {
-		code = known_code(j, to, &flags);
+		code = inside ? 0 : known_code(j, to, &flags);
 		if (code)
 			emit_jump(j, cc, code);
 		else
@@ -301,8 +311,12 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 		return;
 	}
 	skip = emit_jump_later(j, cc ^ 1);
+	if (inside)
+		jit_loop_leave(j);
+	j->loop.inside = false;
 	jit_goto_target(j, CC_ALWAYS, n);
 	emit_patch(j, skip, j->pos);
+	j->loop.inside = inside;
 	j->loc = FL_HOST;
 }
 

@@ -266,6 +266,7 @@ static struct jit_group alone(const struct plan *p, struct jit_access *x)
 	const struct jit_addr *a = &x->a;
 	struct jit_group g = {
 		.seg = a->seg, .kind = x->kind, .members = 1, .slot = NO_SLOT,
+		.reg = NO_REG,
 		.seg_base = a->seg == X86_SEG_NONE ? 0 : p->v.seg_base,
 	};
 
@@ -273,10 +274,10 @@ static struct jit_group alone(const struct plan *p, struct jit_access *x)
 		g.fixed = true;
 		x->at = a->la;
 	} else {
-		x->at = a->disp;
+		x->base_at = x->at = a->disp;
 		if (a->base != X86_REG_NONE) {
 			g.base = p->v.gpr[a->base].version;
-			x->at += p->v.gpr[a->base].offset;
+			x->base_at = x->at += p->v.gpr[a->base].offset;
 		}
 		if (a->index != X86_REG_NONE) {
 			g.index = p->v.gpr[a->index].version;
@@ -287,6 +288,7 @@ static struct jit_group alone(const struct plan *p, struct jit_access *x)
 	g.stack = !g.fixed && g.base == p->stack && a->index == X86_REG_NONE;
 	g.lo = x->at;
 	g.hi = x->at + x->bytes;
+	g.apart = x->base_at != (int32_t)x->base_at;
 	return g;
 }
 
@@ -328,7 +330,7 @@ static void find_group(struct jit *j, struct plan *p, unsigned insn,
 
 	b.first = insn;
 	x->group = j->nr_groups;
-	b.apart = !is_groupable(j, &x->a);
+	b.apart |= !is_groupable(j, &x->a);
 	if (!b.apart && !(j->variant & JIT_PLAIN)) {
 		for (g = j->group; g < j->group + j->nr_groups; g++) {
 			if (g->apart || !joins(p, g, &b))

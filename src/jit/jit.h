@@ -135,6 +135,7 @@ struct jit_access {
 	uint8_t bytes, kind;	/* X86_TLB_READ, X86_TLB_WRITE */
 	uint8_t group;
 	int64_t at;		/* against the group's values */
+	int64_t base_at;	/* what is at the base's alone */
 };
 
 /* Accesses of one block at known distances, inside one page: one check serves all. */
@@ -149,15 +150,18 @@ struct jit_group {
 	bool in_t1;		/* the addend, right now */
 	bool apart;		/* has one access, which no other may join */
 	bool hoisted;		/* is checked before the loop */
+	bool folded;		/* the loop's register holds the addend and the base */
+	uint8_t reg;		/* the loop's register (host), or NO_REG */
 	int32_t step;		/* its distance from one turn of the loop to the next */
 	bool host_in_t1;	/* the host address of lo */
 	int64_t lo, hi;		/* all is in [lo, hi) */
 	unsigned first;		/* instruction */
 	uint32_t slot;		/* index; NO_SLOT */
-	uint32_t addend;	/* where it is, in hw_cpu */
+	uint32_t addend;	/* where it is, in hw_cpu; of one place: the page */
 };
 
 #define NO_SLOT	~0u
+#define NO_REG	0xff
 
 /* A block that is a loop: loop.c. */
 struct jit_loop {
@@ -166,6 +170,10 @@ struct jit_loop {
 	uint8_t counter;
 	int32_t step[X86_NR_GPRS];	/* what a turn adds, or JIT_NO_STEP */
 	uint32_t head;		/* where the next turn begins */
+	uint16_t used;		/* guest registers that a turn may use */
+	uint8_t lent[8], nr_lent;	/* guest registers whose host's it uses */
+	uint8_t last;		/* one that holds the counter's last value, or NO_REG */
+	bool inside;		/* in a turn: they are in use */
 };
 
 #define JIT_NO_STEP	INT32_MIN
@@ -205,6 +213,7 @@ struct jit_slow {
 	bool     restore;	/* ... and must be on the way back */
 	bool     unwind;	/* the return stack goes */
 	bool     checked;	/* a check leads here: flags are in memory */
+	bool     inside;	/* out of a loop's turn: jit_loop.inside */
 	uint32_t site;		/* SLOW_FAR */
 	int32_t  undo;		/* RSP has moved so far, and moves back */
 	uint32_t back;		/* where the instruction is over; 0: nowhere */
@@ -358,6 +367,8 @@ static inline void e64(struct jit *j, uint64_t v)
 }
 
 #define CPU_OFF(field)	((uint32_t)offsetof(struct hw_cpu, field))
+#define SEG_BASE_OFF(s)	((uint32_t)(CPU_OFF(c.seg[0].base) +			\
+				    (s) * sizeof(struct x86_segment)))
 #define GPR_OFF(r)	((uint32_t)(offsetof(struct hw_cpu, c.gpr) + 8 * (r)))
 
 /* op reg, gs:[disp] and op reg, gs:[T2 + disp]; @bytes 1 to 8 of the register. A
@@ -508,6 +519,12 @@ void jit_loop_off(struct jit *j);
 void jit_loop_enter(struct jit *j);
 /* On to the next turn; no flags are needed. */
 void jit_loop_next(struct jit *j);
+/* The guest's registers are in the host's again, and back in a turn. The flags stay. */
+void jit_loop_leave(struct jit *j);
+void jit_loop_resume(struct jit *j);
+/* The operand that @x is, whose group has a register of the loop. */
+struct jit_mem jit_loop_operand(struct jit *j, const struct jit_access *x,
+				const struct jit_group *g);
 static inline bool jit_is_back_edge(const struct jit *j, const struct jit_insn *n)
 {
 	return n->class >= JIT_JCC && n->class <= JIT_CALL && n->class != JIT_CALL &&

@@ -111,14 +111,11 @@ void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w)
 	}
 }
 
-#define SEG_BASE(s)	((uint32_t)(CPU_OFF(c.seg[0].base) +			\
-				    (s) * sizeof(struct x86_segment)))
-
 void jit_linear(struct jit *j, const struct jit_addr *a)
 {
 	jit_ea(j, a, T1, true);
 	if (a->seg != X86_SEG_NONE)
-		emit_gs(j, 0x03, T1, SEG_BASE(a->seg), jit_word(j));
+		emit_gs(j, 0x03, T1, SEG_BASE_OFF(a->seg), jit_word(j));
 }
 
 _Static_assert(sizeof(struct x86_tlb_entry) == 32, "the shift below");
@@ -290,7 +287,8 @@ static void check_group(struct jit *j, const struct jit_addr *lo, struct jit_gro
 	if (wants_slot(j, lo, g) || in_one_place(lo) ||
 	    (keep && j->nr_addends == JIT_MAX_ADDENDS)) {
 		g->slot = jit_slot_new(j, g);
-		g->addend = SLOT_OFF(g->slot, addend);
+		g->addend = in_one_place(lo) ? SLOT_OFF(g->slot, host) :
+					       SLOT_OFF(g->slot, addend);
 		ask_slot(j, lo, g, own, s);
 		return;
 	}
@@ -364,7 +362,7 @@ static struct jit_mem compose(struct jit *j, const struct jit_addr *a)
 	unsigned index;
 
 	if (a->seg != X86_SEG_NONE)
-		add_t1_gs(j, SEG_BASE(a->seg));
+		add_t1_gs(j, SEG_BASE_OFF(a->seg));
 	if (a->fixed)
 		return m;
 	if (a->base != X86_REG_NONE && base == IN_MEM)
@@ -398,7 +396,7 @@ static struct jit_mem computed(struct jit *j, const struct jit_addr *a,
 {
 	jit_ea(j, a, T1, true);
 	if (a->seg != X86_SEG_NONE) {
-		add_t1_gs(j, SEG_BASE(a->seg));
+		add_t1_gs(j, SEG_BASE_OFF(a->seg));
 		if (jit_word(j) == 4)
 			emit_rr(j, 0x89, T1, T1, 4);
 	}
@@ -411,7 +409,7 @@ static struct jit_mem operand(struct jit *j, const struct jit_addr *a,
 			      struct jit_group *g, int64_t at)
 {
 	if (in_one_place(a)) {
-		emit_load(j, T1, SLOT_OFF(g->slot, host));
+		emit_load(j, T1, g->addend);
 		return (struct jit_mem){ .base = T1, .index = NO_INDEX,
 					 .disp = a->la & ~PAGE_MASK };
 	}
@@ -473,7 +471,7 @@ struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned byte
 {
 	const struct jit_access *x = planned(j, a, kind);
 	struct jit_group single = { .kind = kind, .members = 1, .hi = bytes,
-				    .slot = NO_SLOT };
+				    .slot = NO_SLOT, .reg = NO_REG };
 	struct jit_group *g = x ? &j->group[x->group] : &single;
 
 	if (never(a, bytes)) {
@@ -485,6 +483,8 @@ struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned byte
 	check_segment(j, a);
 	if (!g->open)
 		open_group(j, a, g, x ? x->at : 0, kind, s);
+	if (g->reg != NO_REG)
+		return jit_loop_operand(j, x, g);
 	return operand(j, a, g, x ? x->at : 0);
 }
 
