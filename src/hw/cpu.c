@@ -181,6 +181,11 @@ const struct x86_insn *hw_last_insn(const struct hw_cpu *cpu)
 	return cpu->last_insn;
 }
 
+bool hw_left_next(const struct hw_cpu *cpu, struct hw_left *l)
+{
+	return cpu->jit_ops && cpu->jit_ops->left_next(cpu, l);
+}
+
 const struct hw_stats *hw_stats(const struct hw_cpu *cpu)
 {
 	return &cpu->stats;

@@ -32,7 +32,7 @@ struct hw_config {
 	const struct hw_jit_ops *jit;	/* NULL: interpreter only */
 	uint8_t jit_threshold;	/* executions before a block is translated */
 	uint16_t jit_cache;	/* MiB of translated code, 0: 32 */
-	bool jit_count;		/* hw_stats.jit_runs counts */
+	bool jit_count;		/* hw_stats.jit_runs and hw_left_next() count */
 };
 
 /* The translator (jit/), for hw_config.jit. */
@@ -221,5 +221,16 @@ struct hw_stats {
 #undef HW_STAT
 };
 const struct hw_stats *hw_stats(const struct hw_cpu *cpu);
+
+/* A kind of instruction that translated code left to the interpreter. */
+struct hw_left {
+	const char *mnemonic;	/* NULL: begin */
+	uint16_t row;		/* of the opcode table */
+	bool slow;		/* it has a translation, whose common case it was not */
+	uint64_t count;
+	uint32_t at;		/* hw_left_next()'s own */
+};
+/* The next one, most frequent first; false: no more, or hw_config.jit_count is off. */
+bool hw_left_next(const struct hw_cpu *cpu, struct hw_left *l);
 
 #endif

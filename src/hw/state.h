@@ -289,6 +289,7 @@ struct hw_jit_ops {
 	void (*drop)(struct hw_cpu *cpu, hva_t page);
 	/* @page has been mapped for execution: it may have changed before. */
 	void (*mapped)(struct hw_cpu *cpu, hva_t page);
+	bool (*left_next)(const struct hw_cpu *cpu, struct hw_left *l);
 };
 
 struct hw_cpu {

@@ -100,6 +100,19 @@ static void print_hw_stats(FILE *out, const char *who, const struct hw_stats *s)
 #undef HW_STAT
 }
 
+#define MAX_LEFT 32
+
+/* What translated code left to the interpreter most often, by row of the table. */
+static void print_left(FILE *out, const char *who, const struct hw_cpu *cpu)
+{
+	struct hw_left l = { .mnemonic = NULL };
+	unsigned k;
+
+	for (k = 0; k < MAX_LEFT && hw_left_next(cpu, &l); k++)
+		fprintf(out, "%s hw_%s_%s_%u %llu\n", who, l.slow ? "slow" : "left",
+			l.mnemonic, l.row, (unsigned long long)l.count);
+}
+
 static void print_vm(struct kvm *kvm, FILE *out)
 {
 	struct kvm_vcpu *vcpu;
@@ -116,6 +129,7 @@ static void print_vm(struct kvm *kvm, FILE *out)
 		print_stats(out, who, &vcpu->stat, kvm_vcpu_stat_desc,
 			    kvm_nr_vcpu_stats);
 		print_hw_stats(out, who, hw_stats(vcpu->hw));
+		print_left(out, who, vcpu->hw);
 	}
 }
 

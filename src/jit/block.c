@@ -223,7 +223,7 @@ static bool read_code(struct jit *j, hva_t host)
 	discover(j, code, room);
 	if (!j->nr)
 		discover_crossing(j, code, room);
-	j->in_loop = in_loop(j, code, room);
+	j->in_loop = j->who && in_loop(j, code, room);
 	if (!hw_code_add(j->cpu, host, j->len ? j->len : 1))
 		return false;
 	if (host_copy_in(again, (const void *)host, j->len) ||

@@ -81,6 +81,8 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 	PLACE(sites, j->mib * JIT_FAULTS_A_MIB);
 	PLACE(varying, 1u << JIT_VARY_BITS);
 	PLACE(copies, j->mib * JIT_PAGES_A_MIB);
+	if (j->cpu->cfg.jit_count)
+		PLACE(left, 2 * x86_nr_rows);
 #undef PLACE
 	return n;
 }

@@ -444,6 +444,7 @@ static void emit_fill(struct jit *j, unsigned who, unsigned kind)
 	uint32_t miss[2], spent;
 
 	j->fill[who][kind] = j->pos;
+	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_slot_misses), 8);	/* inc */
 	fill_scratch(j, true);
 	fill_find(j, kind, miss);
 	if (!who)

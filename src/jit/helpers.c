@@ -240,10 +240,15 @@ static uintptr_t go_on(struct hw_cpu *cpu)
 /* The instruction at rip; @nr: it is number @nr - 1 of jit.execs, 0: find it. */
 static int exec(struct hw_cpu *cpu, uint32_t nr)
 {
-	const struct jit_exec *e = cpu->jit.jit->execs + nr - 1;
+	struct jit *j = cpu->jit.jit;
+	const struct jit_exec *e = j->execs + nr - 1;
+	int rc;
 
 	cpu->stats.jit_execs++;
-	return nr ? hw_exec_insn(cpu, &e->insn, e->form) : hw_interp_insn(cpu);
+	rc = nr ? hw_exec_insn(cpu, &e->insn, e->form) : hw_interp_insn(cpu);
+	if (unlikely(j->left) && cpu->c.insn)
+		jit_left_add(j, cpu->c.insn, !nr);
+	return rc;
 }
 
 static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
@@ -405,4 +410,5 @@ const struct hw_jit_ops hw_jit = {
 	.protect = jit_protect,
 	.drop = jit_drop,
 	.mapped = jit_mapped,
+	.left_next = jit_left_next,
 };

@@ -287,6 +287,7 @@ struct jit {
 	struct jit_fault *faults;
 	uint32_t nr_faults, nr_stub_faults;
 	struct jit_exec *execs;
+	uint64_t *left;		/* count.c; NULL: nobody counts */
 	uint32_t nr_execs;
 	uint8_t *heat;
 	uint8_t *bloom;
@@ -311,7 +312,7 @@ struct jit {
 	struct jit_group group[JIT_MAX_GROUPS];
 	unsigned nr_groups, nr_addends;
 	uint64_t slots_used[HW_JIT_SLOTS / 64];	/* by the block */
-	bool in_loop;		/* the block seems to be in a short loop */
+	bool in_loop;		/* a user's block that seems to be in a short loop */
 	struct jit_loop loop;
 	struct jit_insn *cur;
 	enum x86_mode mode;	/* of the block: PROT64 or PROT32 */
@@ -640,6 +641,12 @@ static inline unsigned jit_target_index(uint64_t rip)
 {
 	return (uint32_t)rip * JIT_TARGET_FACTOR >> (32 - HW_JHASH_BITS);
 }
+
+/* --- count.c -------------------------------------------------------------------------- */
+
+/* The interpreter has done @insn; @slow: it has a translation. */
+void jit_left_add(struct jit *j, const struct x86_insn *insn, bool slow);
+bool jit_left_next(const struct hw_cpu *cpu, struct hw_left *l);
 
 /* --- block.c, cache.c, fault.c, helpers.c ------------------------------------------------ */
 

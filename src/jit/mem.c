@@ -273,7 +273,7 @@ void jit_miss_emit(struct jit *j)
 static bool wants_slot(const struct jit *j, const struct jit_addr *a,
 		       const struct jit_group *g)
 {
-	return ((j->in_loop && j->who) || g->stack || a->fixed) &&
+	return (j->in_loop || g->stack || a->fixed) &&
 	       !jit_varies(j, jit_insn_host(j, j->cur));
 }
 
@@ -283,6 +283,8 @@ static void check_group(struct jit *j, const struct jit_addr *lo, struct jit_gro
 {
 	bool keep = g->members > 1 || g->hoisted;
 
+	if (j->cpu->cfg.jit_count)
+		emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_checks), 8);	/* inc */
 	g->open = true;
 	if (wants_slot(j, lo, g) || in_one_place(lo) ||
 	    (keep && j->nr_addends == JIT_MAX_ADDENDS)) {

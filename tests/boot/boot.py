@@ -102,6 +102,11 @@ def tiny_cache():
     check("reaches init", "BOOT-MARKER" in out, tail(out))
     count = {k: int(v) for k, v in re.findall(r"hw_jit_(\w+) (\d+)", out)}
     check("the cache was full more than once", count.get("flushes", 0) > 10, str(count))
+    left = [int(v) for v in re.findall(r"hw_(?:left|slow)_\w+_\d+ (\d+)", out)]
+    check("what is interpreted is told, most frequent first",
+          10 < len(left) <= 32 and left == sorted(left, reverse=True), str(left))
+    check("most operands are in a page that is known",
+          count.get("checks", 0) > 10 * count.get("slot_misses", 0) > 0, str(count))
     check("most transfers stay in translated code",
           count.get("runs", 0) > 20 * count.get("lookups", 0) > 0, str(count))
 
