@@ -132,6 +132,8 @@ bool hw_in_place_read(struct hw_cpu *cpu, uint64_t la, void *val, unsigned bytes
 		      unsigned acc);
 bool hw_in_place_write(struct hw_cpu *cpu, uint64_t la, const void *val,
 		       unsigned bytes, unsigned acc);
+/* A kick: true: the hypervisor needs no exit, but (if not -1) @vector delivered. */
+bool hw_in_place_kick(struct hw_cpu *cpu, bool open, int *vector);
 /* tlb.c: what is known of device pages goes. */
 void hw_in_place_unmap(struct hw_cpu *cpu);
 

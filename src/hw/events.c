@@ -156,6 +156,7 @@ static void before_delivery(struct hw_cpu *cpu, const struct x86_event *ev,
 static void delivered(struct hw_cpu *cpu, const struct x86_event *ev)
 {
 	cpu->stats.events_delivered++;
+	cpu->pause_last = 0;	/* a loop of PAUSEs ends here */
 	cpu->shadow = 0;
 	if (ev->type == X86_EVENT_NMI)
 		cpu->nmi_blocked = true;
@@ -350,6 +351,7 @@ static bool nmi_event(struct hw_cpu *cpu)
 	return deliver_between(cpu, &ev, 0);
 }
 
+/* Takes the kick, if there is one. */
 static bool kicked(struct hw_cpu *cpu, bool open)
 {
 	if (!(__atomic_load_n(&cpu->request, __ATOMIC_ACQUIRE) & HW_REQ_KICK))
@@ -358,8 +360,24 @@ static bool kicked(struct hw_cpu *cpu, bool open)
 	if (cpu->ctl.host_if && !open && cpu->activity == HW_ACTIVE)
 		return false;
 	__atomic_and_fetch(&cpu->request, ~HW_REQ_KICK, __ATOMIC_SEQ_CST);
-	hw_exit_fill(cpu, X86_INTERCEPT_EXTINT);
 	return true;
+}
+
+static bool external_interrupt(struct hw_cpu *cpu, bool open)
+{
+	struct x86_event ev = { .type = X86_EVENT_EXTINT, .return_rip = cpu->c.rip };
+	int vector;
+
+	if (!hw_in_place_kick(cpu, open, &vector)) {
+		hw_exit_fill(cpu, X86_INTERCEPT_EXTINT);
+		return true;
+	}
+	if (vector < 0) {
+		hw_set_request(cpu, HW_REQ_EVENT);
+		return false;
+	}
+	ev.vector = vector;
+	return deliver_between(cpu, &ev, 0);
 }
 
 /* SVM: APM Vol. 2, "Virtual Interrupts". */
@@ -392,7 +410,7 @@ static bool interrupts(struct hw_cpu *cpu)
 		return true;
 	}
 	if (kicked(cpu, open))
-		return true;
+		return external_interrupt(cpu, open);
 	return open && virtual_interrupt(cpu);
 }
 

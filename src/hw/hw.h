@@ -128,6 +128,9 @@ struct hw_in_place_ops {
 	enum hw_in_place (*read)(void *owner, gpa_t gpa, unsigned bytes, void *val);
 	enum hw_in_place (*write)(void *owner, gpa_t gpa, unsigned bytes,
 				  const void *val);
+	/* A kick, between two instructions. @open: an interrupt could be delivered.
+	 * @vector [OUT] the one that is, -1: none. NULL: kicks leave. */
+	enum hw_in_place (*kick)(void *owner, bool open, int *vector);
 };
 
 /* @exits: counts those in place. Once, before the first entry. */

@@ -289,3 +289,20 @@ bool hw_in_place_write(struct hw_cpu *cpu, uint64_t la, const void *val,
 	remember(cpu, la, X86_TLB_WRITE, gpa);
 	return true;
 }
+
+/* --- kicks ----------------------------------------------------------------------- */
+
+bool hw_in_place_kick(struct hw_cpu *cpu, bool open, int *vector)
+{
+	const struct hw_exits_in_place *p = &cpu->in_place;
+	enum hw_in_place r;
+	bool fpu;
+
+	if (!p->ops || !p->ops->kick || cpu->ctl.mtf || cpu->pending_db ||
+	    (cpu->c.eflags & X86_EFLAGS_TF))
+		return false;
+	*vector = -1;
+	fpu = fpu_away(cpu);
+	r = p->ops->kick(p->owner, open, vector);
+	return done(cpu, r, fpu);
+}

@@ -210,7 +210,11 @@ void kvm_apic_send_ipi(struct kvm_lapic *apic, uint32_t icr_low,
 	if (irq.delivery_mode == APIC_DM_FIXED ||
 	    irq.delivery_mode == APIC_DM_LOWEST)
 		irq.trig_level = false;
-	kvm_irq_delivery_to_apic(apic->irqchip, apic, &irq);
+	/* Oneself needs no look at the map. */
+	if (irq.shorthand == APIC_DEST_SELF)
+		kvm_apic_set_irq(apic, &irq);
+	else
+		kvm_irq_delivery_to_apic(apic->irqchip, apic, &irq);
 }
 
 /* ---- local sources ---- */

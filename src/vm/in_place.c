@@ -2,8 +2,9 @@
 /*
  * Exits that are handled without leaving the guest (hw.h, struct hw_in_place_ops), as
  * Linux's fast path handles some with the guest's state left in the processor: CPUID,
- * MSRs whose handlers need no more than the vCPU's structures (msr.c says which), and the
- * xAPIC page. What they do is the exit handlers' own code.
+ * MSRs whose handlers need no more than the vCPU's structures (msr.c says which), the
+ * xAPIC page, and kicks that bring an interrupt. What they do is the exit handlers' own
+ * code.
  *
  * Whatever else is to be done at an exit declines: tracing (an event is an exit's),
  * requests, a register that makes a fault. A request that such an answer makes (an
@@ -99,12 +100,51 @@ static enum hw_in_place in_place_write(void *owner, gpa_t gpa, unsigned bytes,
 	return answered(vcpu, HW_DONE);
 }
 
+/* Of the events that an entry may bring (events.c) no other than an interrupt. */
+static bool at_most_an_interrupt(struct kvm_vcpu *vcpu)
+{
+	const struct kvm_vcpu_arch *arch = &vcpu->arch;
+	uint64_t requests = __atomic_load_n(&vcpu->requests, __ATOMIC_SEQ_CST);
+
+	return !(requests & ~BIT_ULL(KVM_REQ_EVENT)) && !kvm_signal_pending(vcpu) &&
+	       arch->apic && (irqchip_kernel(&vcpu->kvm->irqchip) ||
+			      !READ_ONCE(vcpu->run->request_interrupt_window)) &&
+	       arch->mp_state == KVM_MP_STATE_RUNNABLE && !arch->exception.pending &&
+	       !kvm_event_needs_reinjection(vcpu) && !arch->nmi_pending &&
+	       !__atomic_load_n(&arch->pending_events, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * What the exit of a kick and the entry after it do, when that is to inject one
+ * interrupt, or nothing. A window would have to be opened in an exit.
+ */
+static enum hw_in_place in_place_kick(void *owner, bool open, int *vector)
+{
+	struct kvm_vcpu *vcpu = owner;
+	struct kvm_lapic *apic = vcpu->arch.apic;
+
+	if (trace_mask || !open || !at_most_an_interrupt(vcpu))
+		return HW_LEAVE;
+	vcpu->stat.irq_exits++;
+	if (!kvm_check_request(vcpu, KVM_REQ_EVENT))
+		return HW_DONE;
+	vcpu->stat.req_event++;
+	if (!kvm_cpu_has_interrupt(apic))
+		return HW_DONE;
+	*vector = kvm_cpu_get_interrupt(apic);
+	vcpu->stat.irq_injections += *vector >= 0;
+	if (kvm_cpu_has_interrupt(apic))
+		kvm_make_request(vcpu, KVM_REQ_EVENT);
+	return answered(vcpu, HW_DONE);
+}
+
 static const struct hw_in_place_ops ops = {
 	.cpuid = in_place_cpuid,
 	.rdmsr = in_place_rdmsr,
 	.wrmsr = in_place_wrmsr,
 	.read = in_place_read,
 	.write = in_place_write,
+	.kick = in_place_kick,
 };
 
 void kvm_exits_in_place(struct kvm_vcpu *vcpu)

@@ -279,6 +279,8 @@ extern __thread struct kvm_vcpu *kvm_running_vcpu
 
 /* KVM_RUN. 0 or -errno (-EINTR, -EFAULT, -EAGAIN, ...). */
 int kvm_vcpu_run(struct kvm_vcpu *vcpu);
+/* KVM_RUN is to end. */
+bool kvm_signal_pending(const struct kvm_vcpu *vcpu);
 /* Exit reason's name, for traces and messages. */
 const char *kvm_exit_reason_name(uint32_t reason);
 

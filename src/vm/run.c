@@ -18,7 +18,7 @@
 
 __thread struct kvm_vcpu *kvm_running_vcpu;
 
-static bool signal_pending(struct kvm_vcpu *vcpu)
+bool kvm_signal_pending(const struct kvm_vcpu *vcpu)
 {
 	return __atomic_load_n(&vcpu->signal_seen, __ATOMIC_SEQ_CST) ||
 	       __atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) ||
@@ -103,7 +103,7 @@ static enum kvm_exit_result vcpu_enter_guest(struct kvm_vcpu *vcpu)
 	}
 	set_mode(vcpu, IN_GUEST_MODE);
 	if (__atomic_load_n(&vcpu->requests, __ATOMIC_SEQ_CST) ||
-	    signal_pending(vcpu)) {
+	    kvm_signal_pending(vcpu)) {
 		set_mode(vcpu, OUTSIDE_GUEST_MODE);
 		kvm_ops(vcpu)->cancel_injection(vcpu);
 		kvm_make_request(vcpu, KVM_REQ_EVENT);
@@ -142,7 +142,7 @@ static int vcpu_block(struct kvm_vcpu *vcpu)
 
 		if (kvm_arch_vcpu_runnable(vcpu))
 			break;
-		if (signal_pending(vcpu)) {
+		if (kvm_signal_pending(vcpu)) {
 			ret = -EINTR;
 			break;
 		}
@@ -192,7 +192,7 @@ static enum kvm_exit_result vcpu_run(struct kvm_vcpu *vcpu)
 			vcpu->stat.request_irq_exits++;
 			return KVM_TO_USER;
 		}
-		if (unlikely(signal_pending(vcpu))) {
+		if (unlikely(kvm_signal_pending(vcpu))) {
 			vcpu->run->exit_reason = KVM_EXIT_INTR;
 			vcpu->stat.signal_exits++;
 			return KVM_ERROR_INTR;

@@ -489,4 +489,24 @@ GUEST apic
 	jmp guest_apic
 END apic
 
+/* R10 interrupts with vector 0x41 to itself, through the APIC at RDI; the handler, at 1f,
+ * counts in RBX. IDT and GDT are the test's. */
+GUEST apic_irq
+	.code64
+	jmp 2f
+1:	inc %rbx
+	movl $0, 0xb0(%rdi)
+	iretq
+2:	sti
+3:	mov %rbx, %r8
+	movl $0x40041, 0x300(%rdi)
+4:	cmp %rbx, %r8
+	je 4b
+	dec %r10
+	jnz 3b
+	cli
+	out %al, $0xe9
+	jmp 2b
+END apic_irq
+
 	.section .note.GNU-stack, "", @progbits

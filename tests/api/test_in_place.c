@@ -15,6 +15,7 @@ DECLARE_GUEST(cpuid_loop);
 DECLARE_GUEST(in_place_state);
 DECLARE_GUEST(bad_pat);
 DECLARE_GUEST(apic);
+DECLARE_GUEST(apic_irq);
 
 static void set_leaf(struct vm *v, uint32_t eax)
 {
@@ -233,6 +234,49 @@ static void apic_registers(void **state)
 	assert_int_equal(lapic_reg(&v, 0x300), 0x40041);
 }
 
+/* The vector's gate in an IDT at 0x4000 leads behind the guest's first jump; CS is the
+ * GDT's second entry. */
+static void set_tables(struct vm *v)
+{
+	const uint64_t gdt[] = { 0, 0x00af9b000000ffff, 0x00cf93000000ffff };
+	const uint64_t gate[2] = { (CODE + 2) | 0x8ull << 16 | 0x8e00ull << 32, 0 };
+	struct kvm_sregs s;
+
+	memcpy(v->ram + 0x4000 + 16 * 0x41, gate, sizeof(gate));
+	memcpy(v->ram + 0x5000, gdt, sizeof(gdt));
+	ok(kvm_ioctl(v->vcpu[0], KVM_GET_SREGS, &s));
+	s.idt.base = 0x4000;
+	s.idt.limit = 0xfff;
+	s.gdt.base = 0x5000;
+	s.gdt.limit = sizeof(gdt) - 1;
+	ok(kvm_ioctl(v->vcpu[0], KVM_SET_SREGS, &s));
+}
+
+static void interrupts_to_itself(void **state)
+{
+	struct kvm_vcpu_events e;
+	struct kvm_regs r;
+	struct vm v;
+
+	apic_vm(&v, &r);
+	enable_apic(&v);
+	set_tables(&v);
+	vm_load(&v, GUEST(apic_irq));
+	assert_int_equal(guest_apic_irq[0], 0xeb);	/* jmp rel8: CODE + 2 */
+	r.rsp = STACK;
+	r.rbx = 0;
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
+	run_until(&v, KVM_EXIT_IO);
+	vm_get_regs(&v, &r);
+	assert_int_equal(r.rbx, 100);
+	assert_int_equal(r.r10, 0);
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_VCPU_EVENTS, &e));
+	assert_int_equal(e.interrupt.injected, 0);
+	for (unsigned reg = 0; reg < 0x80; reg += 0x10)
+		assert_int_equal(lapic_reg(&v, 0x100 + reg) |
+				 lapic_reg(&v, 0x200 + reg), 0);
+}
+
 /* Memory that comes where the APIC is hides it, and gives it back. */
 static void memory_goes_before_the_apic(void **state)
 {
@@ -305,6 +349,7 @@ static const struct CMUnitTest tests[] = {
 	T(all_state_is_there_to_be_moved),
 	T(a_refused_write_faults),
 	T(apic_registers),
+	T(interrupts_to_itself),
 	T(memory_goes_before_the_apic),
 #ifdef API_CAPI
 	T(each_is_traced),

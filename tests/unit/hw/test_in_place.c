@@ -10,11 +10,14 @@
 #define DEVICE	0x3000u		/* a page without memory */
 
 static struct {
-	unsigned cpuids, rdmsrs, wrmsrs, reads, writes;
+	unsigned cpuids, rdmsrs, wrmsrs, reads, writes, kicks;
 	uint64_t exits;
 	enum hw_in_place answer;
 	uint64_t gpa, val;
 	struct hw_cpu *kick;	/* by the next answer */
+	enum hw_in_place kick_answer;
+	int vector;
+	bool open;
 } hv;
 
 static enum hw_in_place answer(void)
@@ -71,7 +74,17 @@ static enum hw_in_place on_write(void *owner, gpa_t gpa, unsigned bytes, const v
 	return answer();
 }
 
-static const struct hw_in_place_ops ops = { on_cpuid, on_rdmsr, on_wrmsr, on_read, on_write };
+static enum hw_in_place on_kick(void *owner, bool open, int *vector)
+{
+	hv.kicks++;
+	hv.open = open;
+	*vector = hv.vector;
+	return hv.kick_answer;
+}
+
+static const struct hw_in_place_ops ops = {
+	on_cpuid, on_rdmsr, on_wrmsr, on_read, on_write, on_kick,
+};
 
 #define HLT(v)	CODE(v, EXIT_REASON_HLT, SVM_EXIT_HLT)
 #define CPUID(v) CODE(v, EXIT_REASON_CPUID, SVM_EXIT_CPUID)
@@ -157,6 +170,74 @@ static void a_kick_leaves_behind_the_instruction(void **state)
 		assert_int_equal(hw_gprs(v->g->cpu)[X86_RCX], 0x300);
 		assert_int_equal(run(v), HLT(v));
 		assert_int_equal(hv.exits, 100);
+	}
+}
+
+GUEST_CODE(sti_cpuids_code, 64, "sti; mov $100, %ebp; 1: cpuid; dec %ebp; jnz 1b; hlt");
+
+static void a_kick_brings_an_interrupt(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		setup(v, HW_DONE);
+		hv.kick = v->g->cpu;
+		hv.kick_answer = HW_DONE;
+		hv.vector = 0x41;
+		GUEST_LOAD(v->g, sti_cpuids_code);
+		assert_int_equal(run(v), HLT(v));
+		assert_int_equal(get_rip(v), G_STUBS + 16 * 0x41);
+		assert_int_equal(hv.kicks, 1);
+		assert_true(hv.open);
+		/* The kick counts, and the CPUIDs so far. */
+		assert_int_equal(hv.exits, 1 + hv.cpuids);
+		assert_true(hv.cpuids >= 1 && hv.cpuids < 100);
+	}
+}
+
+static void a_kick_brings_nothing(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		setup(v, HW_DONE);
+		hv.kick = v->g->cpu;
+		hv.kick_answer = HW_DONE;
+		hv.vector = -1;
+		GUEST_LOAD(v->g, sti_cpuids_code);
+		assert_int_equal(run(v), HLT(v));
+		assert_int_equal(get_rip(v) & ~0xfull, G_CODE);
+		assert_int_equal(hv.kicks, 1);
+		assert_int_equal(hv.cpuids, 100);
+		assert_int_equal(hv.exits, 101);
+	}
+}
+
+/* The hypervisor hears that no interrupt can be delivered, and has the guest leave. */
+static void a_kick_with_interrupts_off(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		setup(v, HW_DONE);
+		hv.kick = v->g->cpu;
+		GUEST_LOAD(v->g, cpuids_code);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_EXTERNAL_INTERRUPT,
+					      SVM_EXIT_INTR));
+		assert_int_equal(hv.kicks, 1);
+		assert_false(hv.open);
+	}
+}
+
+/* The interrupt meets a fault of the second dimension: the exit tells of both. */
+static void an_interrupt_that_faults(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		setup(v, HW_DONE);
+		hv.kick = v->g->cpu;
+		hv.kick_answer = HW_DONE;
+		hv.vector = 0x41;
+		guest_tdp(v->g, G_IDT, 0);
+		GUEST_LOAD(v->g, sti_cpuids_code);
+		assert_int_equal(run(v), CODE(v, EXIT_REASON_EPT_VIOLATION,
+					      SVM_EXIT_NPF));
+		assert_int_equal(is_amd(v) ? v->vmcb->control.exit_int_info :
+				 vmcs_read(&v->e, IDT_VECTORING_INFO_FIELD),
+				 0x80000041);
 	}
 }
 
@@ -282,6 +363,10 @@ int main(void)
 		cmocka_unit_test(kept_answers_count_as_exits),
 		cmocka_unit_test(declining_is_an_exit),
 		cmocka_unit_test(a_kick_leaves_behind_the_instruction),
+		cmocka_unit_test(a_kick_brings_an_interrupt),
+		cmocka_unit_test(a_kick_brings_nothing),
+		cmocka_unit_test(a_kick_with_interrupts_off),
+		cmocka_unit_test(an_interrupt_that_faults),
 		cmocka_unit_test(nobody_is_asked_while_stepping),
 		cmocka_unit_test(msrs_are_answered),
 		cmocka_unit_test(the_user_gets_gp),
