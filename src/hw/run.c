@@ -479,7 +479,7 @@ static bool traps(const struct hw_cpu *cpu, uint64_t flags, uint64_t next)
 	if (op == X86_OP_INT || op == X86_OP_INT3 || op == X86_OP_INTO ||
 	    op == X86_OP_ICEBP)
 		return c->rip == next && (c->eflags & X86_EFLAGS_TF);
-	if (op == X86_OP_SYSCALL || op == X86_OP_SYSENTER)
+	if (op == X86_OP_SYSCALL || op == X86_OP_SYSRET || op == X86_OP_SYSENTER)
 		return c->eflags & X86_EFLAGS_TF;
 	/* DEBUGCTL.BTF: branches only. */
 	return !(cpu->msr.debugctl & BIT(1)) || c->rip != next;

@@ -85,6 +85,16 @@ static int exec_syscall(struct x86_emulate_ctxt *c)
 	return finish(cpu, (old & ~cpu->msr.sfmask) | X86_EFLAGS_FIXED);
 }
 
+/* TF that SYSRET loads traps right behind it: IRET and POPF leave one instruction. */
+static int sysret_careful(struct hw_cpu *cpu)
+{
+	int rc = hw_exec_system(&cpu->c);
+
+	if (rc == X86EMUL_CONTINUE && (cpu->c.eflags & X86_EFLAGS_TF))
+		cpu->pending_db |= X86_DR6_BS;
+	return rc;
+}
+
 static int exec_sysret(struct x86_emulate_ctxt *c)
 {
 	struct hw_cpu *cpu = hw_of(c);
@@ -94,7 +104,7 @@ static int exec_sysret(struct x86_emulate_ctxt *c)
 	if (!syscall_usual(cpu) || c->cpl || c->insn->opsize != 8 ||
 	    (flags & X86_EFLAGS_TF) ||
 	    !is_canonical(c->gpr[X86_RCX], c->cr4 & X86_CR4_LA57))
-		return hw_exec_system(c);
+		return sysret_careful(cpu);
 	c->seg[X86_SS] = flat((sel + 8) | 3, AR_DATA | AR_DPL3);
 	c->seg[X86_CS] = flat((sel + 16) | 3, AR_CODE64 | AR_DPL3);
 	c->rip = c->gpr[X86_RCX];

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * String instructions that are interrupted between two iterations, and go on where
- * they were: by page faults on either side, by data and instruction breakpoints, by
+ * they were, in every mode with paging: by page faults on either side, by data and instruction breakpoints, by
  * single steps, by interrupts. SDM Vol. 1, "String Operations"; SDM Vol. 2, "REP";
  * SDM Vol. 3B, "Breakpoint Exception Conditions", "Data Memory and I/O Breakpoint
  * Exception Conditions".
  */
-#include "lib/traps64.h"
+#include "lib/pages.h"
+#include "lib/traps.h"
 
 enum { SRC_PAGE = 0, DST_PAGE = 4 };	/* two pages each; the second comes and goes */
 #define COUNT	12
@@ -47,18 +48,19 @@ static const struct {
 };
 
 static const ulong rw = PTE_P | PTE_W | PTE_U;
+static enum mode mode;
 
 static uint8_t *frame(unsigned page)
 {
-	return (uint8_t *)scratch_frame(page);
+	return page_at(page);
 }
 
 /* Both ranges mapped, and the same bytes everywhere, so that REPE goes to the end. */
 static void fill(void)
 {
 	for (unsigned p = 0; p < 2; p++) {
-		scratch_map(SRC_PAGE + p, rw);
-		scratch_map(DST_PAGE + p, rw);
+		page_set(SRC_PAGE + p, rw);
+		page_set(DST_PAGE + p, rw);
 		memset(frame(SRC_PAGE + p), 0x5a, 4096);
 		memset(frame(DST_PAGE + p), 0x5a, 4096);
 	}
@@ -67,7 +69,7 @@ static void fill(void)
 /* The first element of COUNT such that @before of them lie before the boundary. */
 static ulong first(unsigned page, unsigned size, unsigned before, bool down)
 {
-	ulong edge = SCRATCH_VA + (page + 1) * 4096;
+	ulong edge = PAGES_VA + (page + 1) * 4096;
 
 	return down ? edge + (before - 1) * size : edge - before * size;
 }
@@ -76,9 +78,9 @@ static ulong first(unsigned page, unsigned size, unsigned before, bool down)
 static void start(struct state *s, const struct code *code, unsigned size, bool down,
 		  unsigned src_before, unsigned dst_before)
 {
-	state_init(s, NATIVE, 3, code);
+	state_init(s, mode, 3, code);
 	s->cx = COUNT;
-	s->ax = 0x5a5a5a5a5a5a5a5a;
+	s->ax = (ulong)0x5a5a5a5a5a5a5a5a;
 	s->dx = PORT_RAM;
 	s->si = first(SRC_PAGE, size, src_before, down);
 	s->di = first(DST_PAGE, size, dst_before, down);
@@ -127,16 +129,16 @@ static void fault_case(unsigned i, unsigned k, bool down, unsigned side)
 		memset(frame(DST_PAGE), 0, 8192);
 	/* The other side stays within its page, or passes its edge elsewhere. */
 	start(&s, strings[i].code[k], size, down, side == SRC ? 5 : 8, side == DST ? 5 : 8);
-	scratch_map(away, 0);
+	page_set(away, 0);
 	outl(0x5a5a5a5a, PORT_RAM);
 	enter(&s);
 	cr2 = (side == SRC ? s.si : s.di) + (down ? -5ul * size : 5ul * size);
 	ok = stop.vector == PF && stop.cr2 == cr2 && stop.s.ip == s.ip &&
 	     stop.error == (4u | (strings[i].uses & STORES && side == DST ? 2 : 0)) &&
 	     at_iteration(&s, 5, size, down, strings[i].uses);
-	check_that("64-bit", insn, side == SRC ? "#PF of the source at the 6th iteration" :
+	check_that(mode_name(mode), insn, side == SRC ? "#PF of the source at the 6th iteration" :
 		   "#PF of the destination at the 6th iteration", ok);
-	scratch_map(away, rw);
+	page_set(away, rw);
 	again = stop.s;
 	enter(&again);
 	ok = stop.vector == NO_EXC && at_iteration(&s, COUNT, size, down, strings[i].uses);
@@ -147,15 +149,20 @@ static void fault_case(unsigned i, unsigned k, bool down, unsigned side)
 			ok &= ((uint8_t *)low)[b] == 0x5a;
 		ok &= !((uint8_t *)low)[-1] && !((uint8_t *)low)[COUNT * size];
 	}
-	check_that("64-bit", insn, side == SRC ? "goes on after the source's page has come" :
+	check_that(mode_name(mode), insn, side == SRC ? "goes on after the source's page has come" :
 		   "goes on after the destination's page has come", ok);
+}
+
+static bool exists(unsigned i, unsigned k)
+{
+	return strings[i].code[k] && (k < 3 || is_64bit(mode));
 }
 
 static void test_faults(void)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(strings); i++)
 		for (unsigned k = 0; k < 4; k++)
-			for (unsigned down = 0; down < 2 && strings[i].code[k]; down++) {
+			for (unsigned down = 0; down < 2 && exists(i, k); down++) {
 				if (strings[i].uses & SRC)
 					fault_case(i, k, down, SRC);
 				if (strings[i].uses & DST)
@@ -170,21 +177,21 @@ static void test_split(void)
 
 	fill();
 	memset(frame(DST_PAGE), 0, 8192);
-	scratch_map(DST_PAGE + 1, 0);
+	page_set(DST_PAGE + 1, 0);
 	start(&s, &rep_stosl, 4, false, 8, 5);
 	s.di -= 2;		/* the fifth element's second half is away */
 	s.di += 4;
 	enter(&s);
-	check_that("64-bit", "REP STOSD", "an element across the edge: nothing of it is stored",
+	check_that(mode_name(mode), "REP STOSD", "an element across the edge: nothing of it is stored",
 		   stop.vector == PF && stop.s.cx == COUNT - 4 && stop.s.di == s.di + 16 &&
 		   *(uint16_t *)(frame(DST_PAGE) + 4094) == 0);
-	check_that("64-bit", "REP STOSD", "an element across the edge: CR2 is the page's first byte",
-		   stop.cr2 == SCRATCH_VA + (DST_PAGE + 1) * 4096);
+	check_that(mode_name(mode), "REP STOSD", "an element across the edge: CR2 is the page's first byte",
+		   stop.cr2 == PAGES_VA + (DST_PAGE + 1) * 4096);
 	fill();
 	memset(frame(DST_PAGE), 0, 8192);
-	scratch_map(DST_PAGE + 1, PTE_P | PTE_U);
+	page_set(DST_PAGE + 1, PTE_P | PTE_U);
 	enter(&s);
-	check_that("64-bit", "REP STOSD", "an element across into a read-only page: nothing is stored",
+	check_that(mode_name(mode), "REP STOSD", "an element across into a read-only page: nothing is stored",
 		   stop.vector == PF && stop.error == 7 && stop.s.cx == COUNT - 4 &&
 		   *(uint16_t *)(frame(DST_PAGE) + 4094) == 0);
 }
@@ -198,38 +205,38 @@ static void test_breakpoints(void)
 	fill();
 	start(&s, &rep_movsl, 4, false, 20, 20);
 	run_db(&s, s.di + 4 * 4, 2 | 1 << 16 | 3 << 18);
-	check_that("64-bit", "REP MOVSD", "a data breakpoint on the 5th store: a trap after it",
+	check_that(mode_name(mode), "REP MOVSD", "a data breakpoint on the 5th store: a trap after it",
 		   db.count == 1 && db.rcx[0] == COUNT - 5 && db.rip[0] == s.ip && (db.dr6[0] & 0xf) == 1);
-	check_that("64-bit", "REP MOVSD", "... and it goes on to the end",
+	check_that(mode_name(mode), "REP MOVSD", "... and it goes on to the end",
 		   stop.vector == NO_EXC && !stop.s.cx);
 	start(&s, &rep_movsl, 4, false, 20, 20);
 	run_db(&s, s.si + 4 * 2, 2 | 3 << 16 | 3 << 18);
-	check_that("64-bit", "REP MOVSD", "a data breakpoint on the 3rd load",
+	check_that(mode_name(mode), "REP MOVSD", "a data breakpoint on the 3rd load",
 		   db.count == 1 && db.rcx[0] == COUNT - 3 && stop.vector == NO_EXC);
 	start(&s, &rep_stosb, 1, false, 20, 20);
 	run_db(&s, s.di + COUNT - 1, 2 | 1 << 16);
-	check_that("64-bit", "REP STOSB", "a data breakpoint on the last store: after the instruction",
+	check_that(mode_name(mode), "REP STOSB", "a data breakpoint on the last store: after the instruction",
 		   db.count == 1 && !db.rcx[0] && db.rip[0] == s.ip + 2);
 	start(&s, &rep_stosb, 1, false, 20, 20);
 	run_db(&s, s.di + COUNT, 2 | 1 << 16);
-	check_that("64-bit", "REP STOSB", "a data breakpoint past the last store", !db.count);
+	check_that(mode_name(mode), "REP STOSB", "a data breakpoint past the last store", !db.count);
 	start(&s, &rep_lodsw, 2, false, 20, 20);
 	run_db(&s, s.ip, 2);
-	check_that("64-bit", "REP LODSW", "an instruction breakpoint hits once, before it",
+	check_that(mode_name(mode), "REP LODSW", "an instruction breakpoint hits once, before it",
 		   db.count == 1 && db.rcx[0] == COUNT && db.rip[0] == s.ip && !stop.s.cx);
 	start(&s, &rep_stosb, 1, false, 20, 20);
 	s.cx = 4;
 	s.flags |= FL_TF;
 	run_db(&s, 0, 0);
 	/* INT after it is one more step, into the handler: TF is clear there. */
-	check_that("64-bit", "REP STOSB", "a single step after each iteration",
+	check_that(mode_name(mode), "REP STOSB", "a single step after each iteration",
 		   db.count >= 4 && db.rcx[0] == 3 && db.rcx[1] == 2 && db.rcx[2] == 1 &&
 		   !db.rcx[3] && db.rip[2] == s.ip && db.rip[3] == s.ip + 2);
 	start(&s, &rep_stosb, 1, false, 20, 20);
 	s.cx = 0;
 	s.flags |= FL_TF;
 	run_db(&s, 0, 0);
-	check_that("64-bit", "REP STOSB", "a single step with a count of 0",
+	check_that(mode_name(mode), "REP STOSB", "a single step with a count of 0",
 		   db.count >= 1 && db.rip[0] == s.ip + 2);
 }
 
@@ -239,15 +246,16 @@ static void test_breakpoint_and_fault(void)
 	struct state s;
 
 	fill();
-	scratch_map(DST_PAGE + 1, 0);
+	page_set(DST_PAGE + 1, 0);
 	start(&s, &rep_movsb, 1, false, 20, 5);
 	run_db(&s, s.di + 1, 2 | 1 << 16);
-	check_that("64-bit", "REP MOVSB", "a data breakpoint, then #PF three iterations on",
+	check_that(mode_name(mode), "REP MOVSB", "a data breakpoint, then #PF three iterations on",
 		   db.count == 1 && db.rcx[0] == COUNT - 2 && stop.vector == PF &&
 		   stop.s.cx == COUNT - 5);
-	check_that("64-bit", "REP MOVSB", "RF is set in the image of its #PF", stop.s.flags & FL_RF);
+	check_that(mode_name(mode), "REP MOVSB", "RF is set in the image of its #PF", stop.s.flags & FL_RF);
 }
 
+#ifdef __x86_64__
 /* --- interrupts ----------------------------------------------------------------------------------- */
 
 #define BIG	0x1800000ul	/* 24 MiB on: free memory of the machine */
@@ -276,7 +284,7 @@ static void big_rep(const struct code *code, const char *insn)
 	apic_write(APIC_LVTT, 0x200a0);		/* periodic */
 	apic_write(APIC_TMICT, 400000);
 	do {
-		state_init(&s, NATIVE, 0, code);
+		state_init(&s, mode, 0, code);
 		s.ax = 0;
 		s.di = BIG;
 		s.si = BIG;
@@ -288,22 +296,34 @@ static void big_rep(const struct code *code, const char *insn)
 	} while (stop.vector == NO_EXC && !stop.s.cx && irq.inside < 3 && ++turns < 400);
 	apic_write(APIC_LVTT, 0x10000);
 	set_handler(0xa0, NULL);
-	check_that("64-bit", insn, "interrupts between two iterations leave RCX and RDI in step",
+	check_that(mode_name(mode), insn, "interrupts between two iterations leave RCX and RDI in step",
 		   irq.inside >= 1 && !irq.bad);
-	check_that("64-bit", insn, "... and it comes to its end",
+	check_that(mode_name(mode), insn, "... and it comes to its end",
 		   stop.vector == NO_EXC && !stop.s.cx && stop.s.di == BIG + BIG_LEN);
 }
+
+static void test_interrupts(void)
+{
+	memset((void *)BIG, 0, BIG_LEN);
+	big_rep(&rep_stosb, "REP STOSB");
+	big_rep(&rep_scasb, "REPE SCASB");
+}
+#else
+static void apic_enable(void) { }
+static void test_interrupts(void) { }
+#endif
 
 int main(void)
 {
 	checks_init();
+	pages_init();
 	apic_enable();
-	test_faults();
-	test_split();
-	test_breakpoints();
-	test_breakpoint_and_fault();
-	memset((void *)BIG, 0, BIG_LEN);
-	big_rep(&rep_stosb, "REP STOSB");
-	big_rep(&rep_scasb, "REPE SCASB");
+	for (mode = NATIVE; mode <= (HAS_COMPAT ? COMPAT : NATIVE); mode++) {
+		test_faults();
+		test_split();
+		test_breakpoints();
+		test_breakpoint_and_fault();
+		test_interrupts();
+	}
 	return 0;
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * Debug exceptions at each instruction: single steps, breakpoints on code and data, RF,
- * shadows of MOV SS, and what faults do to them, in 64-bit and compatibility mode. SDM
+ * shadows of MOV SS, and what faults do to them, in every mode. SDM
  * Vol. 3B, "Debug Exceptions", "Instruction-Breakpoint Exception Condition", "Data Memory
  * and I/O Breakpoint Exception Conditions"; SDM Vol. 3A, "Masking Exceptions and
  * Interrupts When Switching Stacks", "Priority Among Concurrent Events".
  */
-#include "lib/traps64.h"
+#include "lib/traps.h"
 
-#define BS	BIT(14)
 #define W(n)	(2ul | 1 << 16 | (ulong)((n) == 8 ? 2 : (n) - 1) << 18)	/* DR0, store */
 #define RW_(n)	(2ul | 3 << 16 | (ulong)((n) == 8 ? 2 : (n) - 1) << 18)
 #define EXEC	2ul
@@ -50,7 +49,7 @@ static void test_steps(enum mode mode)
 	start(mode, 3, &nops, FL_TF);
 	run_db(&s, 0, 0);
 	holds(mode, "single step", "after each instruction", db.count == 3 && db.rip[0] == s.ip + 1 &&
-	      db.rip[1] == s.ip + 2 && db.rip[2] == s.ip + 3 && db.dr6[0] & BS);
+	      db.rip[1] == s.ip + 2 && db.rip[2] == s.ip + 3 && db.dr6[0] & DR6_BS);
 	holds(mode, "single step", "INT: TF is clear in the handler, set in the image",
 	      stop.vector == NO_EXC && stop.s.flags & FL_TF);
 	start(mode, 3, &popf_tf, 0);
@@ -84,7 +83,7 @@ static void test_exec(enum mode mode)
 	start(mode, 3, &nops, 0);
 	run_db(&s, s.ip + 1, EXEC);
 	holds(mode, "code breakpoint", "before the instruction, once", db.count == 1 &&
-	      db.rip[0] == s.ip + 1 && (db.dr6[0] & 0xf) == 1 && !(db.dr6[0] & BS));
+	      db.rip[0] == s.ip + 1 && (db.dr6[0] & 0xf) == 1 && !(db.dr6[0] & DR6_BS));
 	start(mode, 3, &nops, 0);
 	run_db(&s, s.ip + 1, 1);
 	holds(mode, "code breakpoint", "L0 enables it as well", db.count == 1);
@@ -108,7 +107,7 @@ static void test_exec(enum mode mode)
 	run_db(&s, s.ip + 1, EXEC);
 	/* AMD and Intel tell of both; whether in one #DB or in two is not said. */
 	holds(mode, "code breakpoint", "and a single step before it: both are told",
-	      (db.dr6[0] | db.dr6[1]) & 1 && db.dr6[0] & BS && db.rip[0] == s.ip + 1);
+	      (db.dr6[0] | db.dr6[1]) & 1 && db.dr6[0] & DR6_BS && db.rip[0] == s.ip + 1);
 }
 
 /* --- data ------------------------------------------------------------------------------------- */
@@ -175,7 +174,7 @@ static void test_data(enum mode mode)
 	start(mode, 3, &store_step, FL_TF);
 	run_db(&s, (ulong)cell, W(4));
 	holds(mode, "data breakpoint", "and a single step: one #DB with both bits",
-	      db.count == 2 && (db.dr6[0] & (BS | 0xf)) == (BS | 1));
+	      db.count == 2 && (db.dr6[0] & (DR6_BS | 0xf)) == (DR6_BS | 1));
 	start(mode, 3, &mov_ss_mem, 0);
 	run_db(&s, (ulong)cell, RW_(2));
 	holds(mode, "data breakpoint", "on MOV SS's operand: after the next instruction",
@@ -189,9 +188,12 @@ static void test_data(enum mode mode)
 int main(void)
 {
 	checks_init();
+#ifdef __x86_64__
 	idt[VEC_DONE].ist = 3;		/* not that of #DB, which may come in it */
 	tss.ist[2] = (ulong)kernel_stack_top;
-	for (enum mode mode = NATIVE; mode <= COMPAT; mode++) {
+#endif
+	write_cr4(read_cr4() | CR4_OSFXSR);
+	for (enum mode mode = NATIVE; mode <= (HAS_COMPAT ? COMPAT : NATIVE); mode++) {
 		test_steps(mode);
 		test_exec(mode);
 		test_data(mode);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * enter_asm: the state in enter_state, until enter_leave. To CPL 0 by a far jump, as
- * IRET there takes no stack; elsewhere, and to virtual-8086 mode, by IRET.
+ * IRET there takes no stack; elsewhere, and to virtual-8086 mode, by IRET. With TF to
+ * CPL 0 by IRET from the case's own stack, so that the first step is the case's.
  */
 	.code32
 	.text
@@ -27,12 +28,21 @@ enter_asm:
 	call load_registers
 	mov %cs:st_ds, %ds
 	iret
-2:	push st_flags
+2:	testl $0x100, st_flags
+	jnz 4f
+	push st_flags
 	call load_registers
 	popfl
 	lss %cs:st_sp_ss, %esp
 	mov %cs:st_ds, %ds
 	ljmp *%cs:st_ip_cs
+4:	call load_registers
+	lss %cs:st_sp_ss, %esp
+	push %cs:st_flags
+	push %cs:st_cs
+	push %cs:st_ip
+	mov %cs:st_ds, %ds
+	iret
 
 load_registers:
 	mov st_es, %es

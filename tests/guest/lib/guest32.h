@@ -55,6 +55,7 @@ void set_stop_hook(bool (*fn)(const struct regs *r));
 /* A descriptor: @access is bytes 5 and (as 0xf000) the upper half of 6. */
 uint64_t descriptor(uint32_t base, uint32_t limit, unsigned access);
 void set_gate(unsigned vector, uint16_t sel, const void *fn, unsigned access);
+const void *stub_of(unsigned vector);
 uint64_t gate(uint16_t sel, const void *off, unsigned access, unsigned params);
 
 /* Elsewhere, until INT 0x80 (its EAX) or an exception (-1, `exc` filled). */

@@ -39,6 +39,11 @@ void set_gate(unsigned vector, uint16_t sel, const void *fn, unsigned access)
 	idt[vector] = gate(sel, fn, access, 0);
 }
 
+const void *stub_of(unsigned vector)
+{
+	return stubs + 16 * vector;
+}
+
 void set_handler(unsigned vector, void (*fn)(struct regs *r))
 {
 	handlers[vector] = fn;
@@ -106,7 +111,7 @@ void init32(void)
 		ptr = { sizeof(idt) - 1, (uint32_t)idt };
 
 	for (unsigned v = 0; v < 256; v++)
-		set_gate(v, KERNEL_CS, stubs + 16 * v, v == BP || v == OF ? 0xee : 0x8e);
+		set_gate(v, KERNEL_CS, stub_of(v), v == BP || v == OF ? 0xee : 0x8e);
 	set_gate(0x80, KERNEL_CS, resume, 0xee);
 	asm volatile("lidt %0" : : "m"(ptr) : "memory");
 	tss.ss0 = KERNEL_DS;
