@@ -16,6 +16,10 @@ enum { CS_SLOT = 0, SS_SLOT = 4, LDT_SLOT = 8 };
 CODE(int_n, "int $0x90");
 CODE(ud, "ud2");
 CODE(handler, "");
+CODE(np, "mov %eax, %ds");
+CODE(int3, "int3");
+CODE(int1, ".byte 0xf1");
+CODE(into, "movb $0x7f, %al; incb %al; .byte 0xce");
 
 /* Handlers are 64-bit code in IA-32e mode, whatever they interrupt. */
 static void put_code(unsigned slot, unsigned access)
@@ -39,11 +43,22 @@ static void put_idt(unsigned v, uint16_t sel, ulong off, unsigned access, unsign
 }
 #endif
 
-/* The vectors of the cases, for software and for exceptions. */
+/*
+ * The vectors of the cases, for software and for exceptions. INT1 is software's, and
+ * an exception as far as the gate's DPL and EXT go.
+ */
 static struct { const char *name; const struct code *code; unsigned vec, ext; } kinds[] = {
 	{ "INT n", &int_n, VEC, 0 },
 	{ "exception", &ud, UD, 1 },
+	{ "INT3", &int3, BP, 0 },
+	{ "INT1", &int1, DB, 1 },
+	{ "INTO", &into, OF, 0 },	/* the last one: not in 64-bit mode */
 };
+
+static unsigned nr_kinds(enum mode mode)
+{
+	return ARRAY_SIZE(kinds) - is_64bit(mode);
+}
 
 static typeof(idt[0]) old_gates[ARRAY_SIZE(kinds)];
 
@@ -179,14 +194,16 @@ static void test_dpl(enum mode mode)
 	const char *m = mode_name(mode);
 
 	put_code(CS_SLOT, CODE_XR);
-	for (unsigned k = 0; k < 2; k++) {
+	for (unsigned k = 0; k < nr_kinds(mode); k++) {
+		const unsigned ext = kinds[k].ext;
+
 		put_idt(kinds[k].vec, SLOT(CS_SLOT), (ulong)handler.at[0], SYS(INTR32) | DPL(2), 0);
 		enter_kind(mode, k, 3);
-		check(m, kinds[k].name, "the gate's DPL < CPL", k ? NO_EXC : GP, IDT_EC(VEC));
+		check(m, kinds[k].name, "the gate's DPL < CPL", ext ? NO_EXC : GP, IDT_EC(kinds[k].vec));
 		put_idt(kinds[k].vec, SLOT(CS_SLOT), (ulong)handler.at[0], INTR32 | DPL(2), 0);
 		enter_kind(mode, k, 3);
-		check(m, kinds[k].name, "the gate's DPL < CPL, and it is not present", k ? NP : GP,
-		      IDT_EC(kinds[k].vec) + k);
+		check(m, kinds[k].name, "the gate's DPL < CPL, and it is not present", ext ? NP : GP,
+		      IDT_EC(kinds[k].vec) + ext);
 	}
 }
 
@@ -288,9 +305,6 @@ static void test_stacks(enum mode mode, unsigned k)
 
 /* --- what is saved ------------------------------------------------------------------------- */
 
-CODE(int3, "int3");
-CODE(int1, ".byte 0xf1");
-CODE(into, "movb $0x7f, %al; incb %al; .byte 0xce");
 CODE(into_no, "xorl %eax, %eax; .byte 0xce");
 CODE(div0, "xorl %ecx, %ecx; divl %ecx");
 
@@ -340,9 +354,44 @@ static void test_saved(enum mode mode)
 	check(m, "INTO", "OF clear", is_64bit(mode) ? UD : NO_EXC, 0);
 }
 
+/* 16-bit gates push words, to the TSS's stack as to the one in use. */
+#ifndef __x86_64__
+static void test_words(enum mode mode)
+{
+	const uint16_t *top = (uint16_t *)(ulong)tss.esp0;
+	const uint64_t old_np = idt[NP];
+	const char *m = mode_name(mode);
+	struct state s;
+
+	put_code(CS_SLOT, CODE_XR);
+	memcpy((void *)0x6000, handler.at[0], 2);
+	put_idt(VEC, SLOT(CS_SLOT), 0x6000, SYS(INTR16) | DPL(3), 0);
+	state_init(&s, mode, 3, &int_n);
+	enter(&s);
+	check_that(m, "INT n", "a 16-bit gate pushes five words", top[-1] == s.ss && top[-2] == (uint16_t)s.sp &&
+		   top[-3] == 2 && top[-4] == s.cs && top[-5] == (uint16_t)(s.ip + 2));
+	state_init(&s, mode, 0, &int_n);
+	enter(&s);
+	top = (uint16_t *)s.sp;
+	check_that(m, "INT n", "a 16-bit gate at the same level pushes three words", top[-1] == 2 &&
+		   top[-2] == s.cs && top[-3] == (uint16_t)(s.ip + 2));
+	idt[VEC] = old_gates[0];
+	put_flat(SS_SLOT, (DATA_RW | DPL(3)) & ~A_P);
+	put_idt(NP, SLOT(CS_SLOT), 0x6000, SYS(INTR16), 0);
+	state_init(&s, mode, 3, &np);
+	s.ax = SLOT(SS_SLOT);
+	enter(&s);
+	idt[NP] = old_np;
+	top = (uint16_t *)(ulong)tss.esp0;
+	check_that(m, "exception", "a 16-bit gate: the error code is a word, RF is lost", stop.vector == NO_EXC &&
+		   top[-6] == SLOT(SS_SLOT) && top[-5] == (uint16_t)s.ip && top[-3] == 2);
+}
+#else
+static void test_words(enum mode mode) { }
+#endif
+
 /* --- double faults ----------------------------------------------------------------------------- */
 
-CODE(np, "mov %eax, %ds");
 CODE(ss, "mov %eax, %ss");
 CODE2(gp, "mov %eax, %cr4", "mov %rax, %cr4");
 CODE(nm, "fwait; fnop");
@@ -447,7 +496,7 @@ int main(void)
 	for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++)
 		old_gates[k] = idt[kinds[k].vec];
 	for (enum mode mode = NATIVE; mode <= (HAS_COMPAT ? COMPAT : NATIVE); mode++) {
-		for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
+		for (unsigned k = 0; k < nr_kinds(mode); k++) {
 			test_gate_types(mode, k);
 			test_rows(mode, k);
 			test_selectors(mode, k);
@@ -455,6 +504,7 @@ int main(void)
 		}
 		test_dpl(mode);
 		test_saved(mode);
+		test_words(mode);
 		test_double_faults(mode);
 	}
 	return 0;

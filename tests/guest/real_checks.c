@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * Real-address mode: which instructions there are, faults at 64 KiB, the interrupt
- * vector table and its limit, far transfers. SDM Vol. 3B, "Real-Address Mode"; the
+ * vector table and its limit, far transfers, strings that stop in the middle. SDM Vol. 3B, "Real-Address Mode"; the
  * "Real-Address Mode Exceptions" of SDM Vol. 2.
  *
  * Each case runs a few bytes at 0:CODE_AT with DS = ES = DATA_SEG until the INT3
  * behind them, or another exception. Names are those of lib/checks.h.
  */
-#include "lib/guest.h"
+#include "lib/rep16.h"
 
 #define CODE_AT		0x5000u
 #define DATA_SEG	0x2000
@@ -22,6 +22,7 @@ void real_enter(void);
 /* What the stub saw: vector, IP, CS, FLAGS; SS:SP of the case before and after. */
 volatile uint16_t real_seen[6];
 volatile uint16_t real_sp, real_bx, real_cx;
+volatile uint32_t real_regs[3];	/* ECX, ESI, EDI */
 asm(".code16gcc\n.text\n"
     "real_stubs:\n"
     ".set v, 0\n"
@@ -31,6 +32,7 @@ asm(".code16gcc\n.text\n"
     "	.set v, v + 1\n"
     ".endr\n"
     "real_common:\n"
+    "	movl %ecx, %cs:real_regs; movl %esi, %cs:real_regs + 4; movl %edi, %cs:real_regs + 8\n"
     "	popw %cs:real_seen; popw %cs:real_seen + 2; popw %cs:real_seen + 4\n"
     "	popw %cs:real_seen + 6; movw %sp, %cs:real_seen + 8\n"
     "	xorw %ax, %ax; movw %ax, %ds; movw %ax, %es; movw %ax, %ss\n"
@@ -206,6 +208,61 @@ static void test_ivt(void)
 	check("INT n", "a table with another base", 0x21, v);
 }
 
+/* --- strings ------------------------------------------------------------------------------------ */
+
+static uint8_t *put32(uint8_t *p, unsigned opcode, uint32_t v)
+{
+	*p++ = 0x66;
+	*p++ = opcode;
+	memcpy(p, &v, 4);
+	return p + 4;
+}
+
+/* DATA_SEG is not within this program's own segments. */
+static void fill_data(void)
+{
+	uint32_t to = 0, n = 0x10000;
+
+	asm volatile("movw %w2, %%es; addr32 rep stosb; movw %w3, %%es"
+		     : "+D"(to), "+c"(n) : "r"(DATA_SEG), "r"(0), "a"(0x5a) : "memory");
+}
+
+/* Registers, then flags: TF traps behind the instruction after POPF, which is the string's. */
+static void rep_case(const struct rep16 *r)
+{
+	uint8_t code[64], *p = put32(put32(put32(code, 0xb9, r->cx), 0xbe, r->si), 0xbf, r->di);
+	unsigned v, ip;
+	bool ok;
+
+	*p++ = 0xb8;			/* MOV AX; STD or CLD; with TF PUSHF, POPF */
+	*p++ = 0x5a;
+	*p++ = 0x5a;
+	*p++ = r->flags & FL_DF ? 0xfd : 0xfc;
+	if (r->flags & FL_TF) {
+		memcpy(p, "\x9c\x5b\x81\xcb\x00\x01\x53\x9d", 8);
+		p += 8;
+	}
+	ip = CODE_AT + (p - code);
+	memcpy(p, r->bytes, r->len);
+	p += r->len;
+	fill_data();
+	rep16_set_watch(r, DATA_SEG * 16, ip);
+	v = run((char *)code, p - code, 0x800);
+	asm volatile("mov %0, %%dr7" : : "r"(0x400ul));
+	ok = v == r->vector && real_regs[0] == r->end_cx && real_regs[1] == r->end_si &&
+	     real_regs[2] == r->end_di && real_seen[1] == ip + (v == NO_EXC ? r->len + 1 : 0);
+	if (!ok)
+		note("vector %u at %x, not %x: %x %x %x", v, (unsigned)real_seen[1], ip, real_regs[0],
+		     real_regs[1], real_regs[2]);
+	report(ok, "real: %s: %s: holds", r->insn, r->cond);
+}
+
+static void test_rep(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rep16); i++)
+		rep_case(&rep16[i]);
+}
+
 int main(void)
 {
 	for (unsigned v = 0; v < 64; v++)
@@ -213,5 +270,6 @@ int main(void)
 	write_cr4(read_cr4() | CR4_OSFXSR);
 	test_rows();
 	test_ivt();
+	test_rep();
 	return 0;
 }

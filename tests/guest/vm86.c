@@ -8,6 +8,7 @@
  * Code is put at 0600:0000; INT3 ends it, since that is not IOPL-sensitive.
  */
 #include "lib/checks.h"
+#include "lib/rep16.h"
 
 #define CODE_AT		0x6000u
 #define CODE_SEG	0x600
@@ -382,6 +383,32 @@ static void test_way_in(void)
 		   (uint16_t)stop.s.ax == DATA_SEG);
 }
 
+/* --- strings --------------------------------------------------------------------------------------- */
+
+static void test_rep(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rep16); i++) {
+		const struct rep16 *r = &rep16[i];
+		bool ok;
+
+		memset((void *)(DATA_SEG * 16), 0x5a, 0x10000);
+		vm_init(r->bytes, r->len, r->flags);
+		vm.ax = 0x5a5a;
+		vm.cx = r->cx;
+		vm.si = r->si;
+		vm.di = r->di;
+		rep16_set_watch(r, DATA_SEG * 16, CODE_AT);
+		vm_enter();
+		asm volatile("mov %0, %%dr7" : : "r"(0x400ul));
+		ok = stop.vector == r->vector && stop.s.cx == r->end_cx && stop.s.si == r->end_si &&
+		     stop.s.di == r->end_di && stop.s.ip == (stop.vector == NO_EXC ? r->len + 1 : 0);
+		if (!ok)
+			note("vector %u at %lx: %lx %lx %lx", stop.vector, stop.s.ip, stop.s.cx, stop.s.si,
+			     stop.s.di);
+		check_that(M, r->insn, r->cond, ok);
+	}
+}
+
 int main(void)
 {
 	checks_init();
@@ -395,5 +422,6 @@ int main(void)
 	test_gates();
 	test_limits();
 	test_way_in();
+	test_rep();
 	return 0;
 }

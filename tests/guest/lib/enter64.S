@@ -23,6 +23,7 @@ enter_asm:
 	mov st_bp, %rbp
 	mov st_si, %rsi
 	mov st_di, %rdi
+	mov $2, %r11d		/* SYSRET's flags */
 	iretq
 
 enter_leave:
