@@ -168,13 +168,19 @@ static bool is_elementwise(const struct x86_insn *i)
 	       (!(ev & EV_NF) || (i->row->access & ACC_W));
 }
 
-/* Aligned moves want it of the whole operand, if the mask leaves any of it. */
-static int check_alignment(struct x86_emulate_ctxt *c, unsigned n)
+/* Whatever of it is there. */
+static uint64_t operand_la(const struct x86_emulate_ctxt *c)
 {
 	uint64_t base = emul_is_64bit(c) && c->insn->seg < X86_FS ? 0 :
 			c->seg[c->insn->seg].base;
 
-	return (base + emul_ea(c)) & (n - 1) ? emul_gp(c, 0) : X86EMUL_CONTINUE;
+	return base + emul_ea(c);
+}
+
+/* Aligned moves want it of the whole operand, if the mask leaves any of it. */
+static int check_alignment(struct x86_emulate_ctxt *c, unsigned n)
+{
+	return operand_la(c) & (n - 1) ? emul_gp(c, 0) : X86EMUL_CONTINUE;
 }
 
 /* A store under a mask that wants the right to write all of it. */
@@ -202,6 +208,13 @@ static int prepare(struct x86_emulate_ctxt *c, int mem, bool stores,
 	if (rc)
 		return rc;
 	avx_masked_elements(i, mem, mask, &o->e);
+	if (o->e.need && !(i->row->attr & I_NOAC) && x86_checks_alignment(c)) {
+		rc = avx_check_segment(c, &o->e, acc);
+		if (!rc)
+			rc = x86_check_access(c, operand_la(c), o->n, acc);
+	}
+	if (rc)
+		return rc;
 	if (i->row->evex & EV_NF)
 		return probe_whole(c, o);
 	return i->row->attr & I_ALIGN && o->e.need ? check_alignment(c, o->n) :
@@ -226,7 +239,10 @@ static int load(struct x86_emulate_ctxt *c, int mem, struct fpu_buf *buf)
 
 	if (rc || !o.n)
 		return rc;
-	return o.elements ? avx_load(c, buf, &o.e) : fpu_load(c, buf, o.la, o.n);
+	if (o.elements)
+		return avx_load(c, buf, &o.e);
+	return c->insn->row->attr & I_NOAC ? fpu_read_la(c, o.la, buf->b, o.n) :
+					     fpu_load(c, buf, o.la, o.n);
 }
 
 /* After the instruction: VCVTPS2PH's own exceptions come before the store's. */
@@ -237,7 +253,10 @@ static int store(struct x86_emulate_ctxt *c, int mem, const struct fpu_buf *buf)
 
 	if (rc || !o.n)
 		return rc;
-	return o.elements ? avx_store(c, buf, &o.e) : fpu_store(c, buf, o.la, o.n);
+	if (o.elements)
+		return avx_store(c, buf, &o.e);
+	return c->insn->row->attr & I_NOAC ? fpu_write_la(c, o.la, buf->b, o.n) :
+					     fpu_store(c, buf, o.la, o.n);
 }
 
 int em_vsimd(struct x86_emulate_ctxt *c)

@@ -77,7 +77,7 @@ static int load_element(struct x86_emulate_ctxt *c, struct gather *g, unsigned k
 	int rc = element_la(c, g, k, 0, &la);
 
 	if (!rc)
-		rc = emul_read_la(c, la, &v, g->bytes, 0);
+		rc = emul_read_la(c, la, &v, g->bytes, ACC_UNALIGNED);
 	if (!rc)
 		set(&g->data, k, g->bytes, v);
 	return rc;
@@ -89,7 +89,7 @@ static int store_element(struct x86_emulate_ctxt *c, struct gather *g, unsigned 
 	int rc = element_la(c, g, k, ACC_WRITE, &la);
 
 	return rc ? rc : emul_write_la(c, la, get(&g->data, k, g->bytes), g->bytes,
-				       ACC_WRITE);
+				       ACC_WRITE | ACC_UNALIGNED);
 }
 
 /* The signs of all that the vector has, be they an element's or not. */

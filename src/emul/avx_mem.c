@@ -4,8 +4,9 @@
  * with fault suppression): only elements that the mask includes are accessed, and
  * only they can fault, by page, by limit or by canonicality.
  *
- * Neighbouring elements are one access. A store first looks at all of them: those
- * on two pages must both be writable before the first is written.
+ * The alignment of elements is not checked, that of a whole operand of 2, 4 or 8 bytes
+ * is (avx.c). Neighbouring elements are one access. A store first looks at all of them:
+ * those on two pages must both be writable before the first is written.
  */
 #include "emul/simd.h"
 
@@ -38,6 +39,18 @@ static int linearize_run(struct x86_emulate_ctxt *c, const struct avx_elements *
 			      r->n * e->bytes, acc, la);
 }
 
+int avx_check_segment(struct x86_emulate_ctxt *c, const struct avx_elements *e,
+		      unsigned acc)
+{
+	struct run r = { 0, 0 };
+	uint64_t la;
+	int rc = X86EMUL_CONTINUE;
+
+	while (!rc && next_run(e, &r))
+		rc = linearize_run(c, e, &r, acc, &la);
+	return rc;
+}
+
 static bool is_one_access(unsigned bytes)
 {
 	return bytes <= 8 && !(bytes & (bytes - 1));
@@ -51,7 +64,7 @@ static int read_run(struct x86_emulate_ctxt *c, uint64_t la, uint8_t *to,
 
 	if (!is_one_access(bytes))
 		return fpu_read_la(c, la, to, bytes);
-	rc = emul_read_la(c, la, &v, bytes, 0);
+	rc = emul_read_la(c, la, &v, bytes, ACC_UNALIGNED);
 	for (; !rc && bytes--; v >>= 8)
 		*to++ = v;
 	return rc;
@@ -67,7 +80,7 @@ static int write_run(struct x86_emulate_ctxt *c, uint64_t la, const uint8_t *fro
 		return fpu_write_la(c, la, from, bytes);
 	for (k = bytes; k--; )
 		v = v << 8 | from[k];
-	return emul_write_la(c, la, v, bytes, ACC_WRITE);
+	return emul_write_la(c, la, v, bytes, ACC_WRITE | ACC_UNALIGNED);
 }
 
 int avx_load(struct x86_emulate_ctxt *c, struct fpu_buf *buf,

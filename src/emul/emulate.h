@@ -51,6 +51,7 @@ enum x86emul {
 				 * and the value means nothing */
 #define ACC_INNER	BIT(6)	/* explicit supervisor access, though ctxt.cpl still says 3:
 				 * the stack of an inner level */
+#define ACC_UNALIGNED	BIT(7)	/* not subject to the alignment check */
 
 enum x86_intr_kind { X86_INTR_SOFT /* INT n */, X86_INTR_INT3, X86_INTR_INTO,
 		     X86_INTR_ICEBP };
@@ -65,7 +66,8 @@ struct x86_emulate_ops {
 	 * Linear memory. @bytes 1-64 may cross a page; both pages are checked
 	 * before anything is transferred. 1, 2, 4 and 8 bytes inside a page are
 	 * one host access. @acc: ACC_*; privilege is ctxt.cpl but for
-	 * ACC_SYSTEM and ACC_INNER.
+	 * ACC_SYSTEM and ACC_INNER. The alignment check (x86_check_alignment())
+	 * comes before the page's.
 	 */
 	int (*read)(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 		    unsigned bytes, unsigned acc);
@@ -246,6 +248,27 @@ static inline void emul_fpu_saved(struct x86_emulate_ctxt *c)
 	c->fpu->fx.fdp = c->fpu_ptr.fdp;
 	c->fpu->fx.fop = c->fpu_ptr.fop;
 	c->fpu_ptr.valid = false;
+}
+
+/* The alignment of data is checked (SDM Vol. 3A, "Interrupt 17-Alignment Check
+ * Exception"). */
+static inline bool x86_checks_alignment(const struct x86_emulate_ctxt *c)
+{
+	return unlikely(c->cpl == 3 && c->eflags & X86_EFLAGS_AC) &&
+	       c->cr0 & X86_CR0_AM;
+}
+
+/* #AC of an access of 2, 4 or 8 bytes. (Operands of other sizes, and of several
+ * accesses, the emulator checks itself.) */
+int x86_check_access(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
+		     unsigned acc);
+
+/* The same for owners, who ask before they translate. */
+static inline int x86_check_alignment(struct x86_emulate_ctxt *c, uint64_t la,
+				      unsigned bytes, unsigned acc)
+{
+	return x86_checks_alignment(c) ? x86_check_access(c, la, bytes, acc) :
+					 X86EMUL_CONTINUE;
 }
 
 typedef int (*x86_exec_fn)(struct x86_emulate_ctxt *c);

@@ -27,8 +27,6 @@ struct far_ptr {
 static int fetch_far_ptr(struct x86_emulate_ctxt *c, struct far_ptr *p)
 {
 	const struct x86_insn *i = c->insn;
-	uint8_t raw[10];
-	int rc;
 
 	p->width = c->vendor_amd && i->opsize == 8 ? 4 : i->opsize;
 	if (i->row->opnd[0].kind == OPK_A) {
@@ -36,13 +34,7 @@ static int fetch_far_ptr(struct x86_emulate_ctxt *c, struct far_ptr *p)
 		p->sel = i->imm2;
 		return X86EMUL_CONTINUE;
 	}
-	rc = emul_read_bytes(c, i->seg, emul_ea(c), raw, p->width + 2, 0);
-	if (rc)
-		return rc;
-	p->off = 0;
-	__builtin_memcpy(&p->off, raw, p->width);
-	__builtin_memcpy(&p->sel, raw + p->width, 2);
-	return X86EMUL_CONTINUE;
+	return emul_read_far_ptr(c, i->seg, emul_ea(c), p->width, &p->off, &p->sel);
 }
 
 int far_commit(struct x86_emulate_ctxt *c, const struct x86_segment *cs,

@@ -69,7 +69,8 @@ int fpu_read_la(struct x86_emulate_ctxt *c, uint64_t la, void *buf,
 	for (done = 0; done < bytes; done += n) {
 		n = MIN(bytes - done, 64u);
 		rc = emul_read_bytes_la(c, wrap_la(c, la + done),
-					(uint8_t *)buf + done, n, 0);
+					(uint8_t *)buf + done, n,
+					ACC_UNALIGNED);
 		if (rc)
 			return rc;
 	}
@@ -101,27 +102,37 @@ int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
 		n = MIN(bytes - done, 64u);
 		rc = emul_write_bytes_la(c, wrap_la(c, la + done),
 					 (const uint8_t *)buf + done, n,
-					 ACC_WRITE);
+					 ACC_WRITE | ACC_UNALIGNED);
 		if (rc)
 			return rc;
 	}
 	return X86EMUL_CONTINUE;
 }
 
+/* Reals and decimals of 10 bytes. */
+static int check_ten(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes)
+{
+	return bytes == 10 ? emul_check_aligned(c, la, 8, 0) : X86EMUL_CONTINUE;
+}
+
 /* @bytes of an operand: those that are one access are one, the rest as above. */
 int fpu_load(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 	     unsigned bytes)
 {
-	if (bytes > 8)
-		return fpu_read_la(c, la, buf->b, bytes);
+	int rc = check_ten(c, la, bytes);
+
+	if (rc || bytes > 8)
+		return rc ? rc : fpu_read_la(c, la, buf->b, bytes);
 	return emul_read_la(c, la, (uint64_t *)buf->b, bytes, 0);
 }
 
 int fpu_store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf, uint64_t la,
 	      unsigned bytes)
 {
-	if (bytes > 8)
-		return fpu_write_la(c, la, buf->b, bytes);
+	int rc = check_ten(c, la, bytes);
+
+	if (rc || bytes > 8)
+		return rc ? rc : fpu_write_la(c, la, buf->b, bytes);
 	return emul_write_la(c, la, *(const uint64_t *)buf->b, bytes, ACC_WRITE);
 }
 
@@ -134,15 +145,31 @@ static bool is_misaligned(const struct x86_emulate_ctxt *c, unsigned align)
 	return (c->seg[seg].base + emul_ea(c)) & (align - 1);
 }
 
+/* An area (not an SSE operand) off its doublewords is the alignment check's, if that
+ * is on, whether or not the segment can be written to. */
+static int check_doublewords(struct x86_emulate_ctxt *c)
+{
+	uint64_t la;
+
+	if (likely(!x86_checks_alignment(c)) || c->insn->row->attr & I_ALIGN ||
+	    emul_linearize_operand(c, 4, 0, &la))
+		return X86EMUL_CONTINUE;
+	return emul_check_aligned(c, la, 4, 0);
+}
+
 int fpu_image_la(struct x86_emulate_ctxt *c, unsigned bytes, unsigned align,
 		 unsigned acc, uint64_t *la)
 {
-	int rc = emul_linearize_operand(c, bytes, acc, la);
+	int rc = align > 1 ? check_doublewords(c) : X86EMUL_CONTINUE;
 
-	/* Of SSE operands alignment comes first, of areas after their first byte. */
+	if (rc)
+		return rc;
+	rc = emul_linearize_operand(c, bytes, acc, la);
+	/* Of SSE operands alignment comes first, of areas after their first
+	 * doubleword. */
 	if (rc && is_misaligned(c, align) &&
 	    (c->insn->row->attr & I_ALIGN ||
-	     !emul_linearize_operand(c, 1, acc, la)))
+	     !emul_linearize_operand(c, 4, acc, la)))
 		return emul_gp(c, 0);
 	if (rc)
 		return rc;

@@ -99,7 +99,9 @@ static int open_image(struct x86_emulate_ctxt *c, unsigned bytes, unsigned acc,
 {
 	int rc = fpu_check_x87(c);
 
-	return rc ? rc : emul_linearize_operand(c, bytes, acc, la);
+	if (!rc)
+		rc = emul_linearize_operand(c, bytes, acc, la);
+	return rc ? rc : emul_check_aligned(c, *la, is_16bit(c) ? 2 : 4, acc);
 }
 
 int em_fnstenv(struct x86_emulate_ctxt *c)

@@ -121,6 +121,18 @@ static bool room_legacy(const struct stack_view *v, uint64_t low, unsigned n,
 	return true;
 }
 
+static uint64_t frame_la(const struct stack_view *v, uint64_t off)
+{
+	return v->size == 8 ? off : (uint32_t)(v->ss.base + off);
+}
+
+/* Elements are aligned alike, so the first one's alignment is all of theirs. */
+static int check_aligned(struct x86_emulate_ctxt *c, const struct stack_view *v,
+			 uint64_t low, unsigned width)
+{
+	return emul_check_aligned(c, frame_la(v, low), width, v->acc);
+}
+
 static int check_at(struct x86_emulate_ctxt *c, const struct stack_view *v,
 		    uint64_t low, unsigned n, unsigned width)
 {
@@ -138,11 +150,6 @@ int frame_room(struct x86_emulate_ctxt *c, const struct stack_view *v,
 	       unsigned n, unsigned width)
 {
 	return check_at(c, v, frame_offset(v, v->sp - n * width), n, width);
-}
-
-static uint64_t frame_la(const struct stack_view *v, uint64_t off)
-{
-	return v->size == 8 ? off : (uint32_t)(v->ss.base + off);
 }
 
 enum xfer { XFER_READ, XFER_PROBE, XFER_WRITE };
@@ -210,7 +217,7 @@ static bool xfer_fast(const struct x86_emulate_ctxt *c, uint64_t la,
 static int xfer_piece(struct x86_emulate_ctxt *c, const struct frame_io *io,
 		      unsigned at, unsigned bytes, enum xfer what)
 {
-	const unsigned acc = io->v->acc;
+	const unsigned acc = io->v->acc | ACC_UNALIGNED;
 	const uint64_t la = frame_la(io->v, frame_offset(io->v, io->low + at));
 	uint8_t scratch[PIECE_MAX];
 
@@ -274,6 +281,8 @@ int frame_push(struct x86_emulate_ctxt *c, struct stack_view *v,
 	unsigned i;
 	int rc = frame_room(c, v, n, width);
 
+	if (!rc)
+		rc = check_aligned(c, v, low, width);
 	if (rc)
 		return rc;
 	for (i = 0; i < n; i++)
@@ -296,6 +305,8 @@ int frame_probe(struct x86_emulate_ctxt *c, const struct stack_view *v, unsigned
 	struct frame_io io;
 	int rc = frame_room(c, v, n, width);
 
+	if (!rc)
+		rc = check_aligned(c, v, low, width);
 	if (rc)
 		return rc;
 	frame_io_init(&io, v, low, buf, n, width);
@@ -311,6 +322,8 @@ int frame_pop(struct x86_emulate_ctxt *c, struct stack_view *v,
 	unsigned i;
 	int rc = check_at(c, v, low, n, width);
 
+	if (!rc)
+		rc = check_aligned(c, v, low, width);
 	if (rc)
 		return rc;
 	frame_io_init(&io, v, low, buf, n, width);
@@ -325,21 +338,20 @@ int frame_pop(struct x86_emulate_ctxt *c, struct stack_view *v,
 	return X86EMUL_CONTINUE;
 }
 
-/* Intel's processors read 2 bytes: looked at only when not all of the slot is there. */
+/* Intel's processors read 2 bytes of the selector's slot, and those first. */
 int frame_pop_selector(struct x86_emulate_ctxt *c, struct stack_view *v,
 		       uint64_t *vals, unsigned n, unsigned width)
 {
-	struct stack_view whole = *v;
-	int rc = frame_pop(c, &whole, vals, n, width);
+	struct stack_view top = *v;
+	int rc;
 
-	if (rc != X86EMUL_PROPAGATE_FAULT || c->vendor_amd) {
-		*v = whole;
-		return rc;
-	}
-	rc = frame_pop(c, v, vals, n - 1, width);
+	if (c->vendor_amd)
+		return frame_pop(c, v, vals, n, width);
+	frame_move(&top, (n - 1) * width);
+	rc = frame_pop(c, &top, &vals[n - 1], 1, 2);
 	if (!rc)
-		rc = frame_pop(c, v, &vals[n - 1], 1, 2);
+		rc = frame_pop(c, v, vals, n - 1, width);
 	if (!rc)
-		frame_move(v, width - 2);
+		frame_move(v, width);
 	return rc;
 }

@@ -80,6 +80,37 @@ int emul_linearize_slow(struct x86_emulate_ctxt *c, unsigned seg, uint64_t ea,
 	return X86EMUL_CONTINUE;
 }
 
+int emul_check_aligned(struct x86_emulate_ctxt *c, uint64_t la, unsigned align,
+		       unsigned acc)
+{
+	const unsigned exempt = ACC_SYSTEM | ACC_INNER | ACC_FETCH;
+
+	if (likely(!x86_checks_alignment(c)) || acc & exempt || !(la & (align - 1)))
+		return X86EMUL_CONTINUE;
+	return emul_fault_code(c, X86_AC, 0);
+}
+
+int x86_check_access(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
+		     unsigned acc)
+{
+	if (acc & ACC_UNALIGNED || bytes > 8 || bytes & (bytes - 1))
+		return X86EMUL_CONTINUE;
+	return emul_check_aligned(c, la, bytes, acc);
+}
+
+int emul_read_far_ptr(struct x86_emulate_ctxt *c, unsigned seg, uint64_t ea,
+		      unsigned width, uint64_t *off, uint16_t *sel)
+{
+	uint64_t v;
+	int rc = emul_read(c, seg, ea, off, width, 0);
+
+	if (!rc)
+		rc = emul_read(c, seg, ea + width, &v, 2, 0);
+	if (!rc)
+		*sel = v;
+	return rc;
+}
+
 int emul_read_slow(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 		   unsigned bytes, unsigned acc)
 {

@@ -106,6 +106,14 @@ int emul_read_slow(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 int emul_write_slow(struct x86_emulate_ctxt *c, uint64_t la, const void *val,
 		    unsigned bytes, unsigned acc);
 
+/*
+ * #AC(0) when @la is not a multiple of @align (a power of 2) and the access @acc is
+ * subject to the check: for operands whose alignment is not that of one access (SDM
+ * Vol. 3A, "Alignment Check Exception", has them). Their accesses have ACC_UNALIGNED.
+ */
+int emul_check_aligned(struct x86_emulate_ctxt *c, uint64_t la, unsigned align,
+		       unsigned acc);
+
 #define EMUL_ACCESS(bits)						\
 static __force_inline int emul_read##bits##_la(				\
 	struct x86_emulate_ctxt *c, uint64_t la, uint##bits##_t *val,	\
@@ -241,6 +249,11 @@ static inline int emul_write_bytes(struct x86_emulate_ctxt *c, unsigned seg,
 
 	return rc ? rc : emul_write_slow(c, la, buf, bytes, ACC_WRITE);
 }
+
+/* A far pointer at @seg:@ea: an offset of @width bytes, and then the selector behind
+ * it, each with its own checks. */
+int emul_read_far_ptr(struct x86_emulate_ctxt *c, unsigned seg, uint64_t ea,
+		      unsigned width, uint64_t *off, uint16_t *sel);
 
 /* --- the stack ------------------------------------------------------------------ */
 

@@ -158,16 +158,12 @@ int em_lfp(struct x86_emulate_ctxt *c)
 {
 	const struct x86_insn *i = c->insn;
 	const unsigned bytes = c->vendor_amd && i->opsize == 8 ? 4 : i->opsize;
-	uint8_t raw[10];
-	uint64_t off = 0;
+	uint64_t off;
 	uint16_t sel;
-	int rc = emul_read_bytes(c, i->seg, emul_ea(c), raw, bytes + 2, 0);
+	int rc = emul_read_far_ptr(c, i->seg, emul_ea(c), bytes, &off, &sel);
 
-	if (rc)
-		return rc;
-	__builtin_memcpy(&off, raw, bytes);
-	__builtin_memcpy(&sel, raw + bytes, 2);
-	rc = load_segment(c, i->row->opnd[0].reg, sel);
+	if (!rc)
+		rc = load_segment(c, i->row->opnd[0].reg, sel);
 	if (!rc)
 		emul_set_gpr(c, i->reg, off, bytes);
 	return rc;

@@ -239,6 +239,8 @@ int em_maskmov(struct x86_emulate_ctxt *c)
 		rc = emul_linearize(c, i->seg, emul_trunc_ea(i, c->gpr[X86_RDI]),
 				    n, ACC_WRITE, &la);
 	if (!rc)
+		rc = emul_check_aligned(c, la, 8, ACC_WRITE);
+	if (!rc)
 		rc = run(c, -1, &r);
 	for (from = 0; from < sizeof(ones.b); from++)
 		ones.b[from] = 0xff;

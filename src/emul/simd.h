@@ -58,6 +58,10 @@ int avx_load(struct x86_emulate_ctxt *c, struct fpu_buf *buf,
 int avx_store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf,
 	      const struct avx_elements *e);
 
+/* The segment checks of all of @e. */
+int avx_check_segment(struct x86_emulate_ctxt *c, const struct avx_elements *e,
+		      unsigned acc);
+
 /* Whether all of @e can be written: segment and, where there are more pages than one
  * or @pages asks for it, pages. */
 int avx_probe_store(struct x86_emulate_ctxt *c, const struct avx_elements *e,

@@ -29,24 +29,6 @@ static uint64_t next_page(const struct x86_emulate_ctxt *c, uint64_t la)
 	return c->mode == X86_MODE_PROT64 ? next : (uint32_t)next;
 }
 
-/* SDM Vol. 3A, "Interrupt 17-Alignment Check Exception". */
-static bool misaligned(const struct x86_emulate_ctxt *c, uint64_t la,
-		       unsigned bytes, unsigned acc)
-{
-	if (c->cpl != 3 || !(c->eflags & X86_EFLAGS_AC) ||
-	    !(c->cr0 & X86_CR0_AM) || (acc & (ACC_SYSTEM | ACC_INNER | ACC_FETCH)))
-		return false;
-	return bytes <= 8 && !(bytes & (bytes - 1)) && (la & (bytes - 1));
-}
-
-static int alignment_check(struct x86_emulate_ctxt *c)
-{
-	c->exception = (struct x86_exception){
-		.vector = X86_AC, .has_error_code = true,
-	};
-	return X86EMUL_PROPAGATE_FAULT;
-}
-
 static int span_get(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
 		    unsigned acc, struct span *s)
 {
@@ -54,21 +36,18 @@ static int span_get(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
 			acc & ACC_FETCH ? X86_TLB_FETCH : X86_TLB_READ;
 	unsigned room = PAGE_SIZE - (la & ~PAGE_MASK);
 	struct hw_cpu *cpu = hw_of(c);
-	int rc;
+	int rc = x86_check_alignment(c, la, bytes, acc);
 
 	s->n[0] = MIN(bytes, room);
 	s->n[1] = bytes - s->n[0];
-	rc = hw_tlb_access(cpu, la, kind, acc, &s->p[0]);
+	if (rc == X86EMUL_CONTINUE)
+		rc = hw_tlb_access(cpu, la, kind, acc, &s->p[0]);
 	if (rc == X86EMUL_CONTINUE && unlikely(s->n[1]))
 		rc = hw_tlb_access(cpu, next_page(c, la), kind, acc, &s->p[1]);
 	if (rc != X86EMUL_CONTINUE)
 		return rc;
-	if (unlikely(c->tlb == x86_tlb_empty)) {
-		if (misaligned(c, la, bytes, acc))
-			return alignment_check(c);
-		if (cpu->db_data && !(acc & (ACC_SYSTEM | ACC_FETCH)))
-			hw_db_check(cpu, la, bytes, acc & ACC_WRITE, false);
-	}
+	if (unlikely(cpu->db_data) && !(acc & (ACC_SYSTEM | ACC_FETCH)))
+		hw_db_check(cpu, la, bytes, acc & ACC_WRITE, false);
 	return X86EMUL_CONTINUE;
 }
 

@@ -320,8 +320,7 @@ static bool must_see(const struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
 
-	return cpu->db_data || (c->cpl == 3 && (c->eflags & X86_EFLAGS_AC) &&
-				(c->cr0 & X86_CR0_AM));
+	return cpu->db_data || x86_checks_alignment(c);
 }
 
 static void change_space(struct hw_cpu *cpu)

@@ -19,6 +19,9 @@
 /* Memory aligned. */
 #define VXA(opc, when, mn, ops, feat)					\
 	ROWE(opc, when, mn, VSIMD, ops, I_VEX | I_ALIGN, feat, NONE, 0, 0, 0)
+/* Memory may be anywhere, whatever EFLAGS.AC says. */
+#define VXU(opc, when, mn, ops, feat)					\
+	ROWE(opc, when, mn, VSIMD, ops, I_VEX | I_NOAC, feat, NONE, 0, 0, 0)
 /* The result is in the flags. */
 #define VXF(opc, when, mn, ops, feat)					\
 	ROWE(opc, when, mn, VSIMD, ops, I_VEX, feat, NONE, 0, F_STAT, 0)
@@ -46,6 +49,8 @@ VX(opc, P66, mn "pd", (Vx_w, Hx, Wx, Ib), AVX)
 	ROWE(opc, when, mn, VSIMD, ops, I_EVEX, feat, NONE, 0, 0, ev)
 #define EXA(opc, when, mn, ops, feat, ev)				\
 	ROWE(opc, when, mn, VSIMD, ops, I_EVEX | I_ALIGN, feat, NONE, 0, 0, ev)
+#define EXU(opc, when, mn, ops, feat, ev)				\
+	ROWE(opc, when, mn, VSIMD, ops, I_EVEX | I_NOAC, feat, NONE, 0, 0, ev)
 #define EXF(opc, when, mn, ops, feat, ev)				\
 	ROWE(opc, when, mn, VSIMD, ops, I_EVEX, feat, NONE, 0, F_STAT, ev)
 

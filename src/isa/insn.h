@@ -122,7 +122,7 @@ struct x86_opnd {
 #define I_NOLOCKCHECK	BIT(19)	/* XCHG: locked whatever the prefix */
 #define I_EMUL_UD	BIT(20)	/* KVM emulates it on #UD: VMCALL, SYSCALL, ... */
 #define I_SERIALIZE	BIT(21)	/* serializing, or ends a translation block */
-#define I_NOREX2	BIT(22)	/* reserved */
+#define I_NOAC		BIT(22)	/* alignment is not checked: as measured */
 #define I_COND		BIT(23)	/* condition code in the opcode's low 4 bits */
 #define I_UNDEF		BIT(24)	/* architecturally undefined: #UD */
 #define I_GP64		BIT(25)	/* SYSENTER-like: legality depends on the vendor */

@@ -65,7 +65,10 @@ static int translate(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
 {
 	unsigned first = MIN(bytes, PAGE_SIZE - (la & ~PAGE_MASK));
 	unsigned access = paging_access(c, acc);
+	int rc = x86_check_alignment(c, la, bytes, acc);
 
+	if (rc != X86EMUL_CONTINUE)
+		return rc;
 	p[0].len = first;
 	p[1].len = bytes - first;
 	for (unsigned i = 0; i < 2; i++) {

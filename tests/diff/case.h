@@ -62,9 +62,6 @@ const char *no_oracle(unsigned id);
 /* Cases that must not reach the host although their row may. */
 bool is_forbidden(const struct tcase *t);
 
-/* The emulator's alignment check is the processor's. */
-bool alignment_is_settled(const struct x86_insn *i);
-
 struct masks {
 	uint64_t gpr[X86_NR_GPRS];	/* bits not compared */
 	uint64_t eflags;

@@ -45,27 +45,6 @@ bool is_forbidden(const struct tcase *t)
 	return t->insn.row->op == X86_OP_INT && (uint8_t)t->insn.imm == 0x80;
 }
 
-/* Operands whose alignment processors check as a whole, or by part, or not at all:
- * docs/errata.md. The others are run with EFLAGS.AC too. */
-bool alignment_is_settled(const struct x86_insn *i)
-{
-	static const uint16_t open[] = {
-		X86_OP_CALL_FAR, X86_OP_JMP_FAR, X86_OP_RET_FAR, X86_OP_IRET,
-		X86_OP_LFP, X86_OP_XSAVE, X86_OP_XSAVEC, X86_OP_XSAVEOPT,
-		X86_OP_XRSTOR, X86_OP_FXSAVE, X86_OP_FXRSTOR, X86_OP_FNSTENV,
-		X86_OP_FLDENV, X86_OP_FNSAVE, X86_OP_FRSTOR, X86_OP_MASKMOV,
-	};
-	unsigned k;
-
-	for (k = 0; k < ARRAY_SIZE(open); k++)
-		if (open[k] == i->row->op)
-			return false;
-	for (k = 0; k < X86_MAX_OPERANDS; k++)
-		if (i->row->opnd[k].size == OPS_t && i->row->opnd[k].kind == OPK_M)
-			return false;
-	return !(i->row->attr & (I_VEX | I_EVEX));
-}
-
 /* --- known deviations ------------------------------------------------------------ */
 
 #define OUT_RAX BIT(0)
@@ -102,7 +81,7 @@ static const struct {
 	{ X86_OP_POPA, 0, PARTS_REGS },
 	{ X86_OP_ENTER, 0, PARTS_MEM },
 	{ X86_OP_CALL, 0, PARTS_MEM },		/* a target that is not canonical */
-	{ X86_OP_CALL_FAR, 24, 0 }, { X86_OP_RET_FAR, 24, 0 },
+	{ X86_OP_CALL_FAR, 24, PARTS_MEM },	/* ... or beyond the limit */
 	{ X86_OP_IRET, 48, 0 },
 	{ X86_OP_FXSAVE, 512, 0 }, { X86_OP_FXRSTOR, 512, 0 },
 	{ X86_OP_XSAVE, XSAVE_SPAN, 0 }, { X86_OP_XSAVEC, XSAVE_SPAN, 0 },

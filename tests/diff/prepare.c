@@ -705,8 +705,6 @@ void prepare(struct tcase *t)
 	for (k = 0; k < ARRAY_SIZE(by_op); k++)
 		if (by_op[k].op == t->insn.row->op)
 			by_op[k].prep(t, la);
-	if (!alignment_is_settled(&t->insn))
-		t->in.eflags &= ~(uint64_t)X86_EFLAGS_AC;
 	/* How much of a gather is done between two traps is the processor's. */
 	if (t->insn.row->attr & I_VSIB || t->insn.row->op == X86_OP_POPF ||
 	    t->insn.row->op == X86_OP_ICEBP || t->insn.row->op == X86_OP_IRET)

@@ -64,14 +64,6 @@ static int check_page(struct x86_emulate_ctxt *c, uint64_t la, unsigned acc)
 					 page_fault(c, la, acc);
 }
 
-/* SDM Vol. 3A, "Interrupt 17-Alignment Check Exception". */
-static bool misaligned(const struct x86_emulate_ctxt *c, uint64_t la,
-		       unsigned bytes)
-{
-	return c->eflags & X86_EFLAGS_AC && bytes <= 8 &&
-	       !(bytes & (bytes - 1)) && la & (bytes - 1);
-}
-
 static uint64_t wrap(const struct x86_emulate_ctxt *c, uint64_t la)
 {
 	return c->mode == X86_MODE_PROT64 ? la : (uint32_t)la;
@@ -81,14 +73,10 @@ static int check(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
 		 unsigned acc)
 {
 	uint64_t last = wrap(c, la + bytes - 1);
-	int rc;
+	int rc = x86_check_alignment(c, la, bytes, acc);
 
-	if (misaligned(c, la, bytes)) {
-		c->exception = (struct x86_exception){
-			.vector = X86_AC, .has_error_code = true };
-		return X86EMUL_PROPAGATE_FAULT;
-	}
-	rc = check_page(c, la, acc);
+	if (!rc)
+		rc = check_page(c, la, acc);
 	if (!rc && (la ^ last) & PAGE_MASK)
 		rc = check_page(c, last & PAGE_MASK, acc);
 	return rc;

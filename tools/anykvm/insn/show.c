@@ -161,7 +161,7 @@ static const struct bit_name rule_names[] = {
 	{ I_PRIV, "privileged" }, { I_IOPL, "io" }, { I_JUMP, "branch" },
 	{ I_STACK, "stack" }, { I_SHADOW, "shadow" }, { I_FPU, "x87" },
 	{ I_SSE, "sse" }, { I_VEX, "vex" }, { I_EVEX, "evex" },
-	{ I_ALIGN, "aligned" }, { I_NOLOCKCHECK, "locked" },
+	{ I_ALIGN, "aligned" }, { I_NOLOCKCHECK, "locked" }, { I_NOAC, "unaligned" },
 	{ I_SERIALIZE, "serializing" }, { I_COND, "condition" },
 	{ I_UNDEF, "undefined" }, { I_VSIB, "vsib" }, { 0, NULL },
 };
