@@ -17,7 +17,7 @@
 #include "hw/hw.h"
 #include "paging/paging.h"
 
-#define HW_TLB_BITS	12
+#define HW_TLB_BITS	13
 #define HW_TLB_SIZE	(1u << HW_TLB_BITS)
 
 /* Second-dimension exits carry enum paging_fault in x86_exception.exit. */
