@@ -246,8 +246,10 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	struct hw_stats *stats = &j->cpu->stats;
 	struct jit_block *b;
 
-	if (j->flush_wanted || jit_full(j))
+	if (j->flush_wanted)
 		jit_flush(j);
+	if (jit_full(j))
+		jit_make_room(j);
 	j->rip = rip;
 	j->host = host;
 	j->variant = variant;

@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The code cache and its tables: blocks by (rip, host address), the blocks of a host
- * page, the targets known by rip and context.
- *
- * Code memory is one memfd, mapped twice: written through one mapping, executed
- * through the other. It fills from start to end; when it is full everything that this
- * processor has translated is forgotten (jit_flush) and it begins anew; nobody else
- * waits. jit_cache= says how large it is, and with it the tables. Dropped blocks leave
- * their code behind until then, so that code which is still running when its page is
- * dropped runs to its end. A flush happens only while no translated code is to be
- * returned to: FN_EXEC never translates.
+ * The code cache: blocks by (rip, host address), the blocks of a host page, the
+ * targets known by rip and context. The memory is area.c's.
  *
  * Validity. A block is made of the bytes at a host address; it is found by rip and
  * host address, so that what address space it is in does not matter. It goes when
@@ -18,142 +10,15 @@
  * A target in hw_jit_state.hash carries the context's key and is as good as an entry
  * of the TLB with it. So is a link to another page, which carries an epoch, and an entry
  * of the return stack: all three are void when targets are forgotten.
- *
- * fork(): the memfd would be shared with the child. A page that the kernel wipes at
- * fork tells a child that it is one; it begins with a code area of its own.
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "base/access.h"
 #include "jit/jit.h"
 
 #define LINE_SHIFT	6
 
-static void *anonymous(size_t n)
-{
-	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static int map_code(struct jit *j)
-{
-	int fd = memfd_create("anykvm-jit", MFD_CLOEXEC);
-	void *rw = MAP_FAILED, *rx = MAP_FAILED;
-
-	if (fd >= 0 && !ftruncate(fd, jit_code_bytes(j))) {
-		rw = mmap(NULL, jit_code_bytes(j), PROT_READ | PROT_WRITE,
-			  MAP_SHARED, fd, 0);
-		rx = mmap(NULL, jit_code_bytes(j), PROT_READ | PROT_EXEC,
-			  MAP_SHARED, fd, 0);
-	}
-	if (fd >= 0)
-		close(fd);
-	j->rw = rw == MAP_FAILED ? NULL : rw;
-	j->rx = rx == MAP_FAILED ? NULL : rx;
-	return j->rw && j->rx ? 0 : -ENOMEM;
-}
-
-/* All tables in one mapping; what is not touched costs nothing. */
-static size_t place_tables(struct jit *j, uint8_t *p)
-{
-	size_t n = 0;
-
-#define PLACE(field, count)						\
-	do {								\
-		if (p)							\
-			j->field = (void *)(p + n);			\
-		n += (sizeof(*j->field) * (size_t)(count) + 63) & ~63ul; \
-	} while (0)
-	PLACE(blocks, j->mib * JIT_BLOCKS_A_MIB);
-	PLACE(pages, j->mib * JIT_PAGES_A_MIB);
-	PLACE(faults, j->mib * JIT_FAULTS_A_MIB);
-	PLACE(execs, j->mib * JIT_EXECS_A_MIB);
-	PLACE(bhash, 1u << JIT_BHASH_BITS);
-	PLACE(phash, 1u << JIT_PHASH_BITS);
-	PLACE(heat, 1u << JIT_HEAT_BITS);
-	PLACE(bloom, 1u << JIT_BLOOM_BITS);
-	PLACE(sites, j->mib * JIT_FAULTS_A_MIB);
-	PLACE(varying, 1u << JIT_VARY_BITS);
-	PLACE(copies, j->mib * JIT_PAGES_A_MIB);
-	if (j->cpu->cfg.jit_count)
-		PLACE(left, 2 * x86_nr_rows);
-#undef PLACE
-	return n;
-}
-
-static void unmap_code(struct jit *j)
-{
-	if (j->rx)
-		munmap(j->rx, jit_code_bytes(j));
-	if (j->rw)
-		munmap(j->rw, jit_code_bytes(j));
-	j->rx = j->rw = NULL;
-}
-
-int jit_after_fork(struct jit *j)
-{
-	if (likely(*j->here))
-		return 0;
-	unmap_code(j);
-	if (map_code(j))
-		return -ENOMEM;
-	*j->here = 1;
-	j->pos = 0;
-	emit_stubs(j, j->fsgsbase);
-	jit_flush(j);
-	return 0;
-}
-
-static void destroy(struct jit *j)
-{
-	unmap_code(j);
-	if (j->here)
-		munmap(j->here, PAGE_SIZE);
-	if (j->tables)
-		munmap(j->tables, place_tables(j, j->tables));
-	munmap(j, sizeof(*j));
-}
-
-int jit_create(struct hw_cpu *cpu)
-{
-	struct jit *j = anonymous(sizeof(*j));
-
-	if (!j)
-		return -ENOMEM;
-	j->cpu = cpu;
-	j->mib = cpu->cfg.jit_cache ? cpu->cfg.jit_cache : JIT_CACHE_MIB;
-	j->tables = anonymous(place_tables(j, NULL));
-	j->here = anonymous(PAGE_SIZE);
-	if (!j->tables || !j->here || map_code(j) ||
-	    madvise(j->here, PAGE_SIZE, MADV_WIPEONFORK)) {
-		destroy(j);
-		return -ENOMEM;
-	}
-	*j->here = 1;
-	place_tables(j, j->tables);
-	cpu->jit.jit = j;
-	jit_slots_create(cpu);
-	jit_helpers_init(cpu);
-	jit_faults_add(j);
-	return 0;
-}
-
-void jit_destroy(struct hw_cpu *cpu)
-{
-	jit_faults_remove(cpu->jit.jit);
-	destroy(cpu->jit.jit);
-	cpu->jit.jit = NULL;
-}
-
 /* --- targets ---------------------------------------------------------------------- */
 
-static void forget_targets(struct jit *j)
+void jit_forget_targets(struct jit *j)
 {
 	__builtin_memset(j->cpu->jit.hash.tag, 0, sizeof(j->cpu->jit.hash.tag));
 	__builtin_memset(j->bloom, 0, 1u << JIT_BLOOM_BITS);
@@ -187,7 +52,7 @@ void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
 
 void jit_keys_reset(struct hw_cpu *cpu)
 {
-	forget_targets(cpu->jit.jit);
+	jit_forget_targets(cpu->jit.jit);
 	__builtin_memset(cpu->jit.slot_key, 0, sizeof(cpu->jit.slot_key));
 	jit_forget(cpu, ~0ull);
 }
@@ -195,7 +60,7 @@ void jit_keys_reset(struct hw_cpu *cpu)
 void jit_page_flushed(struct hw_cpu *cpu, uint64_t la, unsigned shift)
 {
 	if (*bloom_of(cpu->jit.jit, la, shift))
-		forget_targets(cpu->jit.jit);
+		jit_forget_targets(cpu->jit.jit);
 }
 
 /* --- blocks ------------------------------------------------------------------------- */
@@ -231,10 +96,28 @@ static struct jit_page *page_get(struct jit *j, hva_t page)
 
 	if (p)
 		return p;
-	p = &j->pages[j->nr_pages++];
+	if (j->free_page) {
+		p = &j->pages[j->free_page - 1];
+		j->free_page = p->next;
+	} else {
+		p = &j->pages[j->nr_pages++];
+	}
 	*p = (struct jit_page){ .host = page, .next = *chain };
-	*chain = j->nr_pages;
+	*chain = p - j->pages + 1;
 	return p;
+}
+
+/* It has no blocks. */
+static void page_put(struct jit *j, struct jit_page *p)
+{
+	uint32_t i = p - j->pages + 1, *at = page_chain(j, p->host);
+
+	while (*at != i)
+		at = &j->pages[*at - 1].next;
+	*at = p->next;
+	p->host = 0;
+	p->next = j->free_page;
+	j->free_page = i;
 }
 
 struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
@@ -361,47 +244,47 @@ const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room)
 	return j->copies[p - j->pages] + at;
 }
 
+static void chain_block(struct jit *j, struct jit_block *b, struct jit_page *p)
+{
+	uint32_t *chain = block_chain(j, b->rip, b->host), i = b - j->blocks + 1;
+
+	b->next = *chain;
+	b->page_next = p->first;
+	*chain = p->first = i;
+}
+
 struct jit_block *jit_block_new(struct jit *j)
 {
 	struct jit_block *b = &j->blocks[j->nr_blocks];
-	uint32_t *chain = block_chain(j, j->rip, j->host);
 	struct jit_page *p = page_get(j, j->host & PAGE_MASK);
 
 	if (!add_lines(j, p))
 		return NULL;
 	j->nr_blocks++;
 	*b = (struct jit_block){
-		.rip = j->rip, .host = j->host,
-		.code = j->code, .next = *chain, .page_next = p->first,
+		.rip = j->rip, .host = j->host, .code = j->code,
 		.len = j->len, .flags = j->entry, .variant = j->variant,
 	};
-	*chain = p->first = j->nr_blocks;
+	chain_block(j, b, p);
 	return b;
 }
 
-bool jit_full(const struct jit *j)
+void jit_blocks_chain(struct jit *j)
 {
-	return j->pos + JIT_BLOCK_ROOM > jit_code_bytes(j) ||
-	       j->nr_blocks == j->mib * JIT_BLOCKS_A_MIB ||
-	       j->nr_pages == j->mib * JIT_PAGES_A_MIB ||
-	       j->nr_execs + JIT_MAX_INSNS > j->mib * JIT_EXECS_A_MIB ||
-	       j->nr_faults + 4 * JIT_MAX_INSNS > j->mib * JIT_FAULTS_A_MIB ||
-	       j->nr_sites + JIT_MAX_MISS > j->mib * JIT_FAULTS_A_MIB;
-}
+	struct jit_page *p;
+	unsigned r, i;
 
-void jit_flush(struct jit *j)
-{
-	j->cpu->stats.jit_flushes += !j->flush_wanted;
-	j->flush_wanted = false;
-	j->generation++;
-	j->pos = j->start;
-	j->nr_blocks = j->nr_pages = j->nr_execs = 0;
-	j->nr_faults = j->nr_stub_faults;
-	j->nr_sites = 0;
-	j->link_generation = 0;
 	__builtin_memset(j->bhash, 0, sizeof(*j->bhash) << JIT_BHASH_BITS);
-	__builtin_memset(j->phash, 0, sizeof(*j->phash) << JIT_PHASH_BITS);
-	forget_targets(j);
+	for (i = 0; i < j->nr_pages; i++)
+		j->pages[i].first = 0;
+	for (r = 0; r < JIT_REGIONS; r++)
+		for (i = jit_region_begin(j, r).blocks; i < jit_region_end(j, r).blocks; i++)
+			if (j->blocks[i].host)
+				chain_block(j, &j->blocks[i],
+					    page_find(j, j->blocks[i].host & PAGE_MASK));
+	for (p = j->pages; p < j->pages + j->nr_pages; p++)
+		if (p->host && !p->first)
+			page_put(j, p);
 }
 
 /* --- validity --------------------------------------------------------------------- */
@@ -421,13 +304,15 @@ void jit_drop(struct hw_cpu *cpu, hva_t page)
 	/* The code itself may be running: the memory waits for the next block. */
 	for (i = 0; i < j->nr_pages; i++)
 		drop_page(j, &j->pages[i]);
-	forget_targets(j);
+	jit_forget_targets(j);
 	j->flush_wanted = true;
 }
 
 void jit_retranslate(struct jit *j, uint32_t pc)
 {
-	uint32_t lo = 0, hi = j->nr_blocks, end;
+	unsigned r = jit_region_of(j, pc);
+	uint32_t first = jit_region_begin(j, r).blocks, lo = first;
+	uint32_t hi = jit_region_end(j, r).blocks, end, site;
 	struct jit_block *b, *fresh, old;
 
 	/* Blocks are in the order of their code. */
@@ -441,7 +326,7 @@ void jit_retranslate(struct jit *j, uint32_t pc)
 	}
 	b = &j->blocks[lo];
 	/* It is running: no flush now. */
-	if (!hi || !b->host || j->flush_wanted || jit_full(j))
+	if (hi == first || !b->host || j->flush_wanted || jit_full(j))
 		return;
 	old = *b;
 	drop_block(j, b);
@@ -453,8 +338,10 @@ void jit_retranslate(struct jit *j, uint32_t pc)
 	/* Jumps that are linked to the old one: its tombstone leads to the new one. */
 	end = j->pos;
 	j->pos = old.code - JIT_TOMBSTONE;
-	emit_jump(j, CC_ALWAYS, fresh->code);
+	emit_mov_imm(j, T1, old.rip);
+	site = j->pos + 1;
 	j->pos = end;
+	jit_link_near(j, site, fresh->code);
 }
 
 void jit_mapped(struct hw_cpu *cpu, hva_t page)

@@ -18,8 +18,14 @@ static uint32_t locked;
 
 static uintptr_t in_area(const struct jit *j, uint32_t pc)
 {
-	const struct jit_fault *f = jit_at(j->faults, READ_ONCE(j->nr_faults),
-					   sizeof(*f), pc);
+	struct jit_marks from = { .faults = 0 }, to = { .faults = j->nr_stub_faults };
+	const struct jit_fault *f;
+
+	if (pc >= j->start) {
+		from = jit_region_begin(j, jit_region_of(j, pc));
+		to = jit_region_end(j, jit_region_of(j, pc));
+	}
+	f = jit_at(j->faults + from.faults, to.faults - from.faults, sizeof(*f), pc);
 
 	return f ? (uintptr_t)j->rx + f->landing : 0;
 }

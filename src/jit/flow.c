@@ -195,7 +195,8 @@ static uint32_t known_code(struct jit *j, uint64_t rip, uint8_t *flags)
 	if (!b)
 		return 0;
 	*flags = b->flags;
-	return b->code;
+	/* A link to another region is noted when it is made. */
+	return jit_region_of(j, b->code) == j->region ? b->code : 0;
 }
 
 static void link_later(struct jit *j, unsigned cc, uint64_t rip)

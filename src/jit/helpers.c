@@ -311,8 +311,7 @@ static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 		return (uintptr_t)j->rx + j->leave;
 	refresh(cpu);
 	if (generation == j->generation) {
-		emit_patch(j, rel32, b->code);
-		cpu->stats.jit_links++;
+		jit_link_near(j, rel32, b->code);
 	}
 	return (uintptr_t)j->rx + b->code;
 }

@@ -39,6 +39,9 @@
 #define JIT_PAGES_A_MIB	(1u << 8)
 #define JIT_FAULTS_A_MIB (1u << 15)
 #define JIT_EXECS_A_MIB	(1u << 12)
+#define JIT_CROSS_A_MIB	(1u << 11)
+#define JIT_REGIONS	4
+#define JIT_STUB_FAULTS	64
 #define JIT_BHASH_BITS	16
 #define JIT_PHASH_BITS	13
 #define JIT_HEAT_BITS	16
@@ -89,6 +92,18 @@ struct jit_fault {
 struct jit_site {
 	uint32_t pc;		/* return address */
 	hva_t insn;
+};
+
+/* A jump inside of a page from one region of code memory to another. */
+struct jit_cross {
+	uint32_t site;		/* its rel32 */
+	uint32_t before;	/* where it led before it was linked */
+	uint8_t from, to;
+};
+
+/* Places in code memory and in the tables that grow with it. */
+struct jit_marks {
+	uint32_t pos, blocks, faults, execs, sites;
 };
 
 /* --- one block in translation ------------------------------------------------- */
@@ -267,7 +282,8 @@ struct jit {
 	uint32_t mib;		/* its size */
 	uint32_t pos;		/* end of what has been emitted */
 	uint32_t start;		/* first byte for blocks: behind the stubs */
-	uint32_t generation;	/* counts flushes */
+	uint32_t region;	/* of code memory: where pos is (area.c) */
+	uint32_t generation;	/* counts flushes and evictions */
 	uint32_t link_generation; /* counts the times that all targets were forgotten */
 	bool flush_wanted;
 	uint64_t stack_limit;	/* hw_jit_state.stack_limit without a request */
@@ -283,7 +299,12 @@ struct jit {
 	uint32_t nr_blocks, *bhash;
 	struct jit_page *pages;
 	uint32_t nr_pages, *phash;
+	uint32_t free_page;	/* + 1, chained by next */
 	uint8_t (*copies)[PAGE_SIZE];	/* of the lines of pages[] */
+	/* These, blocks and sites grow with the code, region by region. */
+	struct jit_marks ends[JIT_REGIONS];	/* of all but the present one */
+	struct jit_cross *cross;
+	uint32_t nr_cross;
 	struct jit_fault *faults;
 	uint32_t nr_faults, nr_stub_faults;
 	struct jit_exec *execs;
@@ -661,10 +682,29 @@ struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
 const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room);
 /* A new block's record, in its tables; NULL: what it looked at has changed. */
 struct jit_block *jit_block_new(struct jit *j);
+/* All blocks into the tables, pages without any out of them. */
+void jit_blocks_chain(struct jit *j);
+/* Nothing is known about where any rip goes; links to other pages are void. */
+void jit_forget_targets(struct jit *j);
+
+/* --- area.c -------------------------------------------------------------------------- */
+
+/* Is there no room for one more block? Then some, at the expense of the oldest. */
 bool jit_full(const struct jit *j);
+void jit_make_room(struct jit *j);
+/* Everything goes. */
 void jit_flush(struct jit *j);
+unsigned jit_region_of(const struct jit *j, uint32_t pc);
+/* A region's share of the tables, and how much of it is in use. */
+struct jit_marks jit_region_begin(const struct jit *j, unsigned r);
+struct jit_marks jit_region_end(const struct jit *j, unsigned r);
+/* The jump at @site, which leads to another place of its page, leads to @code. */
+void jit_link_near(struct jit *j, uint32_t site, uint32_t code);
 /* Is this a child? Then its own code area, or -ENOMEM. */
 int jit_after_fork(struct jit *j);
+
+/* --- block.c, cache.c, fault.c, helpers.c: the rest ----------------------------------- */
+
 void jit_drop(struct hw_cpu *cpu, hva_t page);
 void jit_mapped(struct hw_cpu *cpu, hva_t page);
 void jit_keys_reset(struct hw_cpu *cpu);

@@ -184,7 +184,11 @@ bool jit_varies(const struct jit *j, hva_t insn)
 
 static const struct jit_site *site_at(const struct jit *j, uint32_t pc)
 {
-	return jit_at(j->sites, j->nr_sites, sizeof(*j->sites), pc);
+	unsigned r = jit_region_of(j, pc);
+	uint32_t first = jit_region_begin(j, r).sites;
+
+	return jit_at(j->sites + first, jit_region_end(j, r).sites - first,
+		      sizeof(*j->sites), pc);
 }
 
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)

@@ -77,10 +77,12 @@ static void build_tdp(struct guest *g)
 		guest_tdp(g, gpa, 7);
 }
 
+unsigned guest_jit_cache;
+
 struct guest *guest_new(bool amd)
 {
 	const char *engine = getenv("ANYKVM_ENGINE");
-	struct hw_config cfg = { .amd = amd };
+	struct hw_config cfg = { .amd = amd, .jit_cache = guest_jit_cache };
 	struct guest *g = aligned_alloc(64, sizeof(*g));
 	struct hw_ctl *ctl;
 

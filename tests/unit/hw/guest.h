@@ -52,6 +52,8 @@ struct guest {
 };
 
 struct guest *guest_new(bool amd);
+/* MiB of translated code of the guests made from now on; 0: the default. */
+extern unsigned guest_jit_cache;
 void guest_free(struct guest *g);
 /* cmocka's fixtures: *@state is a guest of guest_new(). */
 int guest_setup_intel(void **state);
