@@ -292,6 +292,12 @@ x86_exec_fn x86_emulate_resolve(const struct x86_insn *insn);
  * X86EMUL_UNHANDLEABLE. */
 bool x86_op_implemented(enum x86_op op);
 
+/* CS and SS are others, and the mode still is 64-bit mode: cpl. */
+static inline void emul_update_cpl64(struct x86_emulate_ctxt *c)
+{
+	c->cpl = FIELD_GET(X86_AR_DPL, c->seg[X86_SS].ar);
+}
+
 /* Recomputes mode, cpl, stack_size and flat from cr0, efer, eflags and seg.
  * Owners call it after they changed any of these. */
 void emul_update_mode(struct x86_emulate_ctxt *c);

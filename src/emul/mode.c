@@ -3,8 +3,8 @@
  * What the execution mode is, derived from the registers.
  *
  * mode, cpl, stack_size and flat are a cache of CR0, EFER, EFLAGS.VM, CS and SS;
- * emul_update_mode() is the only writer. Nobody changes one of the sources
- * without calling it before the next instruction is fetched.
+ * emul_update_mode() is the only writer (and emul_update_cpl64(), of the CPL). Nobody
+ * changes one of the sources without calling it before the next instruction is fetched.
  *
  * The CPL is SS.DPL in protected mode, as VMX keeps it (SDM Vol. 3C,
  * "Guest Register State"); loads of a null SS in 64-bit mode therefore keep the

@@ -17,7 +17,7 @@
  * saved by that, not the question: the hypervisor may decline the next access.
  *
  * The hypervisor is not built without vector registers: a guest's live FPU state goes
- * to memory meanwhile.
+ * to memory first, as at an exit, and back when the guest next needs it.
  */
 #include "hw/core.h"
 #include "x86/msr.h"
@@ -35,20 +35,8 @@ static bool may_ask(const struct hw_cpu *cpu)
 	return cpu->in_place.ops && !cpu->step && !READ_ONCE(cpu->request);
 }
 
-/* Around a question. */
-static bool fpu_away(struct hw_cpu *cpu)
+static bool done(struct hw_cpu *cpu, enum hw_in_place r)
 {
-	bool loaded = cpu->fpu_loaded;
-
-	if (unlikely(loaded))
-		hw_fpu_leave(cpu);
-	return loaded;
-}
-
-static bool done(struct hw_cpu *cpu, enum hw_in_place r, bool fpu)
-{
-	if (unlikely(fpu))
-		hw_get_fpu(&cpu->c);
 	*cpu->in_place.exits += r != HW_LEAVE;
 	return r != HW_LEAVE;
 }
@@ -92,47 +80,45 @@ static bool ask_cpuid(struct hw_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 {
 	const struct hw_kept_cpuid *k = kept_cpuid(cpu, leaf);
 	enum hw_in_place r;
-	bool fpu;
 
 	if (k->leaf == leaf && k->subleaf == subleaf) {
 		__builtin_memcpy(out, k->out, sizeof(k->out));
-		return done(cpu, HW_DONE, false);
+		return done(cpu, HW_DONE);
 	}
-	fpu = fpu_away(cpu);
+	hw_fpu_leave(cpu);
 	r = cpu->in_place.ops->cpuid(cpu->in_place.owner, leaf, subleaf, out);
 	if (r == HW_DONE_KEEP)
 		keep_cpuid(cpu, leaf, subleaf, out);
-	return done(cpu, r, fpu);
+	return done(cpu, r);
 }
 
 static bool ask_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *val)
 {
 	struct hw_kept_msr *k = kept_msr(cpu, msr);
 	enum hw_in_place r;
-	bool fpu;
 
 	if (k->msr == msr) {
 		*val = k->val;
-		return done(cpu, HW_DONE, false);
+		return done(cpu, HW_DONE);
 	}
-	fpu = fpu_away(cpu);
+	hw_fpu_leave(cpu);
 	r = cpu->in_place.ops->rdmsr(cpu->in_place.owner, msr, val);
 	if (r == HW_DONE_KEEP) {
 		cpu->in_place.kept = true;
 		*k = (struct hw_kept_msr){ .msr = msr, .val = *val };
 	}
-	return done(cpu, r, fpu);
+	return done(cpu, r);
 }
 
 static bool ask_wrmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t val)
 {
-	bool fpu = fpu_away(cpu);
 	enum hw_in_place r;
 
+	hw_fpu_leave(cpu);
 	r = cpu->in_place.ops->wrmsr(cpu->in_place.owner, msr, val);
 	if (cpu->in_place.kept)
 		hw_in_place_forget(cpu);
-	return done(cpu, r, fpu);
+	return done(cpu, r);
 }
 
 /* --- instructions ---------------------------------------------------------------- */
@@ -183,10 +169,16 @@ static int exec_rdmsr(struct x86_emulate_ctxt *c)
 /* Those that systems write at each switch of a process, without an exit. */
 static bool write_base(struct hw_cpu *cpu, uint32_t msr, uint64_t val)
 {
+	struct x86_emulate_ctxt *c = &cpu->c;
+
 	if (msr < MSR_FS_BASE || msr > MSR_KERNEL_GS_BASE ||
-	    hw_msr_exits(cpu, msr, true) || hw_guest_wrmsr(cpu, msr, val))
+	    c->mode != X86_MODE_PROT64 || !is_canonical(val, c->cr4 & X86_CR4_LA57) ||
+	    hw_msr_exits(cpu, msr, true))
 		return false;
-	emul_update_mode(&cpu->c);
+	if (msr == MSR_KERNEL_GS_BASE)
+		cpu->msr.kernel_gs_base = val;
+	else
+		c->seg[msr == MSR_FS_BASE ? X86_FS : X86_GS].base = val;
 	return true;
 }
 
@@ -261,13 +253,12 @@ bool hw_in_place_read(struct hw_cpu *cpu, uint64_t la, void *val, unsigned bytes
 {
 	enum hw_in_place r;
 	uint64_t gpa;
-	bool fpu;
 
 	if (acc || !device_address(cpu, la, bytes, X86_TLB_READ, &gpa))
 		return false;
-	fpu = fpu_away(cpu);
+	hw_fpu_leave(cpu);
 	r = cpu->in_place.ops->read(cpu->in_place.owner, gpa, bytes, val);
-	if (!done(cpu, r, fpu))
+	if (!done(cpu, r))
 		return false;
 	remember(cpu, la, X86_TLB_READ, gpa);
 	return true;
@@ -278,13 +269,12 @@ bool hw_in_place_write(struct hw_cpu *cpu, uint64_t la, const void *val,
 {
 	enum hw_in_place r;
 	uint64_t gpa;
-	bool fpu;
 
 	if (acc & ~ACC_WRITE || !device_address(cpu, la, bytes, X86_TLB_WRITE, &gpa))
 		return false;
-	fpu = fpu_away(cpu);
+	hw_fpu_leave(cpu);
 	r = cpu->in_place.ops->write(cpu->in_place.owner, gpa, bytes, val);
-	if (!done(cpu, r, fpu))
+	if (!done(cpu, r))
 		return false;
 	remember(cpu, la, X86_TLB_WRITE, gpa);
 	return true;
@@ -296,13 +286,12 @@ bool hw_in_place_kick(struct hw_cpu *cpu, bool open, int *vector)
 {
 	const struct hw_exits_in_place *p = &cpu->in_place;
 	enum hw_in_place r;
-	bool fpu;
 
 	if (!p->ops || !p->ops->kick || cpu->ctl.mtf || cpu->pending_db ||
 	    (cpu->c.eflags & X86_EFLAGS_TF))
 		return false;
 	*vector = -1;
-	fpu = fpu_away(cpu);
+	hw_fpu_leave(cpu);
 	r = p->ops->kick(p->owner, open, vector);
-	return done(cpu, r, fpu);
+	return done(cpu, r);
 }

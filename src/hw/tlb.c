@@ -107,10 +107,13 @@ static uint16_t *key_place(struct hw_tlb *t, unsigned k)
 {
 	if (k == HW_TLB_USER || t->cur->private)
 		return &t->cur->key[k];
-	if (unlikely(!spaces_alike(&t->shared, t->cur))) {
-		t->shared = *t->cur;
-		t->shared.key[k] = 0;
-		t->nr_local = 0;
+	if (unlikely(t->alike != t->cur)) {
+		if (!spaces_alike(&t->shared, t->cur)) {
+			t->shared = *t->cur;
+			t->shared.key[k] = 0;
+			t->nr_local = 0;
+		}
+		t->alike = t->cur;
 	}
 	return &t->shared.key[k];
 }
@@ -172,6 +175,7 @@ static struct hw_space *space_find(struct hw_cpu *cpu)
 		if (space_is(s, cpu))
 			return s;
 	s = &t->space[t->victim++ % HW_NR_SPACES];
+	t->alike = NULL;
 	memset(s, 0, sizeof(*s));
 	s->valid = true;
 	s->cr3 = c->cr3;

@@ -51,7 +51,7 @@ static int finish(struct hw_cpu *cpu, uint64_t flags)
 	bool opens = (flags & ~c->eflags) & X86_EFLAGS_IF;
 
 	c->eflags = flags;
-	emul_update_mode(c);
+	emul_update_cpl64(c);
 	hw_tlb_level_changed(cpu);
 	if (opens && hw_waits_for_if(cpu))
 		hw_set_request(cpu, HW_REQ_EVENT);

@@ -59,14 +59,21 @@ static void status_in_eflags(struct hw_cpu *cpu)
 	alu_set_flags(&cpu->c.eflags, cpu->jit.flags);
 }
 
-static bool tsc_is_plain(const struct hw_cpu *cpu)
+/* What the control block, which is the same for a whole run, leaves to the guest. */
+static void refresh_free(struct hw_cpu *cpu)
 {
 	const struct hw_ctl *ctl = &cpu->ctl;
+	struct jit_free *f = &cpu->jit.jit->free;
 
-	return !ctl->tsc_multiplier &&
-	       !hw_ctl_has(ctl, X86_INTERCEPT_RDTSC) &&
-	       !hw_ctl_has(ctl, X86_INTERCEPT_RDTSCP) &&
-	       !(cpu->c.cr4 & X86_CR4_TSD && cpu->c.cpl);
+	f->sti = !ctl->host_if && !hw_ctl_has(ctl, X86_INTERCEPT_INTR_WINDOW);
+	f->popf = !hw_ctl_has(ctl, X86_INTERCEPT_POPF);
+	f->tsc = !ctl->tsc_multiplier &&
+		 !hw_ctl_has(ctl, X86_INTERCEPT_RDTSC) &&
+		 !hw_ctl_has(ctl, X86_INTERCEPT_RDTSCP);
+	/* A control of VMX's hides RDTSCP. */
+	f->tscp = cpu->c.features[X86_FEATURE_RDTSCP / 64] >>
+		  (X86_FEATURE_RDTSCP % 64) & 1;
+	cpu->jit.pushf_ok = !hw_ctl_has(ctl, X86_INTERCEPT_PUSHF);
 }
 
 #define XCR0_YMM	(X86_XCR0_SSE | X86_XCR0_AVX)
@@ -75,13 +82,16 @@ static bool tsc_is_plain(const struct hw_cpu *cpu)
 static void refresh_fpu(struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
-	bool live = cpu->fpu_loaded && !(c->cr0 & X86_CR0_TS);
-	bool xsave = live && c->cr4 & X86_CR4_OSXSAVE;
+	bool live = cpu->fpu_loaded && !(c->cr0 & X86_CR0_TS), xsave;
 
-	cpu->jit.fpu_ready[HW_JIT_SSE] = live && c->cr4 & X86_CR4_OSFXSR &&
-					 !(c->cr0 & X86_CR0_EM);
-	cpu->jit.fpu_ready[HW_JIT_X87] = live && !(c->cr0 & X86_CR0_EM) &&
-					 c->fpu_ptr.valid && c->fpu_ptr.masked;
+	if (!live) {
+		__builtin_memset(cpu->jit.fpu_ready, 0, sizeof(cpu->jit.fpu_ready));
+		return;
+	}
+	xsave = c->cr4 & X86_CR4_OSXSAVE;
+	cpu->jit.fpu_ready[HW_JIT_SSE] = c->cr4 & X86_CR4_OSFXSR && !(c->cr0 & X86_CR0_EM);
+	cpu->jit.fpu_ready[HW_JIT_X87] = !(c->cr0 & X86_CR0_EM) && c->fpu_ptr.valid &&
+					 c->fpu_ptr.masked;
 	cpu->jit.fpu_ready[HW_JIT_YMM] = xsave && (c->xcr0 & XCR0_YMM) == XCR0_YMM;
 	cpu->jit.fpu_ready[HW_JIT_ZMM] = xsave && (c->xcr0 & XCR0_ZMM) == XCR0_ZMM;
 }
@@ -103,7 +113,9 @@ static void refresh_context(struct hw_cpu *cpu)
 	struct jit *j = cpu->jit.jit;
 	uint64_t key = c->tlb_key << 48;
 
-	jit_slots_context(cpu);
+	j->who = c->cpl == 3;
+	if (unlikely(cpu->jit.slot_key[j->who] != c->tlb_key))
+		jit_slots_new_key(cpu, j->who);
 	j->context = j->who;
 	if (is_code32(c)) {
 		j->context |= JIT_CODE32;
@@ -122,18 +134,13 @@ static void refresh(struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
 	const struct hw_ctl *ctl = &cpu->ctl;
+	const struct jit_free *f = &cpu->jit.jit->free;
 
 	cpu->jit.cli_ok = !c->cpl;
-	cpu->jit.sti_ok = !c->cpl && !ctl->v_irq && !ctl->host_if &&
-			  !hw_ctl_has(ctl, X86_INTERCEPT_INTR_WINDOW);
-	cpu->jit.pushf_ok = !hw_ctl_has(ctl, X86_INTERCEPT_PUSHF);
-	cpu->jit.popf_ok = cpu->jit.sti_ok &&
-			   !hw_ctl_has(ctl, X86_INTERCEPT_POPF);
-	cpu->jit.tsc_ok = tsc_is_plain(cpu);
-	/* A control of VMX's hides RDTSCP. */
-	cpu->jit.tscp_ok = cpu->jit.tsc_ok &&
-			   (c->features[X86_FEATURE_RDTSCP / 64] >>
-			    (X86_FEATURE_RDTSCP % 64) & 1);
+	cpu->jit.sti_ok = f->sti && !c->cpl && !ctl->v_irq;
+	cpu->jit.popf_ok = cpu->jit.sti_ok && f->popf;
+	cpu->jit.tsc_ok = f->tsc && !(c->cr4 & X86_CR4_TSD && c->cpl);
+	cpu->jit.tscp_ok = cpu->jit.tsc_ok && f->tscp;
 	cpu->jit.tsc_add = ctl->tsc_offset - cpu->tsc_base;
 	cpu->link_epoch = cpu->jit.jit->link_generation << 12 | c->tlb_key;
 	cpu->jit.flags = alu_pack(c->eflags);
@@ -255,6 +262,7 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
 	uint64_t gen = cpu->jit.slot_gen;
+	bool fpu = cpu->fpu_loaded;
 	int rc;
 
 	status_in_eflags(cpu);
@@ -268,8 +276,10 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
 	    likely(c->rip == rip + c->insn->len) && likely(is_translated(cpu))) {
 		refresh(cpu);
-		/* Its own block may be what is void, or what its groups know. */
-		if (likely(!cpu->jit.unwind) && likely(gen == cpu->jit.slot_gen))
+		/* Its own block may be what is void, or what it has checked of
+		 * groups or the FPU's state. */
+		if (likely(!cpu->jit.unwind) && likely(gen == cpu->jit.slot_gen) &&
+		    likely(cpu->fpu_loaded >= fpu))
 			return 0;
 	}
 	return go_on(cpu);
@@ -379,6 +389,7 @@ void jit_run(struct hw_cpu *cpu)
 	unsigned turns = RUN_TURNS;
 	uintptr_t code;
 
+	refresh_free(cpu);
 	do {
 		if (!is_translated(cpu) || jit_after_fork(cpu->jit.jit)) {
 			hw_interp(cpu);

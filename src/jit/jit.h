@@ -276,8 +276,14 @@ struct jit_miss {
 	uint32_t code;		/* where it was emitted */
 };
 
+/* What nothing in the control block asks to see. */
+struct jit_free {
+	bool sti, popf, tsc, tscp;
+};
+
 struct jit {
 	struct hw_cpu *cpu;
+	struct jit_free free;
 	uint8_t *rx, *rw;	/* the code, executable and writable */
 	uint32_t mib;		/* its size */
 	uint32_t pos;		/* end of what has been emitted */
@@ -517,8 +523,8 @@ void jit_values_after(struct jit_values *v, const struct jit_insn *n);
 uint32_t jit_slot_new(struct jit *j, const struct jit_group *g);
 bool jit_varies(const struct jit *j, hva_t insn);
 void jit_slots_create(struct hw_cpu *cpu);
-/* The context may be another one. */
-void jit_slots_context(struct hw_cpu *cpu);
+/* The slots of @who are for a key that is not the context's. */
+void jit_slots_new_key(struct hw_cpu *cpu, unsigned who);
 void jit_forget(struct hw_cpu *cpu, uint64_t la);
 void jit_take_back(struct hw_cpu *cpu, uint64_t la);
 bool jit_protect(struct hw_cpu *cpu, hva_t page);

@@ -86,18 +86,8 @@ bool jit_protect(struct hw_cpu *cpu, hva_t page)
 	return any;
 }
 
-static unsigned who_runs(const struct x86_emulate_ctxt *c)
+void jit_slots_new_key(struct hw_cpu *cpu, unsigned who)
 {
-	return c->cpl == 3;
-}
-
-void jit_slots_context(struct hw_cpu *cpu)
-{
-	unsigned who = who_runs(&cpu->c);
-
-	cpu->jit.jit->who = who;
-	if (likely(cpu->jit.slot_key[who] == cpu->c.tlb_key))
-		return;
 	cpu->jit.slot_key[who] = cpu->c.tlb_key;
 	cpu->jit.slot_gen++;
 	cpu->jit.low_filled &= who == 1;

@@ -34,6 +34,8 @@ static enum hw_in_place on_cpuid(void *owner, uint32_t leaf, uint32_t subleaf,
 	hv.cpuids++;
 	if (owner != &hv || hv.answer == HW_LEAVE)
 		return HW_LEAVE;
+	/* As the hypervisor may. */
+	__asm__ volatile("pcmpeqd %%xmm3, %%xmm3" : : : "xmm3");
 	out[0] = leaf + 0x100;
 	out[1] = subleaf + 0x200;
 	out[2] = 0x300;
@@ -122,6 +124,20 @@ static void cpuid_is_answered(void **state)
 		assert_int_equal(gpr[X86_RBP], 0);
 		assert_int_equal(hv.cpuids, 100);
 		assert_int_equal(hv.exits, 100);
+	}
+}
+
+GUEST_CODE(fpu_code, 64, "mov $100, %ebp; 1: movq %rbp, %xmm3; cpuid; movq %xmm3, %rsi;"
+	   "cmp %rbp, %rsi; jne 2f; dec %ebp; jnz 1b; 2: hlt");
+
+static void the_fpu_state_is_the_guests(void **state)
+{
+	FOR_BOTH(v, guest_long) {
+		setup(v, HW_DONE);
+		GUEST_LOAD(v->g, fpu_code);
+		assert_int_equal(run(v), HLT(v));
+		assert_int_equal(hw_gprs(v->g->cpu)[X86_RBP], 0);
+		assert_int_equal(hv.cpuids, 100);
 	}
 }
 
@@ -360,6 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cpuid_is_answered),
+		cmocka_unit_test(the_fpu_state_is_the_guests),
 		cmocka_unit_test(kept_answers_count_as_exits),
 		cmocka_unit_test(declining_is_an_exit),
 		cmocka_unit_test(a_kick_leaves_behind_the_instruction),
