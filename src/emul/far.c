@@ -125,26 +125,28 @@ static int jmp_call_gate(struct x86_emulate_ctxt *c, const struct sys_desc *g)
 	return rc ? rc : far_commit(c, &cs, rip);
 }
 
-/* Pushes CS and the return address on the current stack, then goes to @d. How wide the
- * stack pointer is is already the new code's to say. */
+/*
+ * Pushes CS and the return address on the current stack, then goes to @d. How wide the
+ * stack pointer is is already the new code's to say. As measured: one push after the
+ * other, the target's limit behind them; what has been pushed stays if the next faults.
+ */
 static int call_same(struct x86_emulate_ctxt *c, struct sys_desc *d,
 		     uint64_t rip, struct stack_view *v, unsigned width)
 {
-	const uint64_t vals[] = { c->seg[X86_CS].selector, c->next_rip };
+	const uint64_t from = c->seg[X86_CS].selector;
 	struct x86_segment cs;
 	int rc;
 
 	same_level_cs(c, d, &cs);
 	rip = far_offset(c, &cs, rip);
 	v->size = frame_size(c, &v->ss, &cs);
-	rc = frame_probe(c, v, 2, width);
-	if (rc)
-		return rc;
-	rc = code_check_rip(c, &cs, rip, 0);
+	rc = frame_push(c, v, &from, 1, width);
+	if (!rc)
+		rc = frame_push(c, v, &c->next_rip, 1, width);
+	if (!rc)
+		rc = code_check_rip(c, &cs, rip, 0);
 	if (!rc)
 		rc = desc_set_accessed(c, d);
-	if (!rc)
-		rc = frame_push(c, v, vals, 2, width);
 	if (rc)
 		return rc;
 	frame_commit(c, v);

@@ -297,22 +297,6 @@ int frame_push(struct x86_emulate_ctxt *c, struct stack_view *v,
 	return rc;
 }
 
-int frame_probe(struct x86_emulate_ctxt *c, const struct stack_view *v, unsigned n,
-		unsigned width)
-{
-	const uint64_t low = frame_offset(v, v->sp - n * width);
-	uint8_t buf[FRAME_MAX * 8];
-	struct frame_io io;
-	int rc = frame_room(c, v, n, width);
-
-	if (!rc)
-		rc = check_aligned(c, v, low, width);
-	if (rc)
-		return rc;
-	frame_io_init(&io, v, low, buf, n, width);
-	return xfer(c, &io, XFER_PROBE);
-}
-
 int frame_pop(struct x86_emulate_ctxt *c, struct stack_view *v,
 	      uint64_t *vals, unsigned n, unsigned width)
 {

@@ -48,9 +48,6 @@ uint8_t frame_size(const struct x86_emulate_ctxt *c,
  * goes: else #SS(v->ec). */
 int frame_room(struct x86_emulate_ctxt *c, const struct stack_view *v,
 	       unsigned n, unsigned width);
-/* Whether @n elements can be pushed: limits and pages. Nothing is written. */
-int frame_probe(struct x86_emulate_ctxt *c, const struct stack_view *v, unsigned n,
-		unsigned width);
 /* Pushes vals[0], vals[1], ...: all or none. Includes frame_room. Moves v->sp. */
 int frame_push(struct x86_emulate_ctxt *c, struct stack_view *v,
 	       const uint64_t *vals, unsigned n, unsigned width);

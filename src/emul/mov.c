@@ -8,6 +8,7 @@
  * host, with LOCK or without.
  */
 #include "emul/by_size.h"
+#include "emul/fpu.h"
 #include "emul/mem.h"
 
 int em_mov(struct x86_emulate_ctxt *c)
@@ -107,13 +108,12 @@ int em_cmpxchg8b(struct x86_emulate_ctxt *c)
 	uint64_t old[2] = { c->gpr[X86_RAX] & mask, c->gpr[X86_RDX] & mask };
 	uint64_t new[2] = { c->gpr[X86_RBX] & mask, c->gpr[X86_RCX] & mask };
 	bool done;
-	int rc = emul_linearize_operand(c, 2 * half, ACC_WRITE, &la);
+	int rc = half == 8 ? fpu_image_la(c, 16, 16, ACC_WRITE, &la) :
+			     emul_linearize_operand(c, 8, ACC_WRITE, &la);
 
 	if (rc)
 		return rc;
 	if (half == 8) {
-		if (la & 15)
-			return emul_gp(c, 0);
 		rc = cmpxchg16(c, la, old, new, &done);
 	} else {
 		old[0] |= old[1] << 32;

@@ -486,6 +486,23 @@ static bool may_differ(uint32_t at)
 	return table && (at & 7) == 5 && (env.mem[at] & ~1) == (snap_mem[at] & ~1);
 }
 
+/* At whatever width: it is the new code's to say. */
+void env_forgive_pushes(unsigned bytes)
+{
+	static const uint64_t masks[] = { 0xffff, 0xffffffff, ~0ull };
+	unsigned i, k;
+
+	for (i = 0; i < ARRAY_SIZE(masks); i++)
+		for (k = 1; k <= bytes; k++) {
+			uint64_t la = (snap.gpr[X86_RSP] - k) & masks[i];
+
+			if (masks[i] != ~0ull)
+				la = (uint32_t)(la + snap.seg[X86_SS].base);
+			if (la < ENV_MEM)
+				env.mem[la] = snap_mem[la];
+		}
+}
+
 void env_assert_unchanged(void)
 {
 	uint32_t i;

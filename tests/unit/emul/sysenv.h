@@ -127,6 +127,8 @@ void env_load(enum x86_seg seg, uint16_t sel);
 	}								\
 } while (0)
 
+/* Takes back what was pushed since env_snapshot(), @bytes at most. */
+void env_forgive_pushes(unsigned bytes);
 /* Nothing changed since env_snapshot() but accessed bits and env's records. */
 void env_snapshot(void);
 void env_assert_unchanged(void);

@@ -198,6 +198,11 @@ static void test_cmpxchg16b(void **state)
 	saved = vm->c;
 	assert_fault_code(VM_RUN(vm, 0x48, 0x0f, 0xc7, 0x0e), vm, X86_GP, 0);
 	assert_untouched(vm, saved);
+	/* Before the address is looked at: not #SS, as measured. */
+	vm->c.gpr[X86_RBP] = (1ull << 63) + 8;
+	assert_fault_code(VM_RUN(vm, 0x48, 0x0f, 0xc7, 0x4d, 0x00), vm, X86_GP, 0);
+	vm->c.gpr[X86_RBP] = 1ull << 63;
+	assert_fault_code(VM_RUN(vm, 0x48, 0x0f, 0xc7, 0x4d, 0x00), vm, X86_SS_FAULT, 0);
 	/* CMPXCHG8B does not care. */
 	vm->c.gpr[X86_RSI] = VM_DATA + 3;
 	assert_int_equal(VM_RUN(vm, 0x0f, 0xc7, 0x0e), 0);
