@@ -4,8 +4,9 @@
  * callbacks. SDM Vol. 3A, "Limit Checking" and "Type Checking"; for 64-bit mode
  * "Segmentation in IA-32e Mode" and "Canonical Addressing".
  *
- *	64-bit mode	FS and GS have a base, nothing has a limit; what is not
- *			canonical is #SS(0) for SS, else #GP(0)
+ *	64-bit mode	FS and GS have a base, nothing has a limit; with LAM the
+ *			upper bits are metadata; what is not canonical is #SS(0)
+ *			for SS, else #GP(0)
  *	protected	null or unusable, type, limit: #GP(0), limit of SS: #SS(0)
  *	real, vm86	limit only
  *
@@ -22,13 +23,33 @@ static int segment_fault(struct x86_emulate_ctxt *c, unsigned seg)
 	return seg == X86_SS ? emul_ss(c, 0) : emul_gp(c, 0);
 }
 
+/*
+ * SDM Vol. 3A, "Linear-Address Masking": bit 63 tells whose pointer it is, and stays;
+ * what is between it and the address is replaced by the address's highest bit.
+ */
+static uint64_t without_metadata(const struct x86_emulate_ctxt *c, uint64_t a)
+{
+	unsigned top;
+
+	if (a >> 63 ? !(c->cr4 & X86_CR4_LAM_SUP) : !(c->cr3 & X86_CR3_LAM))
+		return a;
+	if (a >> 63)
+		top = emul_is_la57(c) ? 56 : 47;
+	else
+		top = c->cr3 & X86_CR3_LAM_U57 ? 56 : 47;
+	return (a & BIT_ULL(63)) |
+	       ((uint64_t)((int64_t)(a << (63 - top)) >> (63 - top)) & ~BIT_ULL(63));
+}
+
 static int linearize64(struct x86_emulate_ctxt *c, unsigned seg, uint64_t ea,
-		       unsigned bytes, uint64_t *la)
+		       unsigned bytes, unsigned acc, uint64_t *la)
 {
 	uint64_t a = ea;
 
 	if (seg == X86_FS || seg == X86_GS)
 		a += c->seg[seg].base;
+	if (!(acc & ACC_FETCH))
+		a = without_metadata(c, a);
 	if (!emul_is_canonical(c, a) || !emul_is_canonical(c, a + bytes - 1))
 		return segment_fault(c, seg);
 	*la = a;
@@ -66,7 +87,7 @@ int emul_linearize_slow(struct x86_emulate_ctxt *c, unsigned seg, uint64_t ea,
 	const struct x86_segment *s;
 
 	if (emul_is_64bit(c))
-		return linearize64(c, seg, ea, bytes, la);
+		return linearize64(c, seg, ea, bytes, acc, la);
 	if (seg == X86_SEG_NONE) {
 		*la = (uint32_t)ea;
 		return X86EMUL_CONTINUE;

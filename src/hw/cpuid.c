@@ -77,6 +77,8 @@ static const struct {
 	{ X86_FEATURE_UMIP,	0 },
 	{ X86_FEATURE_PKU,	F_ROWS },
 	{ X86_FEATURE_PKS,	F_INTEL },
+	{ X86_FEATURE_LA57,	0 },
+	{ X86_FEATURE_LAM,	F_INTEL },
 	{ X86_FEATURE_RDRAND,	F_ROWS | F_HOST },
 	{ X86_FEATURE_RDSEED,	F_ROWS | F_HOST },
 	{ X86_FEATURE_RDPID,	F_ROWS },
@@ -446,7 +448,7 @@ static void leaf_not_affected(bool amd, uint32_t subleaf, uint32_t out[4])
 
 static void leaf_address_sizes(bool amd, uint32_t subleaf, uint32_t out[4])
 {
-	out[EAX] = 46 | 48u << 8;
+	out[EAX] = 46 | 57u << 8;
 }
 
 /* clang-format off */

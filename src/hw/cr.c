@@ -19,7 +19,8 @@
 /* A write to CR4 that changes any of these drops every translation. */
 #define CR4_FLUSH	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | \
 			 X86_CR4_LA57 | X86_CR4_PCIDE | X86_CR4_SMEP | \
-			 X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_PKS)
+			 X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_PKS | \
+			 X86_CR4_LAM_SUP)
 /* ... reloads the PDPTEs under PAE paging. */
 #define CR4_PDPTR	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_SMEP)
 #define CR0_PDPTR	(X86_CR0_PG | X86_CR0_CD | X86_CR0_NW)
@@ -46,6 +47,7 @@ static const struct {
 	{ X86_CR4_SMAP,			X86_FEATURE_SMAP },
 	{ X86_CR4_PKE,			X86_FEATURE_PKU },
 	{ X86_CR4_PKS,			X86_FEATURE_PKS },
+	{ X86_CR4_LAM_SUP,		X86_FEATURE_LAM },
 };
 /* clang-format on */
 
@@ -60,7 +62,7 @@ static uint64_t cr4_defined(const struct hw_cpu *cpu)
 		if (hw_has(hw_features(cpu), cr4_bits[i].feature))
 			ok |= cr4_bits[i].bit;
 	if (cpu->c.vendor_amd)
-		return ok & ~X86_CR4_PKS;
+		return ok & ~(X86_CR4_PKS | X86_CR4_LAM_SUP);
 	return ok | X86_CR4_VMXE;
 }
 
@@ -156,6 +158,15 @@ static int set_cr0(struct x86_emulate_ctxt *c, uint64_t val)
 
 /* --- CR3, CR4, CR8 ---------------------------------------------------------------- */
 
+static bool cr3_is_valid(const struct x86_emulate_ctxt *c, uint64_t val)
+{
+	const struct hw_cpu *cpu = container_of(c, struct hw_cpu, c);
+
+	if (hw_has(c->features, X86_FEATURE_LAM) && !c->vendor_amd)
+		val &= ~X86_CR3_LAM;
+	return !(val >> cpu->cfg.maxphyaddr);
+}
+
 static int set_cr3(struct x86_emulate_ctxt *c, uint64_t val)
 {
 	bool pcide = c->cr4 & X86_CR4_PCIDE, keep = false;
@@ -166,7 +177,7 @@ static int set_cr3(struct x86_emulate_ctxt *c, uint64_t val)
 		keep = pcide && (val & X86_CR3_NOFLUSH);
 		if (pcide)
 			val &= ~X86_CR3_NOFLUSH;
-		if (val >> cpu->cfg.maxphyaddr)
+		if (!cr3_is_valid(c, val))
 			return hw_gp(c);
 	} else if (pae_paging(c->cr0, c->cr4, c->efer)) {
 		rc = load_pdptrs(c, val);

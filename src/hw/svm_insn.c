@@ -28,7 +28,7 @@ static bool vmcb_address_ok(hpa_t pa)
 static __cold void svm_init(struct hw_cpu *cpu)
 {
 	cpu->svm.cr4_bits = vmx_cr4_fixed1(hw_features(cpu)) &
-			     ~(X86_CR4_VMXE | X86_CR4_PKS);
+			     ~(X86_CR4_VMXE | X86_CR4_PKS | X86_CR4_LAM_SUP);
 	svm_intercepts_init(cpu);
 }
 

@@ -89,6 +89,7 @@ static const struct {
 	{ X86_FEATURE_SMAP, X86_CR4_SMAP },
 	{ X86_FEATURE_PKU, X86_CR4_PKE },
 	{ X86_FEATURE_PKS, X86_CR4_PKS },
+	{ X86_FEATURE_LAM, X86_CR4_LAM_SUP },
 };
 
 uint64_t vmx_cr4_fixed1(const uint64_t *features)

@@ -60,7 +60,7 @@ static bool invvpid_operand_valid(unsigned type, uint16_t vpid, uint64_t la)
 {
 	switch (type) {
 	case VMX_VPID_EXTENT_INDIVIDUAL_ADDR:
-		return vpid && is_canonical(la, false);
+		return vpid && is_canonical(la, true);
 	case VMX_VPID_EXTENT_SINGLE_CONTEXT:
 	case VMX_VPID_EXTENT_SINGLE_NON_GLOBAL:
 		return vpid;

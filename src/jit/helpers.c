@@ -50,7 +50,8 @@ static bool is_translated(const struct hw_cpu *cpu)
 {
 	return (cpu->c.mode == X86_MODE_PROT64 || is_flat32(&cpu->c)) &&
 	       cpu->c.tlb == cpu->tlb_entries &&
-	       !(cpu->c.cr4 & X86_CR4_LA57) &&
+	       !(cpu->c.cr4 & (X86_CR4_LA57 | X86_CR4_LAM_SUP)) &&
+	       !(cpu->c.cr3 & X86_CR3_LAM) &&
 	       cpu->ctl.preemption_deadline == UINT64_MAX;
 }
 

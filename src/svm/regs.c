@@ -233,7 +233,7 @@ int svm_set_msr(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val)
 		return hw_wrmsr(vcpu->hw, msr, val);
 	if (!p)
 		return 1;
-	if (canonical && !is_canonical(val, false))
+	if (canonical && !is_canonical(val, kvm_read_cr4(vcpu) & X86_CR4_LA57))
 		return -EINVAL;
 	*p = val;
 	return 0;

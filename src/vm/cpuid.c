@@ -43,10 +43,13 @@ static const enum x86_feature supplied[] = {
 	X86_FEATURE_ARCH_CAPABILITIES,
 };
 
-/* In the silicon, but not for guests: nested virtualization is not there yet. */
+/* In the silicon, but not offered: nested virtualization is not there yet. */
 static const enum x86_feature withheld[] = {
 	X86_FEATURE_VMX, X86_FEATURE_SVM, X86_FEATURE_SKINIT, X86_FEATURE_MONITOR,
 	X86_FEATURE_OSXSAVE, X86_FEATURE_OSPKE,
+	/* Works when a client's CPUID has it; but guests would all turn it on, and
+	 * the translator leaves five-level paging to the interpreter. */
+	X86_FEATURE_LA57,
 };
 
 static uint32_t *entry_reg(struct kvm_cpuid_entry2 *e, unsigned reg)
@@ -147,6 +150,8 @@ static void add_model_leaf(struct leaf_list *l, bool amd, uint32_t leaf,
 	adjust(e, withheld, ARRAY_SIZE(withheld), false);
 	if (hidden_component())
 		hide_pkru(e);
+	if (e->function == 0x80000008)
+		e->eax = (e->eax & ~0xff00u) | 48u << 8;
 }
 
 static void add_range(struct leaf_list *l, bool amd, uint32_t base)
@@ -242,6 +247,7 @@ static const struct { enum x86_feature f; uint64_t cr4; } cr4_features[] = {
 	{ X86_FEATURE_PCID, X86_CR4_PCIDE }, { X86_FEATURE_XSAVE, X86_CR4_OSXSAVE },
 	{ X86_FEATURE_SMEP, X86_CR4_SMEP }, { X86_FEATURE_SMAP, X86_CR4_SMAP },
 	{ X86_FEATURE_PKU, X86_CR4_PKE }, { X86_FEATURE_PKS, X86_CR4_PKS },
+	{ X86_FEATURE_LAM, X86_CR4_LAM_SUP },
 };
 
 static void update_reserved_bits(struct kvm_vcpu *vcpu)

@@ -124,6 +124,13 @@ int kvm_set_cr0(struct kvm_vcpu *vcpu, uint64_t val)
 	return 0;
 }
 
+bool kvm_cr3_is_valid(struct kvm_vcpu *vcpu, uint64_t val)
+{
+	if (guest_has(vcpu, X86_FEATURE_LAM))
+		val &= ~X86_CR3_LAM;
+	return !(val >> vcpu->arch.maxphyaddr);
+}
+
 int kvm_set_cr3(struct kvm_vcpu *vcpu, uint64_t val)
 {
 	bool pcid = kvm_read_cr4(vcpu) & X86_CR4_PCIDE;
@@ -131,7 +138,7 @@ int kvm_set_cr3(struct kvm_vcpu *vcpu, uint64_t val)
 
 	if (pcid)
 		val &= ~X86_CR3_NOFLUSH;
-	if (is_long_mode(vcpu) && val >> vcpu->arch.maxphyaddr)
+	if (is_long_mode(vcpu) && !kvm_cr3_is_valid(vcpu, val))
 		return 1;
 	if (is_pae_paging(vcpu) &&
 	    !kvm_load_pdptrs(vcpu, val))
@@ -158,7 +165,7 @@ int kvm_set_cr4(struct kvm_vcpu *vcpu, uint64_t val)
 {
 	const uint64_t paging = X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE |
 				X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE |
-				X86_CR4_PKS |
+				X86_CR4_PKS | X86_CR4_LAM_SUP |
 				X86_CR4_LA57 | X86_CR4_PCIDE;
 	uint64_t old = kvm_read_cr4(vcpu);
 

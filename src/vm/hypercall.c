@@ -100,6 +100,7 @@ enum { INVPCID_ADDR, INVPCID_SINGLE, INVPCID_ALL_GLOBAL, INVPCID_ALL_NON_GLOBAL 
 enum kvm_exit_result kvm_handle_invpcid(struct kvm_vcpu *vcpu, uint64_t type,
 					gva_t gva)
 {
+	const bool la57 = kvm_read_cr4(vcpu) & X86_CR4_LA57;
 	struct x86_exception e = { 0 };
 	uint64_t desc[2];
 
@@ -109,7 +110,7 @@ enum kvm_exit_result kvm_handle_invpcid(struct kvm_vcpu *vcpu, uint64_t type,
 	}
 	if (type > INVPCID_ALL_NON_GLOBAL ||
 	    ((type == INVPCID_ADDR || type == INVPCID_SINGLE) && desc[0] >> 12) ||
-	    (type == INVPCID_ADDR && !is_canonical(desc[1], false))) {
+	    (type == INVPCID_ADDR && !is_canonical(desc[1], la57))) {
 		kvm_inject_gp(vcpu, 0);
 		return KVM_HANDLED;
 	}

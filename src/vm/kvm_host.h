@@ -366,6 +366,7 @@ static inline bool is_protmode(struct kvm_vcpu *v)
 
 /* As the guest's MOV to CR: 0, or 1 when it must get #GP. */
 int kvm_set_cr0(struct kvm_vcpu *vcpu, uint64_t val);
+bool kvm_cr3_is_valid(struct kvm_vcpu *vcpu, uint64_t val);
 int kvm_set_cr3(struct kvm_vcpu *vcpu, uint64_t val);
 int kvm_set_cr4(struct kvm_vcpu *vcpu, uint64_t val);
 int kvm_set_cr8(struct kvm_vcpu *vcpu, uint64_t val);

@@ -121,7 +121,7 @@ static bool sregs_are_valid(struct kvm_vcpu *vcpu, const struct kvm_sregs *s)
 	if ((s->efer & X86_EFER_LME) && (s->cr0 & X86_CR0_PG)) {
 		if (!(s->cr4 & X86_CR4_PAE) || !(s->efer & X86_EFER_LMA))
 			return false;
-		if (s->cr3 >> vcpu->arch.maxphyaddr)
+		if (!kvm_cr3_is_valid(vcpu, s->cr3))
 			return false;
 	} else if ((s->efer & X86_EFER_LMA) || s->cs.l) {
 		return false;

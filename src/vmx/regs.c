@@ -245,7 +245,8 @@ int vmx_set_msr(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val)
 	for (unsigned i = 0; i < ARRAY_SIZE(vmcs_msrs); i++) {
 		if (vmcs_msrs[i].msr != msr)
 			continue;
-		if (must_be_canonical(msr) && !is_canonical(val, false))
+		if (must_be_canonical(msr) &&
+		    !is_canonical(val, kvm_read_cr4(vcpu) & X86_CR4_LA57))
 			return -EINVAL;
 		if (msr == MSR_IA32_DEBUGCTLMSR && val & ~(uint64_t)DEBUGCTLMSR_BTF)
 			return -EINVAL;

@@ -64,6 +64,7 @@ enum x86_seg {
 #define X86_CR3_PCID	GENMASK_ULL(11, 0)
 #define X86_CR3_LAM_U57	BIT_ULL(61)
 #define X86_CR3_LAM_U48	BIT_ULL(62)
+#define X86_CR3_LAM	(X86_CR3_LAM_U57 | X86_CR3_LAM_U48)
 #define X86_CR3_NOFLUSH	BIT_ULL(63)
 
 #define X86_CR4_VME	BIT_ULL(0)
@@ -90,6 +91,7 @@ enum x86_seg {
 #define X86_CR4_PKE	BIT_ULL(22)
 #define X86_CR4_CET	BIT_ULL(23)
 #define X86_CR4_PKS	BIT_ULL(24)
+#define X86_CR4_LAM_SUP	BIT_ULL(28)
 
 #define X86_EFER_SCE	BIT_ULL(0)
 #define X86_EFER_LME	BIT_ULL(8)

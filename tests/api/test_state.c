@@ -110,7 +110,7 @@ static void name(void **state)						\
 BAD_SREGS(sregs_long_mode_without_pae, s.cr4 &= ~0x20ul)
 BAD_SREGS(sregs_long_mode_without_lma, s.efer &= ~0x400ul)
 BAD_SREGS(sregs_lma_without_paging, s.cr0 &= ~0x80000000ul)
-BAD_SREGS(sregs_wide_cr3, s.cr3 |= 1ul << 62)
+BAD_SREGS(sregs_wide_cr3, s.cr3 |= 1ul << 60)
 BAD_SREGS(sregs_reserved_cr4, s.cr4 |= 1ul << 31)
 BAD_SREGS(sregs_wide_cr0, s.cr0 |= 1ul << 32)
 BAD_SREGS(sregs_paging_without_protection, s.cr0 &= ~1ul)

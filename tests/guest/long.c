@@ -84,7 +84,7 @@ static void test_canonical(void)
 	report_exc(SS, 0, "RBP-based load from a non-canonical address");
 	TRY("jmp *%0", : : "r"(NONCANON));
 	report(exc.vector == GP || exc.vector == PF, "JMP to a non-canonical address");
-	TRY("mov %0, %%cr3", : : "r"(read_cr3() | BIT(62)));
+	TRY("mov %0, %%cr3", : : "r"(read_cr3() | BIT(60)));
 	report_exc(GP, 0, "CR3 with a reserved bit");
 	TRY("wrmsr", : : "c"(MSR_LSTAR), "a"(0), "d"(0x8000));
 	report_exc(GP, 0, "LSTAR with a non-canonical address");

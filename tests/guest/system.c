@@ -194,7 +194,8 @@ static void test_cr3(enum mode mode)
 	if (!is_64bit(mode))
 		return;
 	write_cr(mode, &to_cr3, "MOV to CR3", v | 1ull << (HAS_COMPAT ? bits : 0), "a bit past MAXPHYADDR", GP);
-	write_cr(mode, &to_cr3, "MOV to CR3", v | 1ull << (HAS_COMPAT ? 62 : 0), "bit 62", GP);
+	write_cr(mode, &to_cr3, "MOV to CR3", v | 1ull << (HAS_COMPAT ? 62 : 0), "bit 62 (LAM_U48)",
+		 cpuid(7, 1).a & BIT(26) ? NO_EXC : GP);
 	write_cr(mode, &to_cr3, "MOV to CR3", v | 1ull << (HAS_COMPAT ? 63 : 0), "bit 63 without PCIDE",
 		 GP);
 	write_cr(mode, &to_cr3, "MOV to CR3", v | 0x18, "PWT and PCD", NO_EXC);
