@@ -155,17 +155,11 @@ void jit_compare_request(struct jit *j)
 	e8(j, 0);
 }
 
-/* Leaves for C, which goes on at @rip, when there is a request. */
+/* Leaves for C, which goes on at @rip, when there is a request. RFLAGS stay. */
 static void poll(struct jit *j, uint64_t rip)
 {
 	struct jit_slow *s = jit_slow_add(j, SLOW_GOTO, rip);
 
-	if (j->loc == FL_MEM) {
-		jit_compare_request(j);
-		jit_slow_jump(j, s, CC_NE);
-		return;
-	}
-	/* RFLAGS must stay. */
 	s->save = true;
 	emit_mov_rr(j, T2, X86_RCX);
 	emit_gs(j, 0x8b, X86_RCX, CPU_OFF(request), 4);
@@ -209,19 +203,25 @@ static void link_later(struct jit *j, unsigned cc, uint64_t rip)
 
 static void goto_near(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 {
+	bool look = rip <= from && cc != CC_CALL;
 	uint8_t flags;
 	uint32_t code = known_code(j, rip, &flags);
 
-	if (rip <= from && cc != CC_CALL) {
-		/* A target that needs no flags lets the poll overwrite them. */
-		if (flags == (FL_MEM | FL_HOST))
-			j->loc = FL_MEM;
+	/* A target that needs no flags lets the look overwrite them. */
+	if (look && flags == (FL_MEM | FL_HOST))
+		j->loc = FL_MEM;
+	if (look && j->loc == FL_MEM) {
+		jit_compare_request(j);
+		cc = CC_E;
+	} else if (look) {
 		poll(j, rip);
 	}
 	if (code)
 		emit_jump(j, cc, code);
 	else
 		link_later(j, cc, rip);
+	if (cc == CC_E)
+		jit_slow_jump(j, jit_slow_add(j, SLOW_GOTO, rip), CC_ALWAYS);
 }
 
 _Static_assert(offsetof(struct hw_cpu, request) ==

@@ -48,7 +48,7 @@
 #define JIT_BLOOM_BITS	16	/* few pages collide: one that does costs all targets */
 #define JIT_VARY_BITS	16
 #define JIT_STACK_BYTES	8192	/* of the return stack */
-#define JIT_MAX_INSNS	48
+#define JIT_MAX_INSNS	64
 #define JIT_NR_STRINGS	5	/* MOVS CMPS STOS LODS SCAS */
 #define JIT_MAX_SLOW	(3 * JIT_MAX_INSNS + 16)
 #define JIT_MAX_MISS	(2 * JIT_MAX_INSNS)
@@ -187,6 +187,7 @@ struct jit_loop {
 	uint32_t head;		/* where the next turn begins */
 	uint16_t used;		/* guest registers that a turn may use */
 	uint8_t lent[8], nr_lent;	/* guest registers whose host's it uses */
+	uint8_t hosted[8];	/* the guest register that is there, or NO_REG */
 	uint8_t last;		/* one that holds the counter's last value, or NO_REG */
 	bool inside;		/* in a turn: they are in use */
 };
@@ -537,7 +538,7 @@ uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what);
 /* FN_VARY: a slot's budget is used up. Returns @la. */
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);
 
-/* --- loop.c ----------------------------------------------------------------------------- */
+/* --- loop.c, lend.c ----------------------------------------------------------------------------- */
 
 /* jit_plan(), for a block that may be a loop whose checks come before it. */
 void jit_loop_plan(struct jit *j);
@@ -547,12 +548,20 @@ void jit_loop_off(struct jit *j);
 void jit_loop_enter(struct jit *j);
 /* On to the next turn; no flags are needed. */
 void jit_loop_next(struct jit *j);
+/* All is checked: from here on the loop may use registers of the host's. */
+void jit_loop_lend(struct jit *j);
 /* The guest's registers are in the host's again, and back in a turn. The flags stay. */
 void jit_loop_leave(struct jit *j);
 void jit_loop_resume(struct jit *j);
 /* The operand that @x is, whose group has a register of the loop. */
 struct jit_mem jit_loop_operand(struct jit *j, const struct jit_access *x,
 				const struct jit_group *g);
+/* The register that holds @version when the block begins, or -1. */
+static inline int jit_version_reg(uint16_t version)
+{
+	return version && version <= X86_NR_GPRS ? version - 1 : -1;
+}
+
 static inline bool jit_is_back_edge(const struct jit *j, const struct jit_insn *n)
 {
 	return n->class >= JIT_JCC && n->class <= JIT_CALL && n->class != JIT_CALL &&

@@ -100,17 +100,11 @@ static void find_steps(struct jit *j)
 	}
 }
 
-/* The register that holds @version when a turn begins, or -1. */
-static int register_of(uint16_t version)
-{
-	return version && version <= X86_NR_GPRS ? version - 1 : -1;
-}
-
 /* Adds the step of what @version is to *@step; false: it has none. */
 static bool add_step(const struct jit *j, uint16_t version, unsigned scale,
 		     int32_t *step)
 {
-	int r = register_of(version);
+	int r = jit_version_reg(version);
 
 	if (!version)
 		return true;
@@ -201,7 +195,7 @@ static unsigned log2_of(unsigned n)
 
 static struct jit_addr first_byte(const struct jit_group *g)
 {
-	int base = register_of(g->base), index = register_of(g->index);
+	int base = jit_version_reg(g->base), index = jit_version_reg(g->index);
 
 	return (struct jit_addr){
 		.base = base < 0 ? X86_REG_NONE : base,
@@ -241,184 +235,6 @@ static void enter_group(struct jit *j, struct jit_group *g)
 	count_turns(j, g);
 }
 
-/* --- registers of the host's for the loop ------------------------------------------- */
-
-/* Guest registers that no instruction uses without naming them. */
-static const uint8_t lendable[] = {
-	X86_R12, X86_R11, X86_R10, X86_R9, X86_R8, X86_RBP, X86_RSP,
-};
-
-static uint16_t registers_of(const struct jit_insn *n)
-{
-	const struct x86_insn *i = &n->i;
-	uint16_t used = BIT(i->reg & 15) | BIT(i->rm & 15) | BIT(i->vvvv & 15);
-
-	if (i->base < X86_NR_GPRS)
-		used |= BIT(i->base);
-	if (i->index < X86_NR_GPRS)
-		used |= BIT(i->index);
-	return n->class == JIT_SAME || n->class == JIT_LEA ? used : used | BIT(X86_RSP);
-}
-
-#define LENT(k)	(CPU_OFF(jit.lent[0]) + 8 * (k))
-#define MADE(k)	(CPU_OFF(jit.made[0]) + 8 * (k))
-
-/* A host register whose guest's the loop does not use, or NO_REG. */
-static unsigned borrow(struct jit *j)
-{
-	struct jit_loop *l = &j->loop;
-	unsigned k, h;
-
-	for (k = 0; k < sizeof(lendable); k++) {
-		if (l->used & BIT(lendable[k]))
-			continue;
-		h = jit_host_reg(lendable[k]);
-		l->used |= BIT(lendable[k]);
-		emit_store(j, h, LENT(l->nr_lent));
-		l->lent[l->nr_lent++] = lendable[k];
-		return h;
-	}
-	return NO_REG;
-}
-
-/* What was borrowed last has got its value. */
-static void made(struct jit *j, unsigned h)
-{
-	emit_store(j, h, MADE(j->loop.nr_lent - 1));
-}
-
-static void load_all(struct jit *j, uint32_t from)
-{
-	unsigned k;
-
-	for (k = 0; k < j->loop.nr_lent; k++)
-		emit_load(j, jit_host_reg(j->loop.lent[k]), from + 8 * k);
-}
-
-void jit_loop_leave(struct jit *j)
-{
-	load_all(j, LENT(0));
-}
-
-void jit_loop_resume(struct jit *j)
-{
-	load_all(j, MADE(0));
-}
-
-/* A register for @g: its addend, with all else of the address that does not change. */
-static void group_register(struct jit *j, struct jit_group *g)
-{
-	int base = register_of(g->base);
-	unsigned h;
-
-	if (g->fixed && g->seg != X86_SEG_NONE && g->hi != (int32_t)g->hi)
-		return;
-	g->reg = h = borrow(j);
-	if (h == NO_REG)
-		return;
-	emit_load(j, h, g->addend);
-	if (g->seg != X86_SEG_NONE)
-		emit_gs(j, 0x03, h, SEG_BASE_OFF(g->seg), 8);
-	g->folded = base >= 0 && !j->loop.step[base];
-	if (g->folded && jit_host_reg(base) == IN_MEM)
-		emit_gs(j, 0x03, h, GPR_OFF(base), 8);
-	else if (g->folded)
-		emit_rr(j, 0x01, jit_host_reg(base), h, 8);
-	made(j, h);
-}
-
-/* T1 += the guest's register @r, or a host's. The flags stay. */
-static void add_t1(struct jit *j, unsigned h)
-{
-	struct jit_mem m = { .base = T1, .index = h };
-
-	emit_mem(j, 0x8d, T1, &m);
-}
-
-static void add_index(struct jit *j, const struct jit_addr *a, struct jit_mem *m)
-{
-	unsigned h = jit_host_reg(a->index), scratch = m->base == T1 ? T2 : T1;
-	struct jit_mem sum = { .base = T1, .index = T2, .scale = a->scale };
-
-	m->index = h == IN_MEM ? scratch : h;
-	m->scale = a->scale;
-	if (h != IN_MEM)
-		return;
-	emit_load(j, scratch, GPR_OFF(a->index));
-	if (scratch == T1)
-		return;
-	emit_mem(j, 0x8d, T1, &sum);		/* T2 is the caller's */
-	m->index = NO_INDEX;
-	m->scale = 0;
-}
-
-struct jit_mem jit_loop_operand(struct jit *j, const struct jit_access *x,
-				const struct jit_group *g)
-{
-	const struct jit_addr *a = &x->a;
-	struct jit_mem m = { .base = g->reg, .index = NO_INDEX,
-			     .disp = g->folded ? x->base_at : a->disp };
-
-	if (a->fixed) {
-		m.disp = a->seg == X86_SEG_NONE ? a->la & ~PAGE_MASK : a->la;
-		return m;
-	}
-	if (!g->folded && a->base != X86_REG_NONE) {
-		m.base = jit_host_reg(a->base);
-		if (m.base == IN_MEM) {
-			emit_load(j, T1, GPR_OFF(a->base));
-			m.base = T1;
-		}
-		if (a->index == X86_REG_NONE) {
-			m.index = g->reg;
-			return m;
-		}
-		if (m.base != T1)
-			emit_mov_rr(j, T1, m.base);
-		add_t1(j, g->reg);
-		m.base = T1;
-	}
-	if (a->index != X86_REG_NONE)
-		add_index(j, a, &m);
-	return m;
-}
-
-/* --- code ------------------------------------------------------------------------- */
-
-/* The counter after the turns that have been counted: to a register or gs:[last]. */
-static void store_last(struct jit *j)
-{
-	int32_t step = j->loop.step[j->loop.counter];
-	struct jit_mem m = { .base = T1, .index = jit_host_reg(j->loop.counter),
-			     .disp = step };
-
-	emit_load(j, T1, CPU_OFF(jit.turns));
-	emit_rr(j, 0x69, T1, T1, 8), e32(j, step);		/* imul */
-	j->loop.last = borrow(j);
-	if (j->loop.last == NO_REG) {
-		emit_mem(j, 0x8d, T1, &m);
-		emit_store(j, T1, CPU_OFF(jit.last));
-		return;
-	}
-	emit_mem(j, 0x8d, j->loop.last, &m);
-	made(j, j->loop.last);
-}
-
-/* All is checked: from here on the loop may use registers of the host's. */
-static void lend(struct jit *j)
-{
-	unsigned k;
-
-	j->loop.nr_lent = j->loop.used = 0;
-	for (k = 0; k < j->nr; k++)
-		j->loop.used |= registers_of(&j->insn[k]);
-	for (k = 0; k < j->nr_groups; k++)
-		if (j->group[k].hoisted)
-			group_register(j, &j->group[k]);
-	if (j->loop.counts)
-		store_last(j);
-}
-
 #define ALIGN	16
 
 static void align(struct jit *j)
@@ -445,7 +261,7 @@ void jit_loop_enter(struct jit *j)
 	for (k = 0; k < j->nr_groups; k++)
 		if (j->group[k].hoisted)
 			enter_group(j, &j->group[k]);
-	lend(j);
+	jit_loop_lend(j);
 	align(j);
 	j->loop.head = j->pos;
 	j->loop.inside = true;
