@@ -153,6 +153,26 @@ static bool goes_away(enum jit_class c)
 	return c <= JIT_EXEC_END || c == JIT_STRING || c >= JIT_JCC;
 }
 
+/* Its emitter writes T1 where it makes an operand, and says so. */
+static bool keeps_t1(const struct jit_insn *n)
+{
+	switch (n->class) {
+	case JIT_SAME:
+	case JIT_NOTHING:
+	case JIT_RAW:
+	case JIT_POP:
+	case JIT_JCC:
+		return true;
+	case JIT_PUSH:
+		return n->i.mod == 3;
+	case JIT_LEA:
+		return n->i.reg < X86_R13 &&
+		       (n->i.base < X86_R13 || n->i.base >= X86_NR_GPRS);
+	default:
+		return false;
+	}
+}
+
 static void emit_block(struct jit *j)
 {
 	const struct jit_insn *last = NULL;
@@ -162,11 +182,15 @@ static void emit_block(struct jit *j)
 		check_tail(j);
 	if (j->loop.on)
 		jit_loop_enter(j);
+	j->t1 = 0;
 	for (k = 0; k < j->nr; k++) {
 		j->cur = &j->insn[k];
 		j->cur->code = j->pos;
 		if (goes_away(j->cur->class))
 			jit_fip_flush(j);
+		j->keeps_t1 = keeps_t1(j->cur);
+		if (!j->keeps_t1)
+			j->t1 = 0;
 		emitters[j->cur->class](j, j->cur);
 		last = j->cur;
 	}

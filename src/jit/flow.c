@@ -83,6 +83,8 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 			jit_loop_resume(j);
 		if (s->restore)
 			emit_flags_load(j, T2);
+		if (s->t1)
+			emit_load(j, T1, s->t1);
 		emit_jump(j, CC_ALWAYS, s->back);
 		break;
 	case SLOW_EXEC_END:

@@ -233,6 +233,7 @@ struct jit_slow {
 	uint32_t site;		/* SLOW_FAR */
 	int32_t  undo;		/* RSP has moved so far, and moves back */
 	uint32_t back;		/* where the instruction is over; 0: nowhere */
+	uint32_t t1;		/* jit.t1 there */
 	uint64_t fip;		/* to be stored: jit.fip */
 	uint32_t code;		/* offset of what has been emitted for it: show.c */
 	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
@@ -357,6 +358,8 @@ struct jit {
 	uint8_t seg_checked;	/* bits for FS and GS: hw_jit_state.seg_ok */
 	bool looked_ahead;	/* at what the page's blocks were made of */
 	uint64_t fip;		/* of an x87 instruction, not yet stored; 0: none */
+	uint32_t t1;		/* the addend that T1 holds: jit_group.addend; 0: none */
+	bool keeps_t1;		/* cur writes T1 for its operand only */
 };
 
 /* Bytes of an address, and of what the stack holds, in the mode of @i; in the one of the

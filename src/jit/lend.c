@@ -221,6 +221,7 @@ struct jit_mem jit_loop_operand(struct jit *j, const struct jit_access *x,
 	struct jit_mem m = { .base = g->reg, .index = NO_INDEX,
 			     .disp = g->folded ? x->base_at : a->disp };
 
+	j->t1 = 0;
 	if (a->fixed) {
 		m.disp = a->seg == X86_SEG_NONE ? a->la & ~PAGE_MASK : a->la;
 		return m;

@@ -344,6 +344,7 @@ static void add_t1(struct jit *j, unsigned reg)
 	struct jit_mem m = { .base = T1, .index = reg };
 
 	emit_mem(j, 0x8d, T1, &m);
+	j->t1 = 0;
 }
 
 static void add_t1_gs(struct jit *j, uint32_t disp)
@@ -388,6 +389,7 @@ static struct jit_mem compose(struct jit *j, const struct jit_addr *a)
 	m.index = T2;
 	m.disp = 0;
 	emit_mem(j, 0x8d, T1, &m);		/* T2 is the caller's */
+	j->t1 = 0;
 	return (struct jit_mem){ .base = T1, .index = NO_INDEX,
 				 .disp = a->disp };
 }
@@ -396,6 +398,7 @@ static struct jit_mem compose(struct jit *j, const struct jit_addr *a)
 static struct jit_mem computed(struct jit *j, const struct jit_addr *a,
 			       const struct jit_group *g)
 {
+	j->t1 = 0;
 	jit_ea(j, a, T1, true);
 	if (a->seg != X86_SEG_NONE) {
 		add_t1_gs(j, SEG_BASE_OFF(a->seg));
@@ -406,24 +409,32 @@ static struct jit_mem computed(struct jit *j, const struct jit_addr *a,
 	return (struct jit_mem){ .base = T1, .index = NO_INDEX };
 }
 
+static void addend_in_t1(struct jit *j, struct jit_group *g)
+{
+	if (!g->in_t1 && (!j->keeps_t1 || j->t1 != g->addend))
+		emit_load(j, T1, g->addend);
+	g->in_t1 = false;
+	/* One access's is nobody else's. */
+	j->t1 = g->members > 1 ? g->addend : 0;
+}
+
 /* @at: where @a is, against @g's values. */
 static struct jit_mem operand(struct jit *j, const struct jit_addr *a,
 			      struct jit_group *g, int64_t at)
 {
 	if (in_one_place(a)) {
-		emit_load(j, T1, g->addend);
+		addend_in_t1(j, g);
 		return (struct jit_mem){ .base = T1, .index = NO_INDEX,
 					 .disp = a->la & ~PAGE_MASK };
 	}
 	if (is_composable(a)) {
-		if (!g->in_t1)
-			emit_load(j, T1, g->addend);
-		g->in_t1 = false;
+		addend_in_t1(j, g);
 		return compose(j, a);
 	}
 	if (!g->host_in_t1)
 		return computed(j, a, g);
 	g->host_in_t1 = false;
+	j->t1 = 0;
 	return (struct jit_mem){ .base = T1, .index = NO_INDEX, .disp = at - g->lo };
 }
 
@@ -501,6 +512,7 @@ void jit_may_fault(struct jit *j, struct jit_slow *s)
 
 void jit_slow_back(struct jit *j, const struct jit_insn *n, struct jit_slow *s)
 {
+	s->t1 = j->keeps_t1 ? j->t1 : 0;
 	s->back = j->pos;
 	s->restore = j->loc == FL_HOST && n->live;
 }

@@ -89,7 +89,7 @@ void jit_liveness(struct jit *j)
 void jit_flags_free(struct jit *j, uint8_t live)
 {
 	if (j->loc == FL_HOST && live)
-		emit_flags_save(j, T1);
+		emit_flags_save(j, T1), j->t1 = 0;
 	j->loc = FL_MEM;
 }
 

@@ -45,7 +45,7 @@ struct same {
 };
 
 /* The scratch register for guest register @r, that is in memory. */
-static unsigned scratch_of(struct same *s, unsigned r)
+static unsigned scratch_of(struct jit *j, struct same *s, unsigned r)
 {
 	unsigned k;
 
@@ -54,6 +54,8 @@ static unsigned scratch_of(struct same *s, unsigned r)
 			return s->host[k];
 	s->guest[s->nr] = r;
 	s->host[s->nr] = s->nr ? T1 : T2;
+	if (s->nr)
+		j->t1 = 0;
 	return s->host[s->nr++];
 }
 
@@ -85,7 +87,7 @@ static void rename_all(struct jit *j, const struct x86_insn *i, struct same *s)
 		bytes = x86_opnd_bytes(i, k);
 		h = jit_host_reg(r);
 		if (h == IN_MEM) {
-			h = scratch_of(s, r);
+			h = scratch_of(j, s, r);
 			if ((o->access & OPA_R) || bytes < 4)
 				emit_load(j, h, GPR_OFF(r));
 		}
