@@ -12,9 +12,8 @@
  *
  * Which flags are replaced depends on the CPL and IOPL before the return. EFLAGS
  * is set before the segments are committed, because VM decides what a segment
- * is; the owner hears of both at the end. NMIs are unblocked when the return has
- * completed: a fault on the way leaves them blocked, where a processor has
- * already unblocked them.
+ * is; the owner hears of both at the end, and then unblocks NMIs. That a return
+ * which faults does so, too, is the owner's to see.
  */
 #include "emul/far.h"
 #include "emul/task.h"

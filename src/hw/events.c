@@ -265,7 +265,7 @@ bool hw_deliver(struct hw_cpu *cpu, const struct x86_event *first,
 	}
 }
 
-bool hw_exception(struct hw_cpu *cpu, const struct x86_exception *e)
+static bool deliver_or_exit(struct hw_cpu *cpu, const struct x86_exception *e)
 {
 	struct x86_event ev = {
 		.vector = e->vector, .type = X86_EVENT_EXCEPTION,
@@ -278,6 +278,26 @@ bool hw_exception(struct hw_cpu *cpu, const struct x86_exception *e)
 		return true;
 	}
 	return hw_deliver(cpu, &ev, e->address, false);
+}
+
+/*
+ * IRET unblocks NMIs even when it faults. An exit for that fault says so, for the
+ * hypervisor to block them again: SDM Vol. 3C, "Information for VM Exits Due to
+ * Vectored Events". An EPT misconfiguration has no place to say it in.
+ */
+bool hw_exception(struct hw_cpu *cpu, const struct x86_exception *e)
+{
+	bool unblocks = cpu->iret_faulted && !(e->nested && e->exit == PAGING_MISCONFIG), exits;
+
+	cpu->iret_faulted = false;
+	if (unblocks) {
+		cpu->nmi_blocked = false;
+		hw_set_request(cpu, HW_REQ_EVENT);
+	}
+	exits = deliver_or_exit(cpu, e);
+	if (exits && unblocks)
+		cpu->exit.nmi_unblocked_by_iret = true;
+	return exits;
 }
 
 void hw_fault(struct hw_cpu *cpu)

@@ -306,6 +306,7 @@ struct hw_cpu {
 
 	uint8_t  shadow;		/* X86_SHADOW_* over the next instruction */
 	bool     nmi_blocked;
+	bool     iret_faulted;		/* blocked NMIs, and c.exception is its own */
 	bool     pending_nmi;		/* NMI waiting (injected by hardware) */
 	uint64_t pending_db;		/* pending debug exceptions (DR6 bits, BIT(12)) */
 	uint64_t db_match;		/* data breakpoints met by this instruction */

@@ -222,6 +222,15 @@ static bool iret_usual(const struct hw_cpu *cpu)
 	       !cpu->nmi_blocked && !is_intercepted(cpu, c->insn);
 }
 
+/* A fault of IRET's own: events.c unblocks NMIs for it. */
+static int iret_careful(struct hw_cpu *cpu)
+{
+	int rc = hw_exec_system(&cpu->c);
+
+	cpu->iret_faulted = rc == X86EMUL_PROPAGATE_FAULT && cpu->nmi_blocked;
+	return rc;
+}
+
 static int exec_iret(struct x86_emulate_ctxt *c)
 {
 	enum { RIP, CS, FLAGS, RSP, SS, NR };
@@ -237,11 +246,11 @@ static int exec_iret(struct x86_emulate_ctxt *c)
 	    !read_words(cpu, c->gpr[X86_RSP], NR, 0, v) || (v[FLAGS] & drop) ||
 	    !is_canonical(v[RIP], c->cr4 & X86_CR4_LA57) ||
 	    !read_code(cpu, v[CS], &d))
-		return hw_exec_system(c);
+		return iret_careful(cpu);
 	cpl = v[CS] & X86_SEL_RPL;
 	if (desc_dpl(&d) != cpl || (cpl && !data_visible(c)) ||
 	    !iret_ss(cpu, v[SS], cpl, &ss))
-		return hw_exec_system(c);
+		return iret_careful(cpu);
 	c->seg[X86_SS] = ss;
 	desc_to_segment(&d, v[CS], &c->seg[X86_CS]);
 	c->gpr[X86_RSP] = v[RSP];

@@ -60,12 +60,18 @@ static enum kvm_exit_result vintr_interception(struct kvm_vcpu *vcpu)
 	return KVM_HANDLED;
 }
 
-/* The end of an NMI's service; the emulator tells through iret_done. */
+/* The end of an NMI's service; the emulator tells through iret_done, but for an IRET
+ * that faults: that unblocks NMIs, too. */
 static enum kvm_exit_result iret_interception(struct kvm_vcpu *vcpu)
 {
+	enum kvm_exit_result result;
+
 	vcpu->stat.nmi_window_exits++;
 	kvm_make_request(vcpu, KVM_REQ_EVENT);
-	return kvm_emulate_instruction(vcpu, 0);
+	result = kvm_emulate_instruction(vcpu, 0);
+	if (vcpu->arch.exception.pending)
+		svm_set_nmi_mask(vcpu, false);
+	return result;
 }
 
 static enum kvm_exit_result shutdown_interception(struct kvm_vcpu *vcpu)
