@@ -223,6 +223,9 @@ struct x86_emulate_ctxt {
 	/* [IN] iterations of a REP to do at most in one call; 0: no limit.
 	 * When a REP is not finished rip stays, and CONTINUE is returned. */
 	uint32_t rep_limit;
+	/* REP has stopped between two iterations: there, with this rCX (0: no). What
+	 * comes in between saves RF set. */
+	uint64_t rep_rip, rep_rcx;
 
 	/* --- translation cache ------------------------------------------- */
 	struct x86_tlb_entry *tlb;

@@ -205,7 +205,7 @@ static int io_string(struct x86_emulate_ctxt *c, unsigned reg,
 	if (rep) {
 		emul_rep_done(c, n);
 		if (emul_rep_count(c))
-			c->next_rip = c->rip;
+			emul_rep_stop(c);
 	}
 	return X86EMUL_CONTINUE;
 }

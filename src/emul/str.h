@@ -34,6 +34,9 @@ void emul_string_advance(struct x86_emulate_ctxt *c, unsigned reg, uint64_t n);
 uint64_t emul_rep_count(const struct x86_emulate_ctxt *c);
 void emul_rep_done(struct x86_emulate_ctxt *c, uint64_t n);
 
+/* Not at the end: the instruction goes on with the next call. */
+void emul_rep_stop(struct x86_emulate_ctxt *c);
+
 /*
  * The run of elements at @seg:@reg that are inside one page, one segment and
  * one turn of the address size, in DF's direction.

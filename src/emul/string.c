@@ -139,6 +139,13 @@ void emul_rep_done(struct x86_emulate_ctxt *c, uint64_t n)
 	emul_set_gpr(c, X86_RCX, c->gpr[X86_RCX] - n, c->insn->adsize);
 }
 
+void emul_rep_stop(struct x86_emulate_ctxt *c)
+{
+	c->next_rip = c->rip;
+	c->rep_rip = c->rip;
+	c->rep_rcx = c->gpr[X86_RCX];
+}
+
 /* REPE and REPNE: does ZF end the repetition? */
 static bool ends_on_zf(const struct x86_emulate_ctxt *c)
 {
@@ -186,7 +193,7 @@ int emul_string_loop(struct x86_emulate_ctxt *c, x86_exec_fn one,
 
 		if (!left) {
 			c->eflags = flags;
-			c->next_rip = c->rip;
+			emul_rep_stop(c);
 			return X86EMUL_CONTINUE;
 		}
 		if (bulk)

@@ -265,6 +265,15 @@ bool hw_deliver(struct hw_cpu *cpu, const struct x86_event *first,
 	}
 }
 
+/* A fault-like exit saves RF as 1: SDM Vol. 3C, "Saving RIP, RSP, RFLAGS, and SSP". Where it
+ * matters: what comes before the instruction is resumed saves it in its turn. */
+static void exit_in_rep(struct x86_emulate_ctxt *c)
+{
+	if (c->insn && (c->insn->row->attr & I_REP) &&
+	    (c->insn->prefix & (PFX_REP | PFX_REPNE)))
+		c->eflags |= X86_EFLAGS_RF;
+}
+
 static bool deliver_or_exit(struct hw_cpu *cpu, const struct x86_exception *e)
 {
 	struct x86_event ev = {
@@ -274,6 +283,7 @@ static bool deliver_or_exit(struct hw_cpu *cpu, const struct x86_exception *e)
 	};
 
 	if (e->nested) {
+		exit_in_rep(&cpu->c);
 		hw_exit_tdp(cpu, e);
 		return true;
 	}
@@ -452,10 +462,22 @@ static bool insn_breakpoint(struct hw_cpu *cpu)
 	return bits && deliver_between(cpu, &ev, bits);
 }
 
+/* SDM Vol. 3B, "Instruction-Breakpoint Exception Condition": what comes between two
+ * iterations of REP, an interrupt or a trap, saves RF set. */
+static void mark_rep(struct x86_emulate_ctxt *c)
+{
+	if (unlikely(c->rep_rcx)) {
+		if (c->rep_rip == c->rip && c->rep_rcx == c->gpr[X86_RCX])
+			c->eflags |= X86_EFLAGS_RF;
+		c->rep_rcx = 0;
+	}
+}
+
 static void do_requests(struct hw_cpu *cpu)
 {
 	uint32_t req;
 
+	mark_rep(&cpu->c);
 	hw_clear_request(cpu, HW_REQ_EVENT);
 	req = __atomic_load_n(&cpu->request, __ATOMIC_ACQUIRE);
 	if (req & HW_REQ_FLUSH) {

@@ -397,6 +397,11 @@ static void test_inner_rooms(void)
 	inner_stack("gate: no room for three parameters", SLOT(SS_SLOT) | 1, SS, SLOT(SS_SLOT));
 	tss.esp1 = 0x1000 + 28;
 	inner_stack("gate: room for three parameters", SLOT(SS_SLOT) | 1, NO_EXC, 0);
+	gdt[SLOT(CS_SLOT) / 8] = descriptor(0, 0xfff, CODE_XR | DPL(1));
+	inner_stack("gate: room, the offset is beyond CS's limit", SLOT(SS_SLOT) | 1, GP, 0);
+	tss.esp1 = 0x1000 + 27;
+	inner_stack("gate: no room, and the offset is beyond CS's limit", SLOT(SS_SLOT) | 1, SS,
+		    SLOT(SS_SLOT));
 	tss.esp1 = old;
 }
 

@@ -77,6 +77,7 @@ static void restore(struct guest *g, const struct snap *s)
 	g->c->efer = s->c.efer;
 	g->cpu->msr = s->msr;
 	g->cpu->nmi_blocked = s->nmi_blocked;
+	g->cpu->iret_faulted = false;
 	g->cpu->shadow = 0;
 	g->cpu->pending_db = 0;
 	g->cpu->activity = HW_ACTIVE;
