@@ -55,23 +55,33 @@ static bool fits(const struct jit_insn *n)
 	}
 }
 
+/* Is there a way over a part of the first @nr instructions? It is another block's, which
+ * would come in anew each time. */
+static bool has_ways(const struct jit *j, unsigned nr)
+{
+	uint64_t last = j->insn[nr - 1].rip;
+	unsigned k;
+
+	for (k = 0; k + 1 < nr; k++) {
+		const struct jit_insn *n = &j->insn[k];
+
+		if (n->class == JIT_JCC && jit_target_of(n) > n->rip &&
+		    jit_target_of(n) <= last)
+			return true;
+	}
+	return false;
+}
+
 /* Number of instructions of a turn; 0: the block is no such loop. */
 static unsigned find_turn(const struct jit *j)
 {
-	uint64_t inside = 0;
 	unsigned k;
 
 	for (k = 0; k < j->nr; k++) {
-		const struct jit_insn *n = &j->insn[k];
-
-		if (jit_is_back_edge(j, n))
-			return n->rip < inside ? 0 : k + 1;
-		if (!fits(n))
+		if (jit_is_back_edge(j, &j->insn[k]))
+			return has_ways(j, k + 1) ? 0 : k + 1;
+		if (!fits(&j->insn[k]))
 			return 0;
-		/* A way over a part of the turn is another block's, which would
-		 * come in anew each time. */
-		if (n->class == JIT_JCC && jit_target_of(n) > n->rip)
-			inside = MAX(inside, jit_target_of(n));
 	}
 	return 0;
 }
