@@ -106,6 +106,8 @@ static const struct { const char *insn, *cond, *bytes; unsigned len; int moves; 
 	{ "ENTER", "16-bit code",					B("\xc8\x08\x00\x00"), -10 },
 	{ "ENTER", "16-bit code, 66",					B("\x66\xc8\x08\x00\x00"), -12 },
 	{ "ENTER", "16-bit code, nesting level 3",			B("\xc8\x00\x00\x03"), -8 },
+	{ "ENTER", "16-bit code, nesting level 31",			B("\xc8\x00\x00\x1f"), -64 },
+	{ "ENTER", "16-bit code, nesting level 33 counts as 1",		B("\xc8\x00\x00\x21"), -4 },
 };
 /* clang-format on */
 

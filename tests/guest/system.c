@@ -165,6 +165,34 @@ static void write_cr(enum mode mode, const struct code *code, const char *name, 
 	check(mode_name(mode), name, cond, vector, 0);
 }
 
+CODE(lmsw_ax, "lmsw %ax");
+CODE(clts_, "clts");
+
+/* Four bits, of which PE can only be set. */
+static void test_lmsw(enum mode mode)
+{
+	const ulong old = read_cr0(), low = CR0_MP | CR0_EM | CR0_TS;
+
+	for (ulong v = 0; v < 16; v++) {
+		struct state s;
+		ulong now;
+
+		state_init(&s, mode, 0, &lmsw_ax);
+		s.ax = v | 0xfff0;
+		enter(&s);
+		now = read_cr0();
+		write_cr0(old);
+		if (v % 5 == 0)		/* 0, 5, 10, 15: each bit both ways */
+			check_that(mode_name(mode), "LMSW", v == 0 ? "0: PE stays" : v == 5 ? "PE and EM" :
+				   v == 10 ? "MP and TS" : "all four", stop.vector == NO_EXC &&
+				   now == ((old & ~low) | (v & low)));
+	}
+	write_cr0(old | CR0_TS | CR0_EM);
+	write_cr(mode, &clts_, "CLTS", 0, "TS and EM set", NO_EXC);
+	check_that(mode_name(mode), "CLTS", "clears TS alone", read_cr0() == (old | CR0_EM));
+	write_cr0(old);
+}
+
 static void test_cr0(enum mode mode)
 {
 	const char *n = "MOV to CR0";
@@ -560,6 +588,7 @@ int main(void)
 	for (enum mode mode = NATIVE; mode <= (HAS_COMPAT ? COMPAT : NATIVE); mode++) {
 		test_insns(mode);
 		test_monitor(mode);
+		test_lmsw(mode);
 		test_cr0(mode);
 		test_cr3(mode);
 		test_cr4(mode);
