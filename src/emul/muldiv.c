@@ -3,10 +3,9 @@
  * Multiplication and division: MUL IMUL DIV IDIV MULX.
  *
  * The one-operand forms work on AX (bytes) or rDX:rAX. A product's CF and OF say
- * that the upper half matters, the other flags are what the host leaves. DIV and
- * IDIV raise #DE for a divisor of 0 and for a quotient that does not fit; the
- * check comes before the division, so that the host never faults. Their flags
- * are undefined; they stay as they were.
+ * that the upper half matters, the other flags are what the host leaves, and so are
+ * those of DIV and IDIV. These raise #DE for a divisor of 0 and for a quotient that
+ * does not fit; the check comes before the division, so that the host never faults.
  */
 #include "emul/by_size.h"
 
@@ -140,45 +139,91 @@ int em_mulx(struct x86_emulate_ctxt *c)
 	return X86EMUL_CONTINUE;
 }
 
-/* 128 by 64 bits; the quotient is known to fit. */
-static uint64_t divide(u128 n, uint64_t d, uint64_t *rem)
-{
-	uint64_t q;
-
-	__asm__("divq %[d]" : "=a"(q), "=d"(*rem)
-		: "a"((uint64_t)n), "d"((uint64_t)(n >> 64)), [d] "r"(d)
-		: "cc");
-	return q;
+/* rDX:rAX by @s, which is known not to fault; flags go in, too. */
+#define DIVIDE(op, bits, m)						\
+static void op##_##bits(struct x86_emulate_ctxt *c, uint##bits##_t s)	\
+{									\
+	uint16_t ax = alu_pack(c->eflags);				\
+	uint##bits##_t a = c->gpr[X86_RAX], d = c->gpr[X86_RDX];	\
+									\
+	__asm__(FLAGS_FROM_AX "mov %" m "[a], %" m "1\n\t"		\
+		#op " %" m "[s]\n\tmov %" m "1, %" m "[a]\n\t"		\
+		FLAGS_TO_AX						\
+		: [a] "+r"(a), "+a"(ax), "+d"(d) : [s] "r"(s) : "cc");	\
+	alu_set_flags(&c->eflags, ax);					\
+	set_pair(c, a, d, bits / 8);					\
 }
+
+#define DIVIDE8(op)							\
+static void op##_8(struct x86_emulate_ctxt *c, uint8_t s)		\
+{									\
+	uint16_t ax = alu_pack(c->eflags), r = c->gpr[X86_RAX];		\
+									\
+	__asm__(FLAGS_FROM_AX "movw %[r], %%ax\n\t" #op "b %[s]\n\t"	\
+		"movw %%ax, %[r]\n\t" FLAGS_TO_AX			\
+		: [r] "+r"(r), "+a"(ax) : [s] "q"(s) : "cc");		\
+	alu_set_flags(&c->eflags, ax);					\
+	emul_set_gpr(c, X86_RAX, r, 2);					\
+}
+
+/* clang-format off */
+DIVIDE8(div)         DIVIDE8(idiv)
+DIVIDE(div, 16, "w") DIVIDE(idiv, 16, "w")
+DIVIDE(div, 32, "k") DIVIDE(idiv, 32, "k")
+DIVIDE(div, 64, "q") DIVIDE(idiv, 64, "q")
+/* clang-format on */
 
 int emul_div(struct x86_emulate_ctxt *c, uint64_t d, unsigned bytes)
 {
-	u128 n = get_pair(c, bytes);
-	uint64_t q, rem;
-
-	if ((uint64_t)(n >> (8 * bytes)) >= d)	/* also d = 0 */
+	if ((uint64_t)(get_pair(c, bytes) >> (8 * bytes)) >= d)	/* also d = 0 */
 		return emul_de(c);
-	q = divide(n, d, &rem);
-	set_pair(c, q, rem, bytes);
+	switch (bytes) {
+	case 1:
+		div_8(c, d);
+		break;
+	case 2:
+		div_16(c, d);
+		break;
+	case 4:
+		div_32(c, d);
+		break;
+	default:
+		div_64(c, d);
+		break;
+	}
 	return X86EMUL_CONTINUE;
+}
+
+/* The quotient's magnitude is below 2^(bits - 1), or, when negative, is that. */
+static bool idiv_fits(const struct x86_emulate_ctxt *c, int64_t d, unsigned bytes)
+{
+	unsigned pad = 128 - 16 * bytes;
+	s128 n = (s128)(get_pair(c, bytes) << pad) >> pad;
+	u128 un = n < 0 ? -(u128)n : (u128)n;
+	uint64_t ud = d < 0 ? -(uint64_t)d : (uint64_t)d;
+	bool neg = (n < 0) != (d < 0);
+
+	return un < ((u128)ud << (8 * bytes - 1)) + (neg ? ud : 0);
 }
 
 int emul_idiv(struct x86_emulate_ctxt *c, uint64_t v, unsigned bytes)
 {
-	unsigned pad = 128 - 16 * bytes;
-	s128 n = (s128)(get_pair(c, bytes) << pad) >> pad;
-	int64_t d = emul_sext(v, bytes);
-	u128 un = n < 0 ? -(u128)n : (u128)n;
-	uint64_t ud = d < 0 ? -(uint64_t)d : (uint64_t)d, q, rem;
-	bool neg = (n < 0) != (d < 0);
-
-	if (!ud || un >> 64 >= ud)
+	if (!idiv_fits(c, emul_sext(v, bytes), bytes))	/* also v = 0 */
 		return emul_de(c);
-	q = divide(un, ud, &rem);
-	/* The most negative quotient exists, its opposite does not. */
-	if (q > (emul_mask(bytes) >> 1) + neg)
-		return emul_de(c);
-	set_pair(c, neg ? -q : q, n < 0 ? -rem : rem, bytes);
+	switch (bytes) {
+	case 1:
+		idiv_8(c, v);
+		break;
+	case 2:
+		idiv_16(c, v);
+		break;
+	case 4:
+		idiv_32(c, v);
+		break;
+	default:
+		idiv_64(c, v);
+		break;
+	}
 	return X86EMUL_CONTINUE;
 }
 

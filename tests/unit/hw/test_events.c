@@ -229,6 +229,47 @@ static void nmi_window_opens_after_iret(void **state)
 	assert_int_equal(g->mem[g->c->rip], 0x90);
 }
 
+/* To a selector that is not there: #GP(78h). */
+GUEST_CODE(iret_faults, 64,
+	   "lea 1f(%rip), %rax; mov %rsp, %rbx; push $0x10; push %rbx\n"
+	   "pushf; push $0x78; push %rax; iretq\n1: nop; hlt");
+
+static void iret_that_faults_unblocks_nmis(void **state)
+{
+	struct guest *g = *state;
+
+	guest_long(g);
+	GUEST_LOAD(g, iret_faults);
+	g->cpu->nmi_blocked = true;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_false(g->cpu->nmi_blocked);
+	/* The exit of another instruction, later, says nothing of it. */
+	assert_false(g->cpu->exit.nmi_unblocked_by_iret);
+}
+
+static void exit_tells_that_iret_unblocked_nmis(void **state)
+{
+	struct guest *g = *state;
+	const struct hw_exit *x;
+
+	guest_long(g);
+	GUEST_LOAD(g, iret_faults);
+	g->cpu->ctl.exceptions = BIT(X86_GP);
+	g->cpu->nmi_blocked = true;
+	x = guest_run(g);
+	assert_int_equal(x->id, X86_INTERCEPT_EXCEPTION);
+	assert_true(x->nmi_unblocked_by_iret);
+	assert_false(g->cpu->nmi_blocked);
+	/* One that found them open. */
+	guest_long(g);
+	g->cpu->nmi_blocked = false;
+	x = guest_run(g);
+	assert_int_equal(x->id, X86_INTERCEPT_EXCEPTION);
+	assert_false(x->nmi_unblocked_by_iret);
+	g->cpu->ctl.exceptions = 0;
+}
+
 static void virtual_interrupts_are_delivered(void **state)
 {
 	struct guest *g = *state;
@@ -532,6 +573,8 @@ int main(void)
 		INTEL(interrupt_window_opens_after_the_shadow),
 		INTEL(closed_window_does_not_exit),
 		INTEL(nmi_window_opens_after_iret),
+		BOTH(iret_that_faults_unblocks_nmis),
+		INTEL(exit_tells_that_iret_unblocked_nmis),
 		AMD(virtual_interrupts_are_delivered),
 		INTEL(mtf_exits_after_one_instruction),
 		BOTH(single_step_traps),
