@@ -242,7 +242,7 @@ struct hw_jit_state {
 		uint64_t rip, rest, si, di;
 	} rep;
 	uint64_t fn[7];		/* C functions that it calls */
-	uint64_t spill[2], site;	/* of the stubs that fill slots */
+	uint64_t spill[2], site, walk_from;	/* of the stubs that fill slots */
 	uint64_t addend[16];	/* of one block's groups of accesses */
 	uint64_t tmp_addend;	/* of one access */
 	uint64_t turns;		/* of a loop (jit/loop.c), while it is entered */

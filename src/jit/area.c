@@ -74,7 +74,7 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 	PLACE(heat, 1u << JIT_HEAT_BITS);
 	PLACE(bloom, 1u << JIT_BLOOM_BITS);
 	PLACE(sites, j->mib * JIT_FAULTS_A_MIB);
-	PLACE(varying, 1u << JIT_VARY_BITS);
+	PLACE(marks, 1u << JIT_MARK_BITS);
 	PLACE(cross, j->mib * JIT_CROSS_A_MIB);
 	PLACE(copies, j->mib * JIT_PAGES_A_MIB);
 	if (j->cpu->cfg.jit_count)
@@ -143,7 +143,7 @@ bool jit_full(const struct jit *j)
 	return j->pos + JIT_BLOCK_ROOM > to.pos || j->nr_blocks == to.blocks ||
 	       j->nr_execs + JIT_MAX_INSNS > to.execs ||
 	       j->nr_faults + 4 * JIT_MAX_INSNS > to.faults ||
-	       j->nr_sites + JIT_MAX_MISS > to.sites ||
+	       j->nr_sites + 2 * JIT_MAX_MISS > to.sites ||
 	       (!j->free_page && j->nr_pages == j->mib * JIT_PAGES_A_MIB);
 }
 

@@ -164,6 +164,7 @@ static void drop_page(struct jit *j, struct jit_page *p)
 			continue;
 		/* Code that changes is not translated at once again. */
 		*jit_heat(j, b->host) = 0;
+		jit_unmark(j, b->host);
 		drop_block(j, b);
 	}
 	if (p->first) {

@@ -474,6 +474,9 @@ static void emit_walk(struct jit *j)
 {
 	j->walk = j->pos;
 	emit_store(j, T1, CPU_OFF(jit.site));
+	e8(j, 0x4c), e8(j, 0x8b), e8(j, 0x34), e8(j, 0x24); /* mov T1, [rsp] */
+	emit_store(j, T1, CPU_OFF(jit.walk_from));
+	emit_load(j, T1, CPU_OFF(jit.site));
 	call_c(j, FN_WALK);
 	emit_rr(j, 0x85, T1, T1, 8);			/* test */
 	emit_load(j, T1, CPU_OFF(jit.site));

@@ -46,7 +46,8 @@
 #define JIT_PHASH_BITS	13
 #define JIT_HEAT_BITS	16
 #define JIT_BLOOM_BITS	16	/* few pages collide: one that does costs all targets */
-#define JIT_VARY_BITS	16
+#define JIT_MARK_BITS	16
+#define JIT_NR_FAILS	16
 #define JIT_STACK_BYTES	8192	/* of the return stack */
 #define JIT_MAX_INSNS	64
 #define JIT_NR_STRINGS	5	/* MOVS CMPS STOS LODS SCAS */
@@ -104,6 +105,13 @@ struct jit_cross {
 /* Places in code memory and in the tables that grow with it. */
 struct jit_marks {
 	uint32_t pos, blocks, faults, execs, sites;
+};
+
+/* How often the check of a group failed, since when (TSC). */
+struct jit_fails {
+	hva_t insn;
+	uint32_t count;
+	uint64_t since;
 };
 
 /* --- one block in translation ------------------------------------------------- */
@@ -322,7 +330,8 @@ struct jit {
 	uint8_t *bloom;
 	struct jit_site *sites;
 	uint32_t nr_sites;
-	uint8_t *varying;	/* by instruction: its pages vary */
+	uint8_t *marks;		/* by instruction: MARK_* */
+	struct jit_fails fails[JIT_NR_FAILS];
 	uint8_t who;		/* runs now, as in hw_cpu.jit.slot */
 	uint8_t context;	/* ... and JIT_CODE32 */
 	uint8_t next_slot[2];	/* by kind */
@@ -526,6 +535,10 @@ void jit_values_after(struct jit_values *v, const struct jit_insn *n);
 /* A slot for @g that no other group of the block has. */
 uint32_t jit_slot_new(struct jit *j, const struct jit_group *g);
 bool jit_varies(const struct jit *j, hva_t insn);
+/* Groups that begin at @insn mostly fail their check. */
+bool jit_fails(const struct jit *j, hva_t insn);
+/* The code there has changed. */
+void jit_unmark(struct jit *j, hva_t insn);
 void jit_slots_create(struct hw_cpu *cpu);
 /* The slots of @who are for a key that is not the context's. */
 void jit_slots_new_key(struct hw_cpu *cpu, unsigned who);

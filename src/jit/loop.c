@@ -94,7 +94,8 @@ static void find_steps(struct jit *j)
 	unsigned r, k;
 
 	jit_values_begin(&v);
-	for (k = 0; k < j->nr; k++)
+	/* The last one is the jump. */
+	for (k = 0; k + 1 < j->nr; k++)
 		jit_values_after(&v, &j->insn[k]);
 	j->loop.counts = false;
 	for (r = 0; r < X86_NR_GPRS; r++) {
@@ -149,12 +150,13 @@ static bool hoist_all(struct jit *j)
 
 void jit_loop_plan(struct jit *j)
 {
+	bool never = j->tail || j->variant & JIT_PLAIN || j->mode != X86_MODE_PROT64 ||
+		     jit_fails(j, j->host);
 	unsigned nr = j->nr, len = j->len;
 	const struct jit_insn *last;
 
 	j->loop.on = j->loop.inside = false;
-	j->nr = j->tail || j->variant & JIT_PLAIN || j->mode != X86_MODE_PROT64 ?
-		0 : find_turn(j);
+	j->nr = never ? 0 : find_turn(j);
 	if (j->nr) {
 		last = &j->insn[j->nr - 1];
 		j->len = last->rip + last->i.len - j->rip;

@@ -256,6 +256,9 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 					    (m->own ? WALK_OWN : 0) |
 					    (may_deliver(m) ? WALK_FAULT : 0));
 		emit_jump(j, CC_CALL, j->walk);
+		if (m->shared)
+			j->sites[j->nr_sites++] =
+				(struct jit_site){ .pc = j->pos, .insn = m->insn };
 		emit_jump(j, CC_E, m->retry);
 	}
 	jit_slow_jump(j, m->slow, CC_ALWAYS);
@@ -285,6 +288,7 @@ static void check_group(struct jit *j, const struct jit_addr *lo, struct jit_gro
 
 	if (j->cpu->cfg.jit_count)
 		emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_checks), 8);	/* inc */
+	j->t1 = 0;
 	g->open = true;
 	if (wants_slot(j, lo, g) || in_one_place(lo) ||
 	    (keep && j->nr_addends == JIT_MAX_ADDENDS)) {

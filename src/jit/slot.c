@@ -9,12 +9,15 @@
  *
  * A place whose pages vary would fill its slot all the time, and mispredict. A slot
  * has a budget of fills; where it is used up in a short time the place is marked, its
- * block is translated again, and it looks at the TLB itself from then on.
+ * block is translated again, and it looks at the TLB itself from then on. So does one
+ * whose group's check fails again and again: each access is by itself then.
  */
 #include "jit/jit.h"
 
 #define BUDGET		256
 #define FILL_CYCLES	1500	/* between two fills that nobody minds */
+#define FAILS		64	/* so many in a short time are too many */
+#define FAIL_CYCLES	8000
 
 static struct hw_jit_slot *slot_of(struct hw_cpu *cpu, unsigned i)
 {
@@ -138,38 +141,29 @@ static bool goes_to_guest(const struct hw_cpu *cpu)
 	       !ctl->pf_error_match;
 }
 
-uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
-{
-	const struct x86_tlb_entry *e =
-		&cpu->tlb_entries[la >> PAGE_SHIFT & (HW_TLB_SIZE - 1)];
-	uint64_t gen = cpu->jit.slot_gen, key = cpu->c.tlb_key;
-	unsigned bytes = (uint16_t)what;
+/* --- places whose pages vary, or whose groups fail ------------------------------------- */
 
-	int rc;
-
-	if (!is_canonical(la, false) || (la & ~PAGE_MASK) + bytes > PAGE_SIZE ||
-	    hw_is_device(cpu, la, !!(what & WALK_OWN)))
-		return 1;
-	rc = hw_data_host(cpu, la, !!(what & WALK_OWN));
-	if (rc != X86EMUL_CONTINUE) {
-		cpu->jit.faulted = what & WALK_FAULT &&
-				   rc == X86EMUL_PROPAGATE_FAULT && goes_to_guest(cpu);
-		return 1;
-	}
-	return gen != cpu->jit.slot_gen || key != cpu->c.tlb_key ||
-	       e->tag[!!(what & WALK_KIND)] != ((la & PAGE_MASK) | key);
-}
-
-/* --- places whose pages vary --------------------------------------------------------- */
+#define MARK_VARIES	BIT(0)
+#define MARK_FAILS	BIT(1)
 
 static uint8_t *mark_of(const struct jit *j, hva_t insn)
 {
-	return &j->varying[(insn * 0x9e3779b97f4a7c15ull) >> (64 - JIT_VARY_BITS)];
+	return &j->marks[(insn * 0x9e3779b97f4a7c15ull) >> (64 - JIT_MARK_BITS)];
 }
 
 bool jit_varies(const struct jit *j, hva_t insn)
 {
-	return *mark_of(j, insn);
+	return *mark_of(j, insn) & MARK_VARIES;
+}
+
+bool jit_fails(const struct jit *j, hva_t insn)
+{
+	return *mark_of(j, insn) & MARK_FAILS;
+}
+
+void jit_unmark(struct jit *j, hva_t insn)
+{
+	*mark_of(j, insn) = 0;
 }
 
 static const struct jit_site *site_at(const struct jit *j, uint32_t pc)
@@ -192,9 +186,60 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 	slot_of(cpu, which)->budget = BUDGET;
 	j->slot_since[which] = now;
 	if (soon && site && !jit_varies(j, site->insn)) {
-		*mark_of(j, site->insn) = 1;
+		*mark_of(j, site->insn) |= MARK_VARIES;
 		cpu->stats.jit_varying++;
 		jit_retranslate(j, site->pc);
 	}
 	return la;
+}
+
+/* The check at @site has failed. If it does so most of the time it is not made any more. */
+static void failed(struct hw_cpu *cpu, const struct jit_site *site)
+{
+	struct jit *j = cpu->jit.jit;
+	struct jit_fails *f = &j->fails[site->insn % JIT_NR_FAILS];
+	uint64_t now = hw_host_tsc();
+
+	cpu->stats.jit_group_fails++;
+	if (f->insn != site->insn || now - f->since > FAILS * FAIL_CYCLES)
+		*f = (struct jit_fails){ .insn = site->insn, .since = now };
+	if (++f->count < FAILS || jit_fails(j, site->insn))
+		return;
+	*mark_of(j, site->insn) |= MARK_FAILS;
+	cpu->stats.jit_failing++;
+	jit_retranslate(j, site->pc);
+}
+
+static bool walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
+{
+	const struct x86_tlb_entry *e =
+		&cpu->tlb_entries[la >> PAGE_SHIFT & (HW_TLB_SIZE - 1)];
+	uint64_t gen = cpu->jit.slot_gen, key = cpu->c.tlb_key;
+	unsigned bytes = (uint16_t)what;
+	int rc;
+
+	if (!is_canonical(la, false) || (la & ~PAGE_MASK) + bytes > PAGE_SIZE ||
+	    hw_is_device(cpu, la, !!(what & WALK_OWN)))
+		return false;
+	rc = hw_data_host(cpu, la, !!(what & WALK_OWN));
+	if (rc != X86EMUL_CONTINUE) {
+		cpu->jit.faulted = what & WALK_FAULT &&
+				   rc == X86EMUL_PROPAGATE_FAULT && goes_to_guest(cpu);
+		return false;
+	}
+	return gen == cpu->jit.slot_gen && key == cpu->c.tlb_key &&
+	       e->tag[!!(what & WALK_KIND)] == ((la & PAGE_MASK) | key);
+}
+
+uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
+{
+	struct jit *j = cpu->jit.jit;
+	const struct jit_site *site =
+		site_at(j, cpu->jit.walk_from - (uintptr_t)j->rx);
+
+	if (walk(cpu, la, what))
+		return 0;
+	if (site)
+		failed(cpu, site);
+	return 1;
 }

@@ -299,6 +299,19 @@ static unsigned put_exit(uint8_t *p, uint8_t **rel)
 	return 6;
 }
 
+/* DEC RCX or ECX and a jump back, whose offset is missing: JNZ, or JMP under a JZ. */
+static unsigned put_end(uint8_t *p)
+{
+	static const struct { uint8_t n, code[8]; } ends[] = {
+		{ 4, { 0xff, 0xc9, 0x0f, 0x85 } }, { 5, { 0x48, 0xff, 0xc9, 0x0f, 0x85 } },
+		{ 5, { 0xff, 0xc9, 0x74, 0x05, 0xe9 } },
+	};
+	unsigned k = (rnd() >> 30) % ARRAY_SIZE(ends);
+
+	memcpy(p, ends[k].code, ends[k].n);
+	return ends[k].n;
+}
+
 unsigned generate_walk(uint8_t *code)
 {
 	unsigned at = 0, n = 1 + (rnd() >> 30) % 6, k;
@@ -315,9 +328,7 @@ unsigned generate_walk(uint8_t *code)
 			at += put_step(code + at, walkers[k]);
 	if (one_in(2))
 		at += put_step(code + at, X86_R9);
-	memcpy(code + at, one_in(2) ? "\xff\xc9\x0f\x85" : "\x48\xff\xc9\x0f\x85",
-	       5);
-	at += code[at] == 0xff ? 4 : 5;
+	at += put_end(code + at);
 	rel = -(int32_t)(at + 4);
 	memcpy(code + at, &rel, 4);
 	at += 4;

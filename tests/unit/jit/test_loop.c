@@ -283,6 +283,36 @@ static void only_stores_make_pages_dirty(void **s)
 	}
 }
 
+/* --- checks that fail -------------------------------------------------------------------- */
+
+/* A store that is never made, to a page that is only read: the loop's check fails each
+ * time, and is not made any more after a while. */
+GUEST_CODE(leaves, 64, "mov %ebx, %ecx; 1: mov (%rdi), %rdx; test %rdx, %rdx; jz 2f\n"
+	   "mov %rcx, 8(%rdi); inc %r8; jmp 1b; 2: dec %ecx; jnz 1b; hlt");
+
+static void checks_that_fail_are_given_up(void **s)
+{
+	struct guest *g = pair[1];
+
+	guest_catch_faults();
+	start_pair(1);
+	guest_long(g);
+	g->c->cr0 |= X86_CR0_WP;
+	emul_update_mode(g->c);
+	memset(g->mem + G_DATA, 0, DATA_BYTES);
+	*guest_pte(g, G_DATA) &= ~PTE_W;
+	hw_tlb_flush_all(g->cpu);
+	g->c->gpr[X86_RDI] = G_DATA;
+	g->c->gpr[X86_RBX] = 100000;
+	guest_put(g, G_CODE, leaves, leaves_end);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), -1);
+	assert_int_equal(g->c->gpr[X86_RCX], 0);
+	assert_true(g->cpu->stats.jit_group_fails > 0);
+	assert_true(g->cpu->stats.jit_failing > 0);
+	assert_true(g->cpu->stats.jit_group_fails < 10000);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -292,6 +322,7 @@ int main(void)
 		T(pointers_walk_over_exits),
 		T(kick_ends_a_loop),
 		T(only_stores_make_pages_dirty),
+		T(checks_that_fail_are_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
