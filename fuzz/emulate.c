@@ -183,11 +183,11 @@ static void describe(const struct vm *vm, int rc, const char *what)
 	FUZZ_FAIL("%s", what);
 }
 
-/* Images whose store may fault half-way: docs/errata.md. */
+/* Stores of several pieces that may fault between two: docs/errata.md. */
 static bool stores_in_pieces(const struct x86_insn *i)
 {
 	static const char *const names[] = { "fxsave", "xsave", "xsaveopt", "xsavec",
-		"xsaves", "fnsave", "maskmovq", "maskmovdqu" };
+		"xsaves", "fnsave", "maskmovq", "maskmovdqu", "call far" };
 
 	for (unsigned k = 0; k < ARRAY_SIZE(names); k++)
 		if (!strncmp(i->row->mnemonic, names[k], strlen(names[k])))

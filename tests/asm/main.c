@@ -2,10 +2,10 @@
 /*
  * asm: the same instructions, by the host's processor and by ours.
  *
- * The snippets of snippets.S are copied into an arena that is mapped at one address
- * both in this process and, through page tables of its own, in a guest: the same
- * bytes run at the same addresses. Each runs natively, in the guest at CPL 3 and at
- * CPL 0, with the same registers, flags, FPU state and memory; afterwards all that
+ * The snippets of snippets.S and compat.S are copied into an arena that is mapped at
+ * one address, below 4 GiB, both in this process and, through page tables of its own, in
+ * a guest: the same bytes run at the same addresses. Each runs natively, in the guest at
+ * CPL 3 and (those of 64-bit mode) at CPL 0, with the same registers, flags, FPU state and memory; afterwards all that
  * it may have changed must be the same, byte for byte, but flags that the manuals
  * leave undefined and the x87's last instruction and operand (docs/errata.md).
  *
@@ -13,6 +13,7 @@
  * that of anykvm.h; ANYKVM_PARAMS says whose processor it is.
  */
 #define _GNU_SOURCE
+#include <asm/ldt.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "anykvm/anykvm.h"
@@ -37,9 +39,11 @@
 /* The arena, in bytes from its beginning, which is 2-MiB aligned. */
 #define ARENA_SIZE	0x200000
 #define AT_CODE		0
-#define AT_BLOCK	0x20000
 #define AT_STACK	0x30000		/* grows down */
+#define AT_COMPAT_STACK	0x38000		/* ... in compatibility mode */
 #define AT_TABLES	0x40000		/* PML4, PDPT, PD, PT */
+#define AT_GDT		0x50000
+#define AT_LDT		0x51000
 
 static struct {
 	int sys, vm, vcpu;
@@ -48,6 +52,7 @@ static struct {
 	struct block *block;
 	struct kvm_sregs sregs;
 	uint32_t features[4];	/* by FEATURE_* >> 8 */
+	bool has_ldt;
 } t;
 
 static int kvm(int fd, unsigned long request, void *arg, const char *what)
@@ -67,7 +72,8 @@ static int kvm(int fd, unsigned long request, void *arg, const char *what)
 static void create_arena(void)
 {
 	uintptr_t p = (uintptr_t)mmap(NULL, 2 * ARENA_SIZE,
-		PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		PROT_READ | PROT_WRITE | PROT_EXEC,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 
 	if ((void *)p == MAP_FAILED) {
 		printf("FAIL: mmap: %s\n", strerror(errno));
@@ -75,7 +81,37 @@ static void create_arena(void)
 	}
 	t.arena = (uint8_t *)((p + ARENA_SIZE - 1) & -(uintptr_t)ARENA_SIZE);
 	t.block = (struct block *)(t.arena + AT_BLOCK);
-	memcpy(t.arena + AT_CODE, asm_begin, asm_end - asm_begin);
+	memcpy(t.arena + AT_CODE, __start_asm_text, __stop_asm_text - __start_asm_text);
+}
+
+/* --- segments of compatibility mode ------------------------------------------------- */
+
+static uint64_t descriptor(uint32_t base, uint32_t limit, uint16_t ar)
+{
+	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 |
+	       (uint64_t)ar << 40 | (uint64_t)(limit >> 16 & 15) << 48 |
+	       (uint64_t)(base >> 24) << 56;
+}
+
+/* 16-bit code at the arena's beginning, data at the block's memory. */
+static void create_segments(void)
+{
+	uint32_t code = (uintptr_t)t.arena, data = (uintptr_t)t.block->mem;
+	struct user_desc d = { .entry_number = SEL_CODE16 >> 3, .base_addr = code,
+		.limit = 0xffff, .contents = MODIFY_LDT_CONTENTS_CODE };
+	uint64_t *gdt = (uint64_t *)(t.arena + AT_GDT);
+	uint64_t *ldt = (uint64_t *)(t.arena + AT_LDT);
+
+	if (!syscall(SYS_modify_ldt, 1, &d, sizeof(d))) {
+		d = (struct user_desc){ .entry_number = SEL_DATA16 >> 3,
+			.base_addr = data, .limit = 0xffff };
+		t.has_ldt = !syscall(SYS_modify_ldt, 1, &d, sizeof(d));
+	}
+	gdt[SEL_CODE32 >> 3] = descriptor(0, 0xfffff, 0xc0fb);
+	gdt[SEL_DATA32 >> 3] = descriptor(0, 0xfffff, 0xc0f3);
+	gdt[SEL_CODE64 >> 3] = descriptor(0, 0xfffff, 0xa0fb);
+	ldt[SEL_CODE16 >> 3] = descriptor(code, 0xffff, 0x00fb);
+	ldt[SEL_DATA16 >> 3] = descriptor(data, 0xffff, 0x00f3);
 }
 
 /* The arena at its own address, as one 2-MiB page of guest-physical 0. */
@@ -149,14 +185,43 @@ static void create_vm(void)
 
 static void set_privilege(unsigned cpl)
 {
-	struct kvm_segment code = { .limit = 0xffffffff, .selector = 0x10 | cpl,
+	struct kvm_segment code = { .limit = 0xffffffff,
+		.selector = cpl ? SEL_CODE64 : 0x10,
 		.type = 11, .present = 1, .dpl = cpl, .s = 1, .l = 1, .g = 1 };
-	struct kvm_segment data = { .limit = 0xffffffff, .selector = 0x18 | cpl,
+	struct kvm_segment data = { .limit = 0xffffffff,
+		.selector = cpl ? SEL_DATA32 : 0x18,
 		.type = 3, .present = 1, .dpl = cpl, .s = 1, .db = 1, .g = 1 };
 
+	t.sregs.gdt = (struct kvm_dtable){ .base = (uintptr_t)t.arena + AT_GDT,
+		.limit = 0x3f };
+	t.sregs.ldt = (struct kvm_segment){ .base = (uintptr_t)t.arena + AT_LDT,
+		.limit = 0x17, .selector = 0x38, .type = 2, .present = 1 };
 	t.sregs.cs = code;
 	t.sregs.ss = t.sregs.ds = t.sregs.es = data;
 	KVM(t.vcpu, KVM_SET_SREGS, &t.sregs);
+}
+
+/* --- snippets ---------------------------------------------------------------------------- */
+
+static uint8_t *in_arena(const void *p)
+{
+	return t.arena + AT_CODE + ((const uint8_t *)p - __start_asm_text);
+}
+
+static const char *name_of(const struct snippet *s)
+{
+	return (const char *)&s->name + s->name;
+}
+
+static uint8_t *code_of(const struct snippet *s)
+{
+	return in_arena((const uint8_t *)&s->code + s->code);
+}
+
+/* What asm_run calls: the snippet, or the way to it. */
+static uint8_t *entry_of(const struct snippet *s)
+{
+	return s->bits == 64 ? code_of(s) : in_arena(asm_compat);
 }
 
 /* --- inputs ------------------------------------------------------------------------------ */
@@ -182,8 +247,23 @@ static uint64_t value(unsigned round)
 	return edges[random64() % (sizeof(edges) / sizeof(edges[0]))];
 }
 
+static void fill_compat(struct block *b, const struct snippet *s)
+{
+	b->stack = (uintptr_t)t.arena + AT_COMPAT_STACK;
+	b->far_offset = (uintptr_t)code_of(s);
+	b->far_selector = SEL_CODE32;
+	b->data = SEL_DATA32;
+	if (s->bits == 32)
+		return;
+	b->far_offset -= (uintptr_t)t.arena;
+	b->far_selector = SEL_CODE16;
+	b->data = SEL_DATA16;
+	b->in[6] = 0;
+	b->in[7] = 128;
+}
+
 /* What the snippet gets in a round; the same every time. */
-static void fill(struct block *b, unsigned round)
+static void fill(struct block *b, const struct snippet *s, unsigned round)
 {
 	static const uint16_t fcw = 0x37f;
 	static const uint32_t mxcsr = 0x1f80;
@@ -196,6 +276,8 @@ static void fill(struct block *b, unsigned round)
 	b->in[15] = b->in[6] = (uintptr_t)b->mem;
 	b->in[7] = (uintptr_t)b->mem + 128;
 	b->in[4] = 0;
+	if (s->bits != 64)
+		fill_compat(b, s);
 	b->in_flags = 0x202 | (random64() & FLAGS_IN);
 	for (unsigned i = 0; i < sizeof(b->mem) / 8; i++)
 		((uint64_t *)b->mem)[i] = value(round);
@@ -207,17 +289,12 @@ static void fill(struct block *b, unsigned round)
 
 /* --- running ------------------------------------------------------------------------------- */
 
-static uint8_t *in_arena(const uint8_t *p)
-{
-	return t.arena + AT_CODE + (p - asm_begin);
-}
-
 static void run_native(const struct snippet *s)
 {
 	void (*run)(struct block *, void *) =
 		(void (*)(struct block *, void *))(uintptr_t)in_arena(asm_run);
 
-	run(t.block, t.arena + AT_CODE + s->code);
+	run(t.block, entry_of(s));
 }
 
 static bool run_guest(const struct snippet *s, unsigned cpl)
@@ -226,7 +303,7 @@ static bool run_guest(const struct snippet *s, unsigned cpl)
 		.rip = (uintptr_t)in_arena(asm_guest),
 		.rsp = (uintptr_t)t.arena + AT_STACK,
 		.rdi = (uintptr_t)t.block,
-		.rsi = (uintptr_t)t.arena + AT_CODE + s->code,
+		.rsi = (uintptr_t)entry_of(s),
 		.rflags = 0x3002,	/* IOPL 3, for the port at the end */
 	};
 
@@ -244,7 +321,7 @@ static bool run_guest(const struct snippet *s, unsigned cpl)
 	}
 	KVM(t.vcpu, KVM_GET_REGS, &r);
 	printf("# exit %u at snippet+%lx\n", t.run->exit_reason,
-	       (unsigned long)(r.rip - (uintptr_t)t.arena - AT_CODE - s->code));
+	       (unsigned long)(r.rip - (uintptr_t)code_of(s)));
 	return false;
 }
 
@@ -273,12 +350,15 @@ static void normalize(struct block *b, const struct snippet *s)
 
 static bool same(struct block *got, struct block *want, const struct snippet *s)
 {
+	/* In compatibility mode there is no more, and the rest becomes undefined. */
+	unsigned n = s->bits == 64 ? 16 : 8;
+	uint64_t mask = s->bits == 64 ? ~0ul : 0xffffffff;
 	bool ok = true;
 
 	normalize(got, s);
 	normalize(want, s);
-	for (unsigned i = 0; i < 16; i++) {
-		if (got->out[i] == want->out[i])
+	for (unsigned i = 0; i < n; i++) {
+		if (!((got->out[i] ^ want->out[i]) & mask))
 			continue;
 		printf("# %s: %lx, natively %lx\n", gpr_names[i],
 		       (unsigned long)got->out[i], (unsigned long)want->out[i]);
@@ -297,14 +377,14 @@ static bool round_agrees(const struct snippet *s, unsigned round)
 {
 	struct block native, guest;
 
-	fill(t.block, round);
+	fill(t.block, s, round);
 	run_native(s);
 	memcpy(&native, t.block, sizeof(native));
 	/* Every privilege level is of interest, but not at every value. */
 	for (unsigned cpl = 0; cpl <= 3; cpl += 3) {
-		if (cpl != 3 && round > 3)
+		if (cpl != 3 && (round > 3 || s->bits != 64))
 			continue;
-		fill(t.block, round);
+		fill(t.block, s, round);
 		if (!run_guest(s, cpl))
 			return false;
 		memcpy(&guest, t.block, sizeof(guest));
@@ -318,6 +398,8 @@ static bool round_agrees(const struct snippet *s, unsigned round)
 
 static bool offered(const struct snippet *s)
 {
+	if (s->bits == 16 && !t.has_ldt)
+		return false;
 	return !s->feature || (t.features[s->feature >> 8] >> (s->feature & 0xff) & 1);
 }
 
@@ -327,9 +409,10 @@ int main(void)
 
 	create_arena();
 	create_tables();
+	create_segments();
 	create_vm();
-	for (const struct snippet *s = asm_snippets; s < asm_snippets_end; s++) {
-		const char *name = (const char *)asm_begin + s->name;
+	for (const struct snippet *s = __start_asm_rows; s < __stop_asm_rows; s++) {
+		const char *name = name_of(s);
 		bool ok = true;
 
 		if (!offered(s)) {

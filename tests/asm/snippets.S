@@ -9,20 +9,11 @@
  * named in `snip`.
  */
 #include "block.h"
+#include "snip.h"
 
-#define CF 0x001
-#define PF 0x004
-#define AF 0x010
-#define ZF 0x040
-#define SF 0x080
-#define OF 0x800
-#define ARITH (CF | PF | AF | ZF | SF | OF)
-
-	.section .text.asm, "ax"
+	.section asm_text, "ax"
 	.balign 64
-	.globl asm_begin, asm_end, asm_run, asm_guest
-	.globl asm_snippets, asm_snippets_end
-asm_begin:
+	.globl asm_run, asm_guest
 
 /* asm_run(struct block *b, void (*code)(void)): System V, keeps its registers. */
 asm_run:
@@ -81,26 +72,14 @@ asm_guest:
 	out %al, $DONE_PORT
 	ud2
 
-	.section .rodata.asm, "a"
-	.balign 8
-asm_snippets:
-	.section .text.asm
-
 	.macro snip name:vararg
-	.section .text.asm
 	ret
 	.balign 16
-8:	.asciz "\name"
-9:
-	.section .rodata.asm
-	.long 8b - asm_begin, 9b - asm_begin
-	.section .text.asm
+	SNIP_BEGIN \name
 	.endm
 	/* Ends the row of the snippet that has just begun. */
 	.macro row undefined=0, feature=0
-	.section .rodata.asm
-	.long \undefined, \feature
-	.section .text.asm
+	SNIP_ROW 64, \undefined, \feature
 	.endm
 
 /* --- integer ------------------------------------------------------------------- */
@@ -650,7 +629,4 @@ asm_snippets:
 	store %ymm1, %ymm2, %ymm3
 
 	ret
-asm_end:
-	.section .rodata.asm
-asm_snippets_end:
 	.section .note.GNU-stack, "", @progbits

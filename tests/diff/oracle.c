@@ -81,7 +81,6 @@ static const struct {
 	{ X86_OP_POPA, 0, PARTS_REGS },
 	{ X86_OP_ENTER, 0, PARTS_MEM },
 	{ X86_OP_CALL, 0, PARTS_MEM },		/* a target that is not canonical */
-	{ X86_OP_CALL_FAR, 24, PARTS_MEM },	/* ... or beyond the limit */
 	{ X86_OP_IRET, 48, 0 },
 	{ X86_OP_FXSAVE, 512, 0 }, { X86_OP_FXRSTOR, 512, 0 },
 	{ X86_OP_XSAVE, XSAVE_SPAN, 0 }, { X86_OP_XSAVEC, XSAVE_SPAN, 0 },
