@@ -506,6 +506,35 @@ static void test_stores(enum mode mode)
 	}
 }
 
+CODE(lgdt16, ".byte 0x66; lgdt (%ebx)");
+CODE(lidt16, ".byte 0x66; lidt (%ebx)");
+
+/* With a 16-bit operand the base has 24 bits; in 64-bit mode there is no such thing. */
+static void test_short_bases(enum mode mode)
+{
+	struct table_ptr gdtr, idtr, now;
+
+	if (is_64bit(mode))
+		return;
+	asm volatile("sgdt %0; sidt %1" : "=m"(gdtr), "=m"(idtr));
+	for (unsigned i = 0; i < 2; i++) {
+		const struct table_ptr *p = i ? &idtr : &gdtr;
+		struct table_ptr far_away = { p->limit, p->base | 0x5a000000 };
+		struct state s;
+
+		memcpy(table_mem, &far_away, sizeof(far_away));
+		state_init(&s, mode, 0, i ? &lidt16 : &lgdt16);
+		s.bx = (ulong)table_mem;
+		enter(&s);
+		if (i)
+			asm volatile("sidt %0" : "=m"(now));
+		else
+			asm volatile("sgdt %0" : "=m"(now));
+		check_that(mode_name(mode), i ? "LIDT" : "LGDT", "a 16-bit operand: 24 bits of base",
+			   stop.vector == NO_EXC && now.base == p->base && now.limit == p->limit);
+	}
+}
+
 static void test_table_loads(enum mode mode)
 {
 	static const struct { const char *name; const struct code *code; } loads[] = {
@@ -559,6 +588,7 @@ int main(void)
 		test_tables64(mode);
 		test_stores(mode);
 		test_table_loads(mode);
+		test_short_bases(mode);
 	}
 	return 0;
 }
