@@ -564,6 +564,8 @@ void jit_loop_off(struct jit *j);
 void jit_loop_enter(struct jit *j);
 /* On to the next turn; no flags are needed. */
 void jit_loop_next(struct jit *j);
+/* Does a turn need a register in memory often? */
+bool jit_loop_hosts(const struct jit *j);
 /* All is checked: from here on the loop may use registers of the host's. */
 void jit_loop_lend(struct jit *j);
 /* The guest's registers are in the host's again, and back in a turn. The flags stay. */

@@ -128,6 +128,12 @@ static unsigned uses_of(const struct jit *j, unsigned r)
 	return n;
 }
 
+bool jit_loop_hosts(const struct jit *j)
+{
+	return uses_of(j, X86_R13) >= SOME_USES || uses_of(j, X86_R14) >= SOME_USES ||
+	       uses_of(j, X86_R15) >= SOME_USES;
+}
+
 static void rename_in(struct jit_insn *n, unsigned from, unsigned to)
 {
 	unsigned m;

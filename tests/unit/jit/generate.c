@@ -229,16 +229,16 @@ unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter)
 
 static const uint8_t walkers[] = { X86_RSI, X86_RDI, X86_RBX, X86_R13 };
 
-/* [walker], [walker + r9 * scale], with a displacement, after prefixes and opcode. */
-static unsigned put_walker(uint8_t *p, uint8_t *rex, unsigned reg)
+/* [walker], [walker + @index * scale], with a displacement, after prefixes and opcode. */
+static unsigned put_walker(uint8_t *p, uint8_t *rex, unsigned reg, unsigned index)
 {
 	unsigned base = walkers[rnd() >> 30 & 3], n = 0;
-	bool wide = one_in(4), index = one_in(3);
+	bool wide = one_in(4), none = index == X86_REG_NONE;
 
-	*rex |= (reg >> 3) << 2 | base >> 3 | (index ? 2 : 0);
-	p[n++] = (wide ? 0x80 : 0x40) | (reg & 7) << 3 | (index ? 4 : base & 7);
-	if (index)
-		p[n++] = (rnd() >> 22 & 0xc0) | 1 << 3 | (base & 7);
+	*rex |= (reg >> 3) << 2 | base >> 3 | (none ? 0 : index >> 3 << 1);
+	p[n++] = (wide ? 0x80 : 0x40) | (reg & 7) << 3 | (none ? base & 7 : 4);
+	if (!none)
+		p[n++] = (rnd() >> 22 & 0xc0) | (index & 7) << 3 | (base & 7);
 	p[n++] = (int8_t)(rnd() >> 30) / (wide ? 1 : 2);
 	if (wide) {
 		p[n] = rnd() >> 30 & 3;
@@ -263,8 +263,15 @@ static unsigned put_access(uint8_t *p)
 	unsigned k = (rnd() >> 30) % ARRAY_SIZE(forms), n = 0, m;
 	unsigned reg = regs[(rnd() >> 30) % sizeof(regs)];
 	uint8_t rex = 0x40 | forms[k].rex, modrm[8];
+	unsigned index = one_in(3) ? X86_R9 : X86_REG_NONE;
 
-	m = put_walker(modrm, &rex, reg);
+	/* One that has no step: what has been loaded. */
+	if (one_in(6)) {
+		memcpy(p, "\x0f\xb6\xd2", 3);	/* movzx edx, dl */
+		n = 3;
+		index = X86_RDX;
+	}
+	m = put_walker(modrm, &rex, reg, index);
 	if (forms[k].prefix)
 		p[n++] = forms[k].prefix;
 	p[n++] = rex;
