@@ -5,7 +5,7 @@
 # Without an argument, everything CI wants: the layering check, the gcc build and
 # all its suites, the clang build, the unit and asm suites under ASan and UBSan, and
 # each fuzzer for a short while.
-# With suites (unit asm diff guest api boot): those, on the gcc build. asan: that part
+# With suites (unit asm diff guest api check boot): those, on the gcc build. asan: that part
 # only. The last line is "N passed, N failed". JOBS: how many at a time (2).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -65,7 +65,7 @@ asan() {
 everything() {
 	step "layering" scripts/check-layers.py
 	step "build with clang" build_clang
-	step "build with gcc" build_gcc && suites build unit asm diff guest api boot
+	step "build with gcc" build_gcc && suites build unit asm diff guest api check boot
 	asan
 	step "fuzzers" fuzz
 }

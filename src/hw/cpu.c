@@ -176,6 +176,11 @@ bool hw_host_error(const struct hw_cpu *cpu, hva_t *where)
 	return cpu->host_error;
 }
 
+const char *hw_check_failure(struct hw_cpu *cpu)
+{
+	return cpu->check_failed ? cpu->jit_ops->failure(cpu) : NULL;
+}
+
 const struct x86_insn *hw_last_insn(const struct hw_cpu *cpu)
 {
 	return cpu->last_insn;

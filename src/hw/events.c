@@ -64,6 +64,12 @@ int hw_host_fault(struct hw_cpu *cpu, const void *at)
 	return X86EMUL_HOST_ERROR;
 }
 
+void hw_check_fail(struct hw_cpu *cpu)
+{
+	cpu->check_failed = true;
+	hw_exit_fill(cpu, X86_INTERCEPT_TDP_FAULT);
+}
+
 /* --- delivery --------------------------------------------------------------------- */
 
 enum exc_class { EXC_BENIGN, EXC_CONTRIBUTORY, EXC_PAGE, EXC_DOUBLE };

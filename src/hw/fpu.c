@@ -69,50 +69,12 @@ static void sanitize(struct x86_fpu *f)
 		q[i] = 0;
 }
 
-void hw_get_fpu(struct x86_emulate_ctxt *c)
-{
-	struct hw_cpu *cpu = hw_of(c);
-	struct x86_fpu *f = c->fpu;
-
-	if (likely(cpu->fpu_loaded))
-		return;
-	cpu->stats.fpu_loads++;
-	__asm__ volatile("fnstcw %0; stmxcsr %1"
-			 : "=m"(cpu->host_fcw), "=m"(cpu->host_mxcsr));
-	sanitize(f);
-	if (whole_image(cpu))
-		__asm__ volatile("xrstor64 %0" : : "m"(*f),
-				 "a"((uint32_t)host_xcr0), "d"(0));
-	else
-		__asm__ volatile("fxrstor64 %0" : : "m"(*f));
-	cpu->fpu_loaded = true;
-}
-
 /* The header tells that these are there, should the guest get XSAVE later. */
 static void save_legacy(struct x86_fpu *f)
 {
 	__asm__ volatile("fxsave64 %0" : "+m"(*f));
 	((uint64_t *)f->area)[XSTATE_BV] |= X86_XCR0_X87 | X86_XCR0_SSE;
 }
-
-void hw_fpu_leave(struct hw_cpu *cpu)
-{
-	struct x86_fpu *f = cpu->c.fpu;
-
-	if (!cpu->fpu_loaded)
-		return;
-	cpu->fpu_loaded = false;
-	if (whole_image(cpu))
-		__asm__ volatile("xsave64 %0; vzeroupper" : "+m"(*f)
-				 : "a"((uint32_t)host_xcr0), "d"(0));
-	else
-		save_legacy(f);
-	emul_fpu_saved(&cpu->c);
-	__asm__ volatile("fninit; fldcw %0; ldmxcsr %1"
-			 : : "m"(cpu->host_fcw), "m"(cpu->host_mxcsr));
-}
-
-/* --- for the hypervisor's emulator ------------------------------------------------ */
 
 static void restore_image(const struct x86_fpu *f, bool whole)
 {
@@ -131,6 +93,73 @@ static void save_image(struct x86_fpu *f, bool whole)
 	else
 		save_legacy(f);
 }
+
+void hw_get_fpu(struct x86_emulate_ctxt *c)
+{
+	struct hw_cpu *cpu = hw_of(c);
+	struct x86_fpu *f = c->fpu;
+
+	if (likely(cpu->fpu_loaded))
+		return;
+	cpu->stats.fpu_loads++;
+	__asm__ volatile("fnstcw %0; stmxcsr %1"
+			 : "=m"(cpu->host_fcw), "=m"(cpu->host_mxcsr));
+	sanitize(f);
+	restore_image(f, whole_image(cpu));
+	cpu->fpu_loaded = true;
+}
+
+/* The guest's state is not in registers any more: the host's words are. */
+static void leave_registers(const struct hw_cpu *cpu)
+{
+	if (whole_image(cpu))
+		__asm__ volatile("vzeroupper");
+	__asm__ volatile("fninit; fldcw %0; ldmxcsr %1"
+			 : : "m"(cpu->host_fcw), "m"(cpu->host_mxcsr));
+}
+
+void hw_fpu_leave(struct hw_cpu *cpu)
+{
+	struct x86_fpu *f = cpu->c.fpu;
+
+	if (!cpu->fpu_loaded)
+		return;
+	cpu->fpu_loaded = false;
+	save_image(f, whole_image(cpu));
+	emul_fpu_saved(&cpu->c);
+	leave_registers(cpu);
+}
+
+void hw_fpu_copy(const struct hw_cpu *cpu, struct x86_fpu *to)
+{
+	const struct x86_fpu_pointers *p = &cpu->c.fpu_ptr;
+
+	if (!cpu->fpu_loaded) {
+		*to = *cpu->c.fpu;
+		return;
+	}
+	save_image(to, whole_image(cpu));
+	if (!p->valid)
+		return;
+	to->fx.fip = p->fip;
+	to->fx.fdp = p->fdp;
+	to->fx.fop = p->fop;
+}
+
+void hw_fpu_rewind(struct hw_cpu *cpu, const struct x86_fpu *from)
+{
+	if (!cpu->fpu_loaded) {
+		if (from)
+			*cpu->c.fpu = *from;
+	} else if (from) {
+		restore_image(from, whole_image(cpu));
+	} else {
+		cpu->fpu_loaded = false;
+		leave_registers(cpu);
+	}
+}
+
+/* --- for the hypervisor's emulator ------------------------------------------------ */
 
 void hw_fpu_swap_in(struct x86_fpu *host, struct x86_fpu *guest, bool whole)
 {

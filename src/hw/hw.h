@@ -33,6 +33,8 @@ struct hw_config {
 	uint8_t jit_threshold;	/* executions before a block is translated */
 	uint16_t jit_cache;	/* MiB of translated code, 0: 32 */
 	bool jit_count;		/* hw_stats.jit_runs and hw_left_next() count */
+	uint16_t jit_check;	/* compare the translator with the interpreter (jit/check.c):
+				 * 1: always, N: new code, and one of N other blocks */
 };
 
 /* The translator (jit/), for hw_config.jit. */
@@ -208,6 +210,13 @@ void hw_memory_written(hva_t at, unsigned len);
  * into -EFAULT of KVM_RUN.
  */
 bool hw_host_error(const struct hw_cpu *cpu, hva_t *where);
+
+/*
+ * With hw_config.jit_check: what the translator did otherwise than the interpreter,
+ * in some lines of text; NULL when they have agreed since the last entry. The exit just
+ * taken means nothing then.
+ */
+const char *hw_check_failure(struct hw_cpu *cpu);
 
 /* The check that the last VMLAUNCH, VMRESUME or VMRUN failed, in words ("section:
  * rule"); NULL when it passed them all. For dumps and tests. */

@@ -51,9 +51,21 @@ static int span_get(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
 	return X86EMUL_CONTINUE;
 }
 
+/* For who may undo the write. */
+static void will_write(struct hw_cpu *cpu, uint64_t la, const struct span *s)
+{
+	if (likely(!cpu->watched))
+		return;
+	cpu->jit_ops->will_write(cpu, la, s->p[0], s->n[0]);
+	if (s->n[1])
+		cpu->jit_ops->will_write(cpu, la + s->n[0], s->p[1], s->n[1]);
+}
+
 /* The span has been stored to: was it code? */
 static void span_written(struct hw_cpu *cpu, const struct span *s)
 {
+	if (unlikely(cpu->watched))
+		return;
 	hw_code_written(cpu, (uintptr_t)s->p[0], s->n[0]);
 	if (unlikely(s->n[1]))
 		hw_code_written(cpu, (uintptr_t)s->p[1], s->n[1]);
@@ -150,6 +162,7 @@ int hw_op_write(struct x86_emulate_ctxt *c, uint64_t la, const void *val,
 		return X86EMUL_CONTINUE;
 	if (rc != X86EMUL_CONTINUE)
 		return rc;
+	will_write(hw_of(c), la, &s);
 	if (unlikely(piece_out(s.p[0], val, s.n[0])))
 		return hw_host_fault(cpu, s.p[0]);
 	if (unlikely(s.n[1]) &&
@@ -217,6 +230,7 @@ int hw_op_cmpxchg(struct x86_emulate_ctxt *c, uint64_t la, void *old,
 	rc = span_get(c, la, bytes, ACC_WRITE | ACC_LOCKED, &s);
 	if (rc != X86EMUL_CONTINUE)
 		return rc;
+	will_write(hw_of(c), la, &s);
 	if (unlikely(s.n[1]) && (char *)s.p[0] + s.n[0] != s.p[1]) {
 		rc = split_cmpxchg(c, &s, old, val, done);
 		span_written(hw_of(c), &s);

@@ -412,6 +412,16 @@ void hw_interp(struct hw_cpu *cpu)
 	run_fast(cpu);
 }
 
+int hw_interp_peek(struct hw_cpu *cpu, const struct x86_insn **insn, x86_exec_fn *form)
+{
+	struct hw_icache_entry *e = cpu->icache;
+	int rc = fetch(cpu, e, &e);
+
+	*insn = &e->insn;
+	*form = e->exec;
+	return rc;
+}
+
 int hw_interp_insn(struct hw_cpu *cpu)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
@@ -529,7 +539,7 @@ static void enter(struct hw_cpu *cpu)
 
 	cpu->stats.entries++;
 	cpu->in_guest = true;
-	cpu->host_error = false;
+	cpu->host_error = cpu->check_failed = false;
 	cpu->db_match = 0;
 	cpu->mtf_pending = false;
 	hw_clear_request(cpu, HW_REQ_EXIT);

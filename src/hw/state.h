@@ -290,6 +290,10 @@ struct hw_jit_ops {
 	/* @page has been mapped for execution: it may have changed before. */
 	void (*mapped)(struct hw_cpu *cpu, hva_t page);
 	bool (*left_next)(const struct hw_cpu *cpu, struct hw_left *l);
+	/* While hw_cpu.watched: the @n bytes at @p, which @la leads to, will be written. */
+	void (*will_write)(struct hw_cpu *cpu, uint64_t la, void *p, unsigned n);
+	/* hw_check_failure() */
+	const char *(*failure)(struct hw_cpu *cpu);
 };
 
 struct hw_cpu {
@@ -321,6 +325,9 @@ struct hw_cpu {
 	struct hw_exit exit;
 	bool     host_error;
 	hva_t    host_error_at;
+	bool     watched;	/* guest memory is read and written by callbacks only, and
+				 * jit_ops->will_write() told: the writes may be undone */
+	bool     check_failed;	/* hw_check_failure() */
 
 	/* TLB: see tlb.c */
 	struct x86_tlb_entry *tlb;	/* HW_TLB_SIZE */
@@ -365,7 +372,9 @@ enum hw_activity { HW_ACTIVE, HW_HLT, HW_SHUTDOWN, HW_WAIT_SIPI };
 /* run.c. The first instruction at rip; enum x86emul, all consequences are done:
  * an exception is delivered, an exit recorded. */
 int hw_interp_insn(struct hw_cpu *cpu);
-/* The same for the instruction @insn, which is what rip is at; @form is
+/* What it will be, without executing it: enum x86emul, nothing is delivered. */
+int hw_interp_peek(struct hw_cpu *cpu, const struct x86_insn **insn, x86_exec_fn *form);
+/* As hw_interp_insn() for the instruction @insn, which is what rip is at; @form is
  * hw_exec_form()'s, which depends on @insn alone. */
 int hw_exec_insn(struct hw_cpu *cpu, const struct x86_insn *insn, x86_exec_fn form);
 x86_exec_fn hw_exec_form(const struct x86_insn *insn);
@@ -386,6 +395,16 @@ static inline bool hw_is_device(const struct hw_cpu *cpu, uint64_t la, unsigned 
 {
 	return cpu->in_place.page[kind].tag == ((la & PAGE_MASK) | cpu->c.tlb_key);
 }
+/*
+ * fpu.c: the guest's FPU state to @to, whose header is 0 where XSAVE does not write it; it
+ * stays where it is. Back to what it was then: @from, or NULL for a state that was not
+ * in registers and has not changed in memory.
+ */
+void hw_fpu_copy(const struct hw_cpu *cpu, struct x86_fpu *to);
+void hw_fpu_rewind(struct hw_cpu *cpu, const struct x86_fpu *from);
+
+/* events.c: leaves the guest, for hw_check_failure(). */
+void hw_check_fail(struct hw_cpu *cpu);
 
 /* code.c: host memory that holds code which somebody has translated. */
 void hw_code_attach(struct hw_cpu *cpu);

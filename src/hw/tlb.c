@@ -324,7 +324,7 @@ static bool must_see(const struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
 
-	return cpu->db_data || x86_checks_alignment(c);
+	return cpu->db_data || cpu->watched || x86_checks_alignment(c);
 }
 
 static void change_space(struct hw_cpu *cpu)

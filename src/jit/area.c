@@ -261,6 +261,7 @@ int jit_after_fork(struct jit *j)
 static void destroy(struct jit *j)
 {
 	unmap_code(j);
+	jit_check_destroy(j);
 	if (j->here)
 		munmap(j->here, PAGE_SIZE);
 	if (j->tables)
@@ -279,7 +280,7 @@ int jit_create(struct hw_cpu *cpu)
 	j->tables = anonymous(place_tables(j, NULL));
 	j->here = anonymous(PAGE_SIZE);
 	if (!j->tables || !j->here || map_code(j) ||
-	    madvise(j->here, PAGE_SIZE, MADV_WIPEONFORK)) {
+	    madvise(j->here, PAGE_SIZE, MADV_WIPEONFORK) || jit_check_create(j)) {
 		destroy(j);
 		return -ENOMEM;
 	}

@@ -264,7 +264,8 @@ struct jit_block *jit_block_new(struct jit *j)
 	j->nr_blocks++;
 	*b = (struct jit_block){
 		.rip = j->rip, .host = j->host, .code = j->code,
-		.len = j->len, .flags = j->entry, .variant = j->variant,
+		.len = j->len, .flags = j->entry,
+		.nr = j->loop.on ? JIT_CHECK_INSNS : j->nr, .variant = j->variant,
 	};
 	chain_block(j, b, p);
 	return b;

@@ -598,6 +598,7 @@ void emit_stubs(struct jit *j, bool fsgsbase)
 	j->link_host = emit_link(j, true);
 	j->link_mem = emit_link(j, false);
 	jit_string_stubs(j);
+	jit_check_stubs(j);
 	j->nr_stub_faults = j->nr_faults;
 	j->start = j->pos;
 }

@@ -4,8 +4,8 @@
  *
  * While translated code runs the guest's registers are in the host's; a stub stores
  * them before it calls C and loads them after. The status flags are in
- * hw_jit_state.flags then, and go to eflags (status_in_eflags()) before anything
- * looks at the guest's state; what C may have changed comes back in refresh().
+ * hw_jit_state.flags then, and go to eflags (jit_status_in_eflags()) before anything
+ * looks at the guest's state; what C may have changed comes back in jit_refresh().
  *
  * Each function returns an address: where to go on; 0 from FN_EXEC: after the
  * instruction. Whenever there is something to be done that translated code does not
@@ -46,7 +46,7 @@ static bool is_flat32(const struct x86_emulate_ctxt *c)
 	       !cs->base && cs->limit == UINT32_MAX;
 }
 
-static bool is_translated(const struct hw_cpu *cpu)
+bool jit_is_translated(const struct hw_cpu *cpu)
 {
 	return (cpu->c.mode == X86_MODE_PROT64 || is_flat32(&cpu->c)) &&
 	       cpu->c.tlb == cpu->tlb_entries &&
@@ -55,7 +55,7 @@ static bool is_translated(const struct hw_cpu *cpu)
 	       cpu->ctl.preemption_deadline == UINT64_MAX;
 }
 
-static void status_in_eflags(struct hw_cpu *cpu)
+void jit_status_in_eflags(struct hw_cpu *cpu)
 {
 	alu_set_flags(&cpu->c.eflags, cpu->jit.flags);
 }
@@ -130,8 +130,7 @@ static void refresh_context(struct hw_cpu *cpu)
 	}
 }
 
-/* hw_jit_state from the state proper. */
-static void refresh(struct hw_cpu *cpu)
+void jit_refresh(struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
 	const struct hw_ctl *ctl = &cpu->ctl;
@@ -174,9 +173,7 @@ static bool is_at_the_end(const struct x86_emulate_ctxt *c)
 	return is_code32(c) && c->rip >= UINT32_MAX - PAGE_SIZE;
 }
 
-/* The block at rip for an entry with the flags at @loc; NULL: the interpreter's.
- * @plain: JIT_PLAIN or 0. */
-static struct jit_block *get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plain)
+struct jit_block *jit_get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plain)
 {
 	struct jit *j = cpu->jit.jit;
 	uint64_t rip = cpu->c.rip, start;
@@ -212,11 +209,11 @@ static uintptr_t code_for_rip(struct hw_cpu *cpu)
 	if (t->tag[i] == (cpu->c.rip ^ cpu->jit.key))
 		return t->code[i];
 	cpu->stats.jit_lookups++;
-	b = get_block(cpu, FL_MEM, 0);
+	b = jit_get_block(cpu, FL_MEM, 0);
 	if (!b)
 		return 0;
 	/* A walk may have changed the context's key. */
-	refresh(cpu);
+	jit_refresh(cpu);
 	jit_target_set(j, cpu->c.rip, b);
 	return (uintptr_t)j->rx + b->code;
 }
@@ -239,8 +236,8 @@ static uintptr_t go_on(struct hw_cpu *cpu)
 	struct jit *j = cpu->jit.jit;
 	uintptr_t code = 0;
 
-	refresh(cpu);
-	if (!requested(cpu) && is_translated(cpu))
+	jit_refresh(cpu);
+	if (!requested(cpu) && jit_is_translated(cpu))
 		code = code_for_rip(cpu);
 	return code ? code : (uintptr_t)j->rx + j->leave;
 }
@@ -259,36 +256,39 @@ static int exec(struct hw_cpu *cpu, uint32_t nr)
 	return rc;
 }
 
-static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
+bool jit_exec(struct hw_cpu *cpu, uint64_t rip, uint32_t nr)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
 	uint64_t gen = cpu->jit.slot_gen;
 	bool fpu = cpu->fpu_loaded;
 	int rc;
 
-	status_in_eflags(cpu);
+	jit_status_in_eflags(cpu);
 	c->rip = rip;
 	if (cpu->jit.faulted) {
 		cpu->jit.faulted = false;
 		hw_fault(cpu);
-		return go_on(cpu);
+		return false;
 	}
 	rc = exec(cpu, nr);
-	if (likely(rc == X86EMUL_CONTINUE) && likely(!READ_ONCE(cpu->request)) &&
-	    likely(c->rip == rip + c->insn->len) && likely(is_translated(cpu))) {
-		refresh(cpu);
-		/* Its own block may be what is void, or what it has checked of
-		 * groups or the FPU's state. */
-		if (likely(!cpu->jit.unwind) && likely(gen == cpu->jit.slot_gen) &&
-		    likely(cpu->fpu_loaded >= fpu))
-			return 0;
-	}
-	return go_on(cpu);
+	if (unlikely(rc != X86EMUL_CONTINUE) || unlikely(READ_ONCE(cpu->request)) ||
+	    unlikely(c->rip != rip + c->insn->len) || unlikely(!jit_is_translated(cpu)))
+		return false;
+	jit_refresh(cpu);
+	/* Its own block may be what is void, or what it has checked of groups or the
+	 * FPU's state. */
+	return likely(!cpu->jit.unwind) && likely(gen == cpu->jit.slot_gen) &&
+	       likely(cpu->fpu_loaded >= fpu);
+}
+
+static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
+{
+	return jit_exec(cpu, rip, nr) ? 0 : go_on(cpu);
 }
 
 static uintptr_t fn_exec_end(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 {
-	status_in_eflags(cpu);
+	jit_status_in_eflags(cpu);
 	cpu->c.rip = rip;
 	exec(cpu, nr);
 	return go_on(cpu);
@@ -296,7 +296,7 @@ static uintptr_t fn_exec_end(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 
 static uintptr_t fn_go(struct hw_cpu *cpu, uint64_t rip)
 {
-	status_in_eflags(cpu);
+	jit_status_in_eflags(cpu);
 	cpu->c.rip = rip;
 	return go_on(cpu);
 }
@@ -312,15 +312,15 @@ static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 	uint32_t generation = j->generation;
 	struct jit_block *b = NULL;
 
-	status_in_eflags(cpu);
+	jit_status_in_eflags(cpu);
 	cpu->c.rip = rip;
-	refresh(cpu);
-	if (!requested(cpu) && is_translated(cpu))
-		b = get_block(cpu, site & LINK_HOST ? FL_HOST : FL_MEM,
+	jit_refresh(cpu);
+	if (!requested(cpu) && jit_is_translated(cpu))
+		b = jit_get_block(cpu, site & LINK_HOST ? FL_HOST : FL_MEM,
 			      site & LINK_PLAIN ? JIT_PLAIN : 0);
 	if (!b)
 		return (uintptr_t)j->rx + j->leave;
-	refresh(cpu);
+	jit_refresh(cpu);
 	if (generation == j->generation) {
 		jit_link_near(j, rel32, b->code);
 	}
@@ -351,6 +351,7 @@ void jit_helpers_init(struct hw_cpu *cpu)
 	cpu->jit.fn[FN_FAR] = (uintptr_t)fn_far;
 	cpu->jit.jit->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
 	emit_stubs(cpu->jit.jit, cpu->jit.jit->fsgsbase);
+	jit_check_init(cpu);
 }
 
 static long arch_prctl(long code, uintptr_t arg)
@@ -363,7 +364,7 @@ static long arch_prctl(long code, uintptr_t arg)
 	return ret;
 }
 
-static void enter(struct hw_cpu *cpu, uintptr_t code)
+void jit_enter(struct hw_cpu *cpu, uintptr_t code)
 {
 	struct jit *j = cpu->jit.jit;
 	void (*stub)(struct hw_cpu *cpu, uintptr_t code) =
@@ -382,7 +383,7 @@ static void enter(struct hw_cpu *cpu, uintptr_t code)
 	stub(cpu, code);
 	if (!j->fsgsbase)
 		arch_prctl(ARCH_SET_GS, gs);
-	status_in_eflags(cpu);
+	jit_status_in_eflags(cpu);
 }
 
 void jit_run(struct hw_cpu *cpu)
@@ -391,15 +392,19 @@ void jit_run(struct hw_cpu *cpu)
 	uintptr_t code;
 
 	refresh_free(cpu);
+	if (unlikely(cpu->jit.jit->check)) {
+		jit_check_run(cpu);
+		return;
+	}
 	do {
-		if (!is_translated(cpu) || jit_after_fork(cpu->jit.jit)) {
+		if (!jit_is_translated(cpu) || jit_after_fork(cpu->jit.jit)) {
 			hw_interp(cpu);
 			return;
 		}
-		refresh(cpu);
+		jit_refresh(cpu);
 		code = code_for_rip(cpu);
 		if (code) {
-			enter(cpu, code);
+			jit_enter(cpu, code);
 		} else if (cpu->jit.jit->refused) {
 			/* Not soon translated. */
 			cpu->jit.jit->refused = false;
@@ -422,4 +427,6 @@ const struct hw_jit_ops hw_jit = {
 	.drop = jit_drop,
 	.mapped = jit_mapped,
 	.left_next = jit_left_next,
+	.will_write = jit_check_will_write,
+	.failure = jit_check_failure,
 };

@@ -66,15 +66,20 @@ struct jit_block {
 	uint32_t code;		/* offset of its translation */
 	uint32_t next;		/* in its hash chain, + 1 */
 	uint32_t page_next;	/* of the same page, + 1 */
-	uint16_t len;		/* guest bytes */
-	uint8_t  flags;		/* FL_*: how it may be entered */
-	uint8_t  variant;	/* who runs it; JIT_PLAIN */
+	uint32_t len : 13;	/* guest bytes */
+	uint32_t flags : 2;	/* FL_*: how it may be entered */
+	uint32_t nr : 9;	/* instructions that one run has at most, in lock-step */
+	uint32_t variant : 8;	/* who runs it; JIT_PLAIN */
 };
 
 /* jit_block.variant beside who: each access is checked by itself; it is code of flat
  * 32-bit segments, in protected or compatibility mode. */
 #define JIT_PLAIN	BIT(7)
 #define JIT_CODE32	BIT(6)
+
+/* Of a loop in lock-step; jit_block.nr holds it. */
+#define JIT_CHECK_INSNS	(2 * JIT_MAX_INSNS)
+_Static_assert(JIT_CHECK_INSNS < 512, "jit_block.nr");
 
 struct jit_page {
 	hva_t host;
@@ -227,6 +232,12 @@ static inline uint64_t jit_target_of(const struct jit_insn *n)
 #define FLAG_ALL	0xd7
 #define FLAG_OF		BIT(1)
 
+static inline uint8_t jit_pack_flags(uint64_t eflags)
+{
+	return (eflags & FLAG_ALL & ~FLAG_OF) |
+	       (eflags & X86_EFLAGS_OF ? FLAG_OF : 0);
+}
+
 /* A way out of line: the interpreter does the instruction. */
 struct jit_slow {
 	uint64_t rip;
@@ -337,6 +348,7 @@ struct jit {
 	uint8_t next_slot[2];	/* by kind */
 	uint64_t slot_since[HW_JIT_WHO * HW_JIT_SLOTS]; /* TSC: budgets begin */
 	bool fsgsbase;		/* the host lets us write the GS base */
+	struct jit_check *check; /* NULL: none */
 	struct jit *next;	/* fault.c's list */
 	void *tables;
 
@@ -788,8 +800,35 @@ void jit_faults_add(struct jit *j);
 void jit_faults_remove(struct jit *j);
 
 void jit_run(struct hw_cpu *cpu);
+/* hw_jit_state from the state proper. */
+void jit_refresh(struct hw_cpu *cpu);
+/* ... and the flags back. */
+void jit_status_in_eflags(struct hw_cpu *cpu);
+/* The present context is one whose code is translated. */
+bool jit_is_translated(const struct hw_cpu *cpu);
+/* The block at rip for an entry with the flags at @loc; NULL: the interpreter's.
+ * @plain: JIT_PLAIN or 0. Refresh after it. */
+struct jit_block *jit_get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plain);
+/* Runs from @code on until C is asked to leave. */
+void jit_enter(struct hw_cpu *cpu, uintptr_t code);
+/* The interpreter does the instruction at @rip; @nr: it is number @nr - 1 of jit.execs.
+ * False: its block is not gone on with. */
+bool jit_exec(struct hw_cpu *cpu, uint64_t rip, uint32_t nr);
 /* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
 enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK };
 void jit_helpers_init(struct hw_cpu *cpu);
+
+/* --- check.c: lock-step with the interpreter (jit_check) ------------------------------------ */
+
+/* When jit_check asks for it. */
+int jit_check_create(struct jit *j);
+void jit_check_destroy(struct jit *j);
+/* The C functions become those of the check. */
+void jit_check_init(struct hw_cpu *cpu);
+/* Among the stubs. */
+void jit_check_stubs(struct jit *j);
+void jit_check_run(struct hw_cpu *cpu);
+void jit_check_will_write(struct hw_cpu *cpu, uint64_t la, void *p, unsigned n);
+const char *jit_check_failure(struct hw_cpu *cpu);
 
 #endif

@@ -268,7 +268,7 @@ void jit_loop_enter(struct jit *j)
 	enter_fpu(j);
 	if (j->loop.counts) {
 		emit_gs(j, 0xc7, 0, CPU_OFF(jit.turns), 8);	/* mov */
-		e32(j, MAX_INSNS / j->nr);
+		e32(j, j->check ? JIT_CHECK_INSNS / j->nr - 1 : MAX_INSNS / j->nr);
 	}
 	for (k = 0; k < j->nr_groups; k++)
 		if (j->group[k].hoisted)
@@ -290,7 +290,7 @@ void jit_loop_next(struct jit *j)
 			emit_rr(j, 0x3b, jit_host_reg(j->loop.counter), j->loop.last,
 				8);
 		emit_jump(j, CC_NE, j->loop.head);
-	} else {
+	} else if (!j->check) {
 		jit_compare_request(j);
 		emit_jump(j, CC_E, j->loop.head);
 	}

@@ -65,12 +65,6 @@ static bool has(const struct jit *j, enum x86_feature f)
 	       (f % 64) & 1;
 }
 
-static uint8_t pack(uint16_t eflags)
-{
-	return (eflags & FLAG_ALL & ~FLAG_OF) |
-	       (eflags & X86_EFLAGS_OF ? FLAG_OF : 0);
-}
-
 int jit_mem_operand(const struct x86_insn *i)
 {
 	const uint64_t kinds = BIT_ULL(OPK_E) | BIT_ULL(OPK_M) |
@@ -351,10 +345,11 @@ void jit_classify(const struct jit *j, struct jit_insn *n)
 	uint64_t next = n->rip + n->i.len;
 
 	n->class = class_of(j, &n->i);
-	n->reads = shift_reads(&n->i, pack(row->flags_read));
-	n->writes = pack(row->flags_written);
+	n->reads = shift_reads(&n->i, jit_pack_flags(row->flags_read));
+	n->writes = jit_pack_flags(row->flags_written);
 	/* What they leave undefined, processors leave alone. */
-	if (row->op >= X86_OP_BT && row->op <= X86_OP_BSR)
+	if ((row->op >= X86_OP_BT && row->op <= X86_OP_BSR) ||
+	    (row->op >= X86_OP_MOV_CR && row->op <= X86_OP_MOV_FROM_DR))
 		n->reads |= n->writes;
 	if (n->class == JIT_STRING && jit_is_rep(&n->i))
 		n->reads |= n->writes;

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "obs/trace.h"
 #include "vm/kvm_host.h"
 
@@ -86,9 +87,22 @@ static void set_mode(struct kvm_vcpu *vcpu, enum kvm_vcpu_mode mode)
 	__atomic_store_n(&vcpu->mode, mode, __ATOMIC_SEQ_CST);
 }
 
+/* jit_check: the translator was wrong. @text has many lines. */
+static enum kvm_exit_result check_failed(struct kvm_vcpu *vcpu, const char *text)
+{
+	int n;
+
+	for (; *text; text += n + (text[n] == '\n')) {
+		n = strcspn(text, "\n");
+		log_error("%.*s", n, text);
+	}
+	return kvm_internal_error(vcpu, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, 0, NULL);
+}
+
 static enum kvm_exit_result vcpu_enter_guest(struct kvm_vcpu *vcpu)
 {
 	enum kvm_exit_result r = prepare_entry(vcpu);
+	const char *failure;
 	bool events;
 
 	if (r != KVM_HANDLED)
@@ -114,6 +128,9 @@ static enum kvm_exit_result vcpu_enter_guest(struct kvm_vcpu *vcpu)
 	/* Whoever waits for this sees all that the guest did; nobody needs more. */
 	__atomic_store_n(&vcpu->mode, OUTSIDE_GUEST_MODE, __ATOMIC_RELEASE);
 	vcpu->stat.exits++;
+	failure = hw_check_failure(vcpu->hw);
+	if (unlikely(failure))
+		return check_failed(vcpu, failure);
 	return kvm_ops(vcpu)->handle_exit(vcpu);
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/log.h"
 #include "base/tsc.h"
 #include "vm/kvm_host.h"
 #include "x86/msr.h"
@@ -208,6 +209,7 @@ static int init_processor(struct kvm_vcpu *vcpu)
 		.jit_threshold = kvm->params.jit_threshold,
 		.jit_cache = kvm->params.jit_cache,
 		.jit_count = kvm->params.jit_count,
+		.jit_check = kvm->params.jit_check,
 	};
 	int ret;
 
@@ -260,6 +262,11 @@ static int create_locked(struct kvm *kvm, uint32_t id, void *run_pages,
 		return -EINVAL;
 	if (kvm_get_vcpu_by_id(kvm, id))
 		return -EEXIST;
+	if (kvm->params.jit_check &&
+	    (kvm->nr_vcpus || kvm->params.engine != KVM_ENGINE_JIT)) {
+		log_error("jit_check compares one vCPU that translates: no other engine, no second vCPU");
+		return -EINVAL;
+	}
 	ret = posix_memalign((void **)&vcpu, 64, sizeof(*vcpu));
 	if (ret)
 		return -ENOMEM;

@@ -111,6 +111,19 @@ def tiny_cache():
     check("most transfers stay in translated code",
           count.get("runs", 0) > 20 * count.get("lookups", 0) > 0, str(count))
 
+def lock_step():
+    """The translator beside the interpreter: new code, and one of 256 blocks; 1 for all (minutes)."""
+    every = os.environ.get("CHECK", "256")
+    status, out, _ = run(command("quiet", "--engine", "jit", "--param", f"jit_check={every}", "--stats"))
+    check("exit status 0", status == 0, f"{status}: {tail(out)}")
+    check("reaches init", "BOOT-MARKER" in out, tail(out))
+    count = {k: int(v) for k, v in re.findall(r"hw_jit_(\w+) (\d+)", out)}
+    check("blocks were compared", count.get("checked", 0) > 200000, str(count))
+    check("few instructions were left out", 50 * count.get("unchecked", 0) < count.get("checked", 0), str(count))
+    for wrong in (["--cpus", "2"], ["--engine", "interp"]):
+        status, out, _ = run(command("quiet", *wrong, "--param", "jit_check=1"))
+        check(f"refuses {' '.join(wrong)}", status not in (0, 4, 7) and "jit_check" in out, f"{status}: {tail(out)}")
+
 class Terminal:
     def __init__(self, cmd):
         self.pid, self.fd = pty.fork()
@@ -185,7 +198,7 @@ if not os.path.exists(KERNEL) or not os.path.exists(INITRD):
     print("SKIP: make guest has not been run")
     sys.exit(77)
 CASES = {f.__name__: f for f in (boot, smp, smp4, large, reboot, panic, timeout,
-                                 stats_and_trace, shell, quit, idle, tiny_cache)}
+                                 stats_and_trace, shell, quit, idle, tiny_cache, lock_step)}
 for _ in range(ROUNDS):
     if not failures: CASES[CASE]()
 sys.exit(1 if failures else 0)

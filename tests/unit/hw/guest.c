@@ -89,7 +89,8 @@ struct guest *guest_new(bool amd)
 	assert_non_null(g);
 	memset(g, 0, sizeof(*g));
 	g->amd = amd;
-	if (engine && !strcmp(engine, "jit"))
+	cfg.jit_check = engine && !strcmp(engine, "check");
+	if (cfg.jit_check || (engine && !strcmp(engine, "jit")))
 		cfg.jit = &hw_jit;
 	g->cpu = hw_cpu_create(&cfg);
 	assert_non_null(g->cpu);
@@ -316,6 +317,8 @@ void guest_user(struct guest *g)
 const struct hw_exit *guest_run(struct guest *g)
 {
 	hw_run(g->cpu);
+	if (g->cpu->check_failed)
+		fail_msg("%s", hw_check_failure(g->cpu));
 	return &g->cpu->exit;
 }
 

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lock-step with the interpreter (jit/check.c): right translations agree, whatever the
+ * code is, and wrong ones are reported. They are made wrong by changing bytes of the host
+ * code.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <time.h>
+#include <stdio.h>
+
+#include "../hw/guest.h"
+#include "generate.h"
+#include "jit/jit.h"
+
+#define COUNTER	(G_DATA + 0x1ff8)
+
+static struct guest *check_guest(void)
+{
+	struct guest *g;
+
+	setenv("ANYKVM_ENGINE", "check", 1);
+	g = guest_new(false);
+	guest_catch_faults();
+	guest_long(g);
+	memset(g->c->gpr, 0, sizeof(g->c->gpr));
+	g->c->gpr[X86_RSP] = G_STACK;
+	return g;
+}
+
+static struct guest *load(const char *from, const char *to)
+{
+	struct guest *g = check_guest();
+
+	guest_put(g, G_CODE, from, to);
+	return g;
+}
+
+#define LOAD(name) load(name, name##_end)
+
+/* --- right translations -------------------------------------------------------------- */
+
+static void random_state(struct guest *g, uint64_t seed)
+{
+	unsigned k;
+
+	rnd_seed(seed);
+	guest_user(g);
+	*guest_pte(g, G_DATA + 0x1000) |= PTE_U;
+	*guest_pte(g, G_DATA + 0x2000) = 0;
+	g->c->cr4 |= X86_CR4_OSXSAVE;
+	g->c->xcr0 = hw_xcr0_model();
+	hw_tlb_flush_all(g->cpu);
+	for (k = 0; k < 0x2000; k += 8) {
+		uint64_t v = rnd();
+
+		memcpy(g->mem + G_DATA + k, &v, 8);
+	}
+	for (k = 0; k < 256; k++)
+		((uint8_t *)g->fpu.fx.xmm)[k] = rnd() >> 31;
+	for (k = 0; k < 16; k++)
+		g->c->gpr[k] = k == X86_RSP ? G_USTACK - 0x400 :
+			       k == X86_RCX || k == X86_R9 ? rnd() >> 56 :
+			       G_DATA + 0x800 + (rnd() >> 52);
+	g->c->eflags = X86_EFLAGS_FIXED | (rnd() & X86_EFLAGS_STATUS);
+}
+
+static void random_sequences_agree(void **s)
+{
+	struct guest *g = check_guest();
+	uint8_t code[2048];
+	uint64_t seed;
+	unsigned n;
+
+	for (seed = 1; seed <= 1500; seed++) {
+		rnd_seed(~seed);
+		n = generate_loop(code, 1 + (rnd() >> 30) % 20, COUNTER);
+		random_state(g, seed);
+		guest_put(g, G_CODE, code, code + n);
+		memcpy(g->mem + COUNTER, "\5\0\0\0", 4);
+		guest_run(g);
+	}
+	assert_true(g->cpu->stats.jit_checked > 1500);
+	guest_free(g);
+}
+
+GUEST_CODE(own_block, 64,
+	   "mov $100, %ecx; xor %eax, %eax\n"
+	   "1: mov %cl, 2f+1(%rip)\n"
+	   "2: mov $0, %dl; movzx %dl, %edx; add %edx, %eax\n"
+	   "dec %ecx; jnz 1b; hlt");
+GUEST_CODE(reads_the_clock, 64,
+	   "mov $100, %ecx; xor %ebx, %ebx\n"
+	   "1: rdtsc; shl $32, %rdx; or %rdx, %rax; cmp %rbx, %rax; jb 2f\n"
+	   "mov %rax, %rbx; pause; dec %ecx; jnz 1b; 2: hlt");
+GUEST_CODE(calls, 64,
+	   "mov $100, %ecx; lea 3f(%rip), %rbx\n"
+	   "1: call 2f; call *%rbx; dec %ecx; jnz 1b; hlt\n"
+	   "2: inc %eax; ret; 3: push %rax; add $3, %rax; pop %rdx; jmp 2b");
+/* Flags that a division leaves undefined, and some that nobody reads. */
+GUEST_CODE(flags, 64,
+	   "mov $50, %ecx; 1: mov %ecx, %eax; xor %edx, %edx; mov $7, %ebx; div %ebx\n"
+	   "cmp $3, %edx; je 2f; add %eax, %esi; jmp 3f; 2: sub %eax, %esi\n"
+	   "3: add $1, %rdi; xor %ebx, %ebx; sti; cli; pushf; popf; dec %ecx; jnz 1b; hlt");
+/* The manuals call the flags after these undefined; processors leave them alone. */
+GUEST_CODE(control_registers, 64,
+	   "mov $20, %ecx; 1: cmp $10, %ecx; mov %cr0, %rax; pushf; pop %rdx\n"
+	   "add %rdx, %rbx; test %ecx, %ecx; mov %dr7, %rax; setz %al; dec %ecx; jnz 1b; hlt");
+/* Overlapping stores; a REP in a block, forwards and backwards. */
+GUEST_CODE(stores, 64,
+	   "mov $20, %ebp; 1: mov %rbp, 0x30000; mov %ebp, 0x30004; mov %bp, 0x30001\n"
+	   "mov $0x30000, %esi; mov $0x30800, %edi; mov $0x900, %ecx; rep movsb\n"
+	   "std; mov $0x31000, %edi; mov $0x100, %ecx; rep stosq; cld\n"
+	   "lock incl 0x30010; xadd %rdx, 0x30018; dec %ebp; jnz 1b; hlt");
+
+static struct guest *agrees(const char *from, const char *to)
+{
+	struct guest *g = load(from, to);
+
+	memset(g->mem + G_DATA, 0, 0x2000);
+	guest_hlt(g);
+	return g;
+}
+
+#define AGREES(name) agrees(name, name##_end)
+
+static void special_code_agrees(void **s)
+{
+	struct guest *g = AGREES(reads_the_clock);
+
+	assert_int_equal(g->c->gpr[X86_RCX], 0);
+	guest_free(g);
+	g = AGREES(calls);
+	assert_int_equal(g->c->gpr[X86_RAX], 500);
+	/* Calls and returns are the translator's. */
+	assert_true(g->cpu->stats.jit_checked > 8 * g->cpu->stats.jit_unchecked);
+	guest_free(g);
+	guest_free(AGREES(flags));
+	guest_free(AGREES(control_registers));
+	guest_free(AGREES(stores));
+	/* Its page is refused for a while then. */
+	g = AGREES(own_block);
+	assert_int_equal(g->c->gpr[X86_RAX], 5050);
+	guest_free(g);
+}
+
+/* A jump to itself with a prefix is no string instruction that goes on and on. */
+GUEST_CODE(jumps, 64, "nop; .byte 0xf3, 0xeb, 0xfd");
+GUEST_CODE(scans, 64, "mov $-1, %rcx; 1: mov $0x30000, %edi; rep scasb; jmp 1b");
+
+static void *kicker(void *arg)
+{
+	struct timespec ms = { .tv_nsec = 20000000 };
+
+	nanosleep(&ms, NULL);
+	hw_kick(arg);
+	return NULL;
+}
+
+static void kicks_come_through(void **s)
+{
+	struct guest *g[2] = { LOAD(jumps), LOAD(scans) };
+	pthread_t t;
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		memset(g[k]->mem + G_DATA, 0, 0x100000);
+		assert_int_equal(pthread_create(&t, NULL, kicker, g[k]->cpu), 0);
+		assert_int_equal(guest_run(g[k])->id, X86_INTERCEPT_EXTINT);
+		pthread_join(t, NULL);
+		guest_free(g[k]);
+	}
+}
+
+/* --- wrong ones ------------------------------------------------------------------------ */
+
+/* Changes byte @at of the first @n bytes @find in the translation of G_CODE. */
+static void change_code(struct guest *g, const void *find, unsigned n, unsigned at)
+{
+	struct jit *j = g->cpu->jit.jit;
+	hva_t host = (hva_t)g->mem + G_CODE;
+	struct jit_block *b = jit_block_find(j, G_CODE, host, FL_MEM, j->context);
+	uint8_t *p;
+
+	assert_non_null(b);
+	p = memmem(j->rw + b->code, j->pos - b->code, find, n);
+	assert_non_null(p);
+	p[at] ^= 2;
+}
+
+/* @g's code is run, made wrong, and run again; it must be said that @what differs. */
+static void is_reported(const char *from, const char *to, const void *find, unsigned n,
+			unsigned at, const char *what)
+{
+	struct guest *g = load(from, to);
+	const char *text;
+
+	guest_hlt(g);
+	change_code(g, find, n, at);
+	memset(g->c->gpr, 0, sizeof(g->c->gpr));
+	memset(g->mem + G_DATA, 0, 0x1000);
+	g->c->rip = G_CODE;
+	hw_run(g->cpu);
+	text = hw_check_failure(g->cpu);
+	if (!text || !strstr(text, what))
+		fail_msg("'%s' is not in: %s", what, text ? text : "(nothing)");
+	assert_non_null(strstr(text, "block at 1000"));
+	assert_non_null(strstr(text, "anykvm insn --translate '"));
+	/* The next entry is a new beginning. */
+	g->c->rip = G_CODE + (to - from) - 1;
+	guest_hlt(g);
+	assert_null(hw_check_failure(g->cpu));
+	guest_free(g);
+}
+
+#define REPORTED(name, find, at, what) \
+	is_reported(name, name##_end, find, sizeof(find) - 1, at, what)
+
+GUEST_CODE(adds, 64, "add $0x11223344, %eax; inc %rbx; hlt");
+GUEST_CODE(compares, 64, "mov $0x11223344, %eax; cmp $0x11223344, %eax; hlt");
+GUEST_CODE(puts_there, 64, "movl $0x11223344, 0x30010; mov $1, %eax; hlt");
+GUEST_CODE(puts_elsewhere, 64, "mov $0x30000, %ebx; movl $5, 0x123(%rbx); hlt");
+GUEST_CODE(shuffles, 64, "mov $7, %eax; movq %rax, %xmm0; pshufd $2, %xmm0, %xmm1; hlt");
+GUEST_CODE(goes, 64, "nop; jmp 1f; .skip 0x40, 0x90; 1: hlt");
+
+static void a_wrong_register_is_reported(void **s)
+{
+	REPORTED(adds, "\x44\x33\x22\x11", 3,
+		 "gpr[0]: 0000000011223344, translated 0000000013223344");
+}
+
+static void wrong_flags_are_reported(void **s)
+{
+	REPORTED(compares, "\x3d\x44\x33\x22\x11", 4, "eflags: ");
+}
+
+static void wrong_memory_is_reported(void **s)
+{
+	REPORTED(puts_there, "\x44\x33\x22\x11", 3, "memory at 30013: 11, translated 13");
+	/* What should have been written is not. */
+	REPORTED(puts_elsewhere, "\x23\x01\0\0\x05", 0, "memory at 30123: ");
+}
+
+static void a_wrong_vector_is_reported(void **s)
+{
+#ifdef ANYKVM_SANITIZE
+	skip();			/* vectors are the interpreter's */
+#endif
+	REPORTED(shuffles, "\x66\x0f\x70\xc8\x02", 4, "xmm: ");
+}
+
+static void a_wrong_way_is_reported(void **s)
+{
+	REPORTED(goes, "\x43\x10", 1, "the interpreter was never there");
+}
+
+#define T(f) cmocka_unit_test(f)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(random_sequences_agree),
+		T(special_code_agrees),
+		T(kicks_come_through),
+		T(a_wrong_register_is_reported),
+		T(wrong_flags_are_reported),
+		T(wrong_memory_is_reported),
+		T(a_wrong_vector_is_reported),
+		T(a_wrong_way_is_reported),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
