@@ -125,6 +125,22 @@ struct jit_marks jit_region_end(const struct jit *j, unsigned r)
 	};
 }
 
+/*
+ * The region is full: hardly anything is written there until it is its turn again. The
+ * mapping for writing gives its pages back, which the other one has; they were resident
+ * twice.
+ */
+static void finish(struct jit *j)
+{
+	uintptr_t from = (uintptr_t)j->rw + jit_region_begin(j, j->region).pos;
+	uintptr_t to = (uintptr_t)j->rw + j->pos;
+
+	j->ends[j->region] = jit_region_end(j, j->region);
+	from = (from + PAGE_SIZE - 1) & PAGE_MASK;
+	if (to > from)
+		madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 /* What is emitted from now on goes to region @r, behind @at. */
 static void continue_at(struct jit *j, unsigned r, struct jit_marks at)
 {
@@ -232,7 +248,7 @@ void jit_make_room(struct jit *j)
 	j->generation++;
 	for (n = 0; n < JIT_REGIONS && jit_full(j); n++) {
 		r = (j->region + 1) % JIT_REGIONS;
-		j->ends[j->region] = jit_region_end(j, j->region);
+		finish(j);
 		evict(j, r);
 		continue_at(j, r, j->ends[r]);
 	}

@@ -68,6 +68,8 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 		j->faults[s->fault + k].landing = j->pos;
 	if (s->inside)
 		jit_loop_leave(j);
+	if (s->swapped)
+		jit_swap_high(j, s->swapped);
 	if (s->save && s->kind != SLOW_LINK)
 		emit_flags_save(j, T1);
 	if (s->undo)
@@ -350,6 +352,15 @@ void jit_jmp(struct jit *j, struct jit_insn *n)
 		jit_loop_next(j);
 	else
 		jit_goto_target(j, CC_ALWAYS, n);
+}
+
+/* News of code is among the requests, and what comes next is another block. */
+void jit_serialize(struct jit *j, struct jit_insn *n)
+{
+	uint64_t next = n->rip + n->i.len;
+
+	poll(j, next);
+	jit_goto(j, CC_ALWAYS, next, n->rip);
 }
 
 void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s)

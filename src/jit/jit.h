@@ -41,7 +41,7 @@
 #define JIT_EXECS_A_MIB	(1u << 12)
 #define JIT_CROSS_A_MIB	(1u << 11)
 #define JIT_REGIONS	4
-#define JIT_STUB_FAULTS	64
+#define JIT_STUB_FAULTS	96
 #define JIT_BHASH_BITS	16
 #define JIT_PHASH_BITS	13
 #define JIT_HEAT_BITS	16
@@ -132,7 +132,7 @@ enum jit_class {
 	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING, JIT_X87,
 	JIT_BIT_STRING, JIT_RDTSC, JIT_CPUID, JIT_RDMSR,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
-	JIT_JMP_IND, JIT_CALL_IND,
+	JIT_JMP_IND, JIT_CALL_IND, JIT_SERIALIZE,
 };
 
 /* Memory operands: segment base + base + index << scale + disp. */
@@ -247,6 +247,7 @@ struct jit_slow {
 	bool     save;		/* flags are in the host's register on the way in */
 	bool     restore;	/* ... and must be on the way back */
 	bool     unwind;	/* the return stack goes */
+	uint8_t  swapped;	/* AH to BH is where AL to BL should be: its number */
 	bool     checked;	/* a check leads here: flags are in memory */
 	bool     inside;	/* out of a loop's turn: jit_loop.inside */
 	uint32_t site;		/* SLOW_FAR */
@@ -320,7 +321,7 @@ struct jit {
 	uint32_t go, go_host, far, ret_miss;
 	uint32_t fill[HW_JIT_WHO][2];	/* by who and kind of access */
 	uint32_t walk;
-	uint32_t rep[JIT_NR_STRINGS][4][2];	/* by log2 of the size, REPNE */
+	uint32_t rep[JIT_NR_STRINGS][4][4];	/* by log2 of the size, REP_* (string.c) */
 
 	struct jit_block *blocks;
 	uint32_t nr_blocks, *bhash;
@@ -612,6 +613,8 @@ void jit_check_fpu(struct jit *j, unsigned kind, struct jit_slow *s);
 /* The general register that operand @k is, or -1; it is one of AH to BH. */
 int jit_gpr_operand(const struct x86_insn *i, int k);
 bool jit_is_high8(const struct x86_insn *i, int k);
+/* xchg @high, what it is the second byte of. */
+void jit_swap_high(struct jit *j, unsigned high);
 
 /* --- string.c ----------------------------------------------------------------------- */
 
@@ -664,6 +667,7 @@ void jit_leave(struct jit *j, struct jit_insn *n);
 void jit_jcc(struct jit *j, struct jit_insn *n);
 void jit_loop(struct jit *j, struct jit_insn *n);
 void jit_jmp(struct jit *j, struct jit_insn *n);
+void jit_serialize(struct jit *j, struct jit_insn *n);
 void jit_call(struct jit *j, struct jit_insn *n);
 void jit_ret(struct jit *j, struct jit_insn *n);
 void jit_call_indirect(struct jit *j, struct jit_insn *n);

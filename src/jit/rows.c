@@ -7,7 +7,7 @@
  * not name (rDX:rAX of MUL, CL of shifts, rAX of CMPXCHG) are among those that have
  * the same number on the host. Everything that asks for a privilege, may exit, or
  * changes system state is left to the interpreter. So is what has no encoding here:
- * AH to BH beside an operand that needs REX, and more registers in memory than there
+ * AH to BH beside a register that needs REX, and more registers in memory than there
  * are scratch registers.
  */
 #include "jit/jit.h"
@@ -81,6 +81,12 @@ int jit_mem_operand(const struct x86_insn *i)
 	return -1;
 }
 
+/* Its lengths are in rAX and rDX. */
+static bool is_pcmpestr(const struct x86_insn *i)
+{
+	return i->map == X86_MAP_0F3A && (i->opcode & ~1) == 0x60;
+}
+
 /* VEX.W and EVEX.W say nothing about general registers outside of 64-bit mode. */
 static bool has_idle_w(const struct x86_insn *i)
 {
@@ -93,7 +99,7 @@ static bool has_idle_w(const struct x86_insn *i)
 	for (k = 0; k < X86_MAX_OPERANDS; k++)
 		if (kinds >> i->row->opnd[k].kind & 1)
 			return true;
-	return false;
+	return is_pcmpestr(i);
 }
 
 /* Operands that JIT_SAME knows what to do with. */
@@ -128,7 +134,8 @@ static bool operands_fit(const struct x86_insn *i)
 				in_mem |= BIT(r);
 		}
 	}
-	if (high && rex)
+	/* Beside REX it takes AL's to BL's place, if that is free. */
+	if (high && rex && (mem < 0 || i->row->op == X86_OP_CMPXCHG))
 		return false;
 	return __builtin_popcount(in_mem) <= (mem >= 0 ? 1 : 2);
 }
@@ -268,6 +275,8 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 		return JIT_SWAPGS;
 	case X86_OP_STAC:
 		return has(j, X86_FEATURE_SMAP) ? JIT_STAC : JIT_EXEC;
+	case X86_OP_SERIALIZE:
+		return has(j, X86_FEATURE_SERIALIZE) ? JIT_SERIALIZE : JIT_EXEC;
 	case X86_OP_RDTSC:
 		return JIT_RDTSC;
 	case X86_OP_RDTSCP:
@@ -325,17 +334,22 @@ static enum jit_class class_of(const struct jit *j, const struct x86_insn *i)
 	return c;
 }
 
-/* A shift by a constant that is not 0 reads no more than the carry. */
+/* A shift by a constant that is not 0 reads no more than the carry; a rotation by more
+ * than 1 leaves OF undefined, and processors leave it alone. */
 static uint8_t shift_reads(const struct x86_insn *i, uint8_t reads)
 {
-	unsigned op = i->row->op, k;
+	unsigned op = i->row->op, k, count;
 
 	if (op == X86_OP_RCL || op == X86_OP_RCR || op < X86_OP_SHL ||
 	    op > X86_OP_SHRD)
 		return reads;
 	for (k = 0; k < X86_MAX_OPERANDS; k++)
-		if (i->row->opnd[k].kind == OPK_I)
-			return i->imm & (i->opsize == 8 ? 63 : 31) ? 0 : reads;
+		if (i->row->opnd[k].kind == OPK_I) {
+			count = i->imm & (i->opsize == 8 ? 63 : 31);
+			if (count > 1 && (op == X86_OP_ROL || op == X86_OP_ROR))
+				return reads & FLAG_OF;
+			return count ? 0 : reads;
+		}
 	return reads;
 }
 

@@ -258,10 +258,51 @@ void jit_check_fpu(struct jit *j, unsigned kind, struct jit_slow *s)
 	jit_slow_jump(j, s, CC_E);
 }
 
+void jit_swap_high(struct jit *j, unsigned high)
+{
+	e8(j, 0x86), e8(j, 0xc0 | high << 3 | (high - 4));
+}
+
+/* The instruction's register of 8 bits that has no encoding beside @mem's; 0: none. */
+static unsigned high_beside(const struct x86_insn *i, int mem)
+{
+	int k;
+
+	for (k = 0; mem >= 0 && k < X86_MAX_OPERANDS; k++)
+		if (jit_is_high8(i, k))
+			return jit_gpr_operand(i, k);
+	return 0;
+}
+
+/*
+ * Beside an operand in memory, whose address needs REX: the byte changes places with
+ * the low one, which no such instruction has for another operand. The address is all
+ * in T1 then. A fault finds them swapped.
+ */
+static void same_high(struct jit *j, struct jit_insn *n, int mem, struct same *e,
+		      unsigned high)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC, n->rip);
+	struct jit_mem m = { .base = T1, .index = NO_INDEX };
+
+	emit_mem(j, 0x8d, T1, e->mem);			/* lea */
+	j->t1 = 0;
+	jit_swap_high(j, high);
+	e->mem = &m;
+	e->reg = high - 4;
+	s->swapped = high;
+	jit_may_fault(j, s);
+	encode(j, &n->i, mem, e);
+	jit_swap_high(j, high);
+	jit_flags_done(j, n);
+	jit_slow_back(j, n, s);
+}
+
 void jit_same(struct jit *j, struct jit_insn *n)
 {
 	const struct x86_insn *i = &n->i;
 	int mem = jit_mem_operand(i);
+	unsigned high = high_beside(i, mem);
 	struct jit_slow *s = NULL;
 	struct same e = { .nr = 0 };
 	struct jit_addr a;
@@ -280,11 +321,15 @@ void jit_same(struct jit *j, struct jit_insn *n)
 	}
 	jit_flags_need(j, n);
 	rename_all(j, i, &e);
-	if (s)
-		jit_may_fault(j, s);
-	encode(j, i, mem, &e);
-	store_all(j, i, &e);
-	jit_flags_done(j, n);
+	if (high) {
+		same_high(j, n, mem, &e, high);
+	} else {
+		if (s)
+			jit_may_fault(j, s);
+		encode(j, i, mem, &e);
+		store_all(j, i, &e);
+		jit_flags_done(j, n);
+	}
 	if (s)
 		jit_slow_back(j, n, s);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * String instructions with 64-bit addresses, DF = 0 and flat segments.
+ * String instructions with addresses of the mode's size, DF = 0 and flat segments.
  *
  * Without REP: the accesses in line, then the registers move. With REP: a stub for
  * each instruction and size, that does a run after the other with the host's own
@@ -8,7 +8,7 @@
  * are enough for it, and requests are looked at between two runs. While the host's
  * instruction runs RSI and RDI hold host addresses, RCX the iterations of the run that
  * are not done; jit.rep has what it takes to make the guest's of them, after a host
- * fault in the middle too.
+ * fault in the middle too. Those for 32-bit code cut the addresses before each run.
  *
  * Whatever a stub does not do (DF = 1, a miss, an element in two pages) the
  * interpreter goes on with: the registers tell where. CMPS and SCAS store their flags
@@ -17,6 +17,9 @@
 #include "jit/jit.h"
 
 #define REP_OFF(field)	CPU_OFF(jit.rep.field)
+
+/* jit.rep's last index. */
+enum { REP_NE = 1, REP_CODE32 = 2 };
 
 enum { USES_SI = 1, USES_DI = 2, WRITES_DI = 4, SCANS = 8 };
 
@@ -48,7 +51,7 @@ bool jit_is_rep(const struct x86_insn *i)
 
 bool jit_string_fits(const struct x86_insn *i)
 {
-	return i->adsize == 8 && i->seg != X86_FS && i->seg != X86_GS;
+	return i->adsize == jit_insn_word(i) && i->seg != X86_FS && i->seg != X86_GS;
 }
 
 /* The host's instruction for elements of 1 << @size bytes; @prefix: REP, REPNE or 0. */
@@ -193,19 +196,37 @@ static void end_of_stub(struct jit *j, const struct string_op *o, uint32_t fault
 	emit_jump(j, CC_ALWAYS, j->exec);
 }
 
+/* 32 bits of @reg. */
+static void cut(struct jit *j, unsigned reg)
+{
+	emit_rr(j, 0x89, reg, reg, 4);
+}
+
+static void cut_addresses(struct jit *j, const struct string_op *o)
+{
+	if (o->how & USES_DI)
+		cut(j, X86_RDI);
+	if (o->how & USES_SI)
+		cut(j, X86_RSI);
+}
+
 /* Called with rip in T1 and the flags in memory; RFLAGS is free. */
 static void rep_stub(struct jit *j, const struct string_op *o, unsigned size,
-		     bool repne)
+		     bool repne, bool code32)
 {
 	struct give_up g = { .nr = 0 };
 	uint32_t again, none, over, fault;
 
 	emit_store(j, T1, REP_OFF(rip));
+	if (code32)
+		cut(j, X86_RCX);
 	emit_rr(j, 0x85, X86_RCX, X86_RCX, 8);
 	none = emit_jump_later(j, CC_E);
 	test_df(j);
 	give_up_if(j, &g, CC_NE);
 	again = j->pos;
+	if (code32)
+		cut_addresses(j, o);
 	if (o->how & USES_DI)
 		rep_lookup(j, X86_RDI, o->how & WRITES_DI ? X86_TLB_WRITE :
 			   X86_TLB_READ, REP_OFF(di), &g);
@@ -229,19 +250,22 @@ static void rep_stub(struct jit *j, const struct string_op *o, unsigned size,
 		over = next_run(j, again, &g);
 		emit_patch(j, over, j->pos);
 	}
+	if (code32)
+		cut_addresses(j, o);
 	emit_patch(j, none, j->pos);
 	end_of_stub(j, o, fault, &g);
 }
 
 void jit_string_stubs(struct jit *j)
 {
-	unsigned k, size, repne;
+	unsigned k, size, how;
 
 	for (k = 0; k < JIT_NR_STRINGS; k++)
 		for (size = 0; size < 4; size++)
-			for (repne = 0; repne < 2; repne++) {
-				j->rep[k][size][repne] = j->pos;
-				rep_stub(j, &string_ops[k], size, repne);
+			for (how = 0; how < (size == 3 ? 2 : 4); how++) {
+				j->rep[k][size][how] = j->pos;
+				rep_stub(j, &string_ops[k], size, how & REP_NE,
+					 how & REP_CODE32);
 			}
 }
 
@@ -252,7 +276,8 @@ static void rep(struct jit *j, struct jit_insn *n)
 	jit_flags_free(j, jit_live_before(n));
 	emit_mov_imm(j, T1, n->rip);
 	emit_jump(j, CC_CALL, j->rep[op_index(i)][__builtin_ctz(i->opsize)]
-				   [!!(i->prefix & PFX_REPNE)]);
+				   [(i->prefix & PFX_REPNE ? REP_NE : 0) |
+				    (jit_word(j) == 4 ? REP_CODE32 : 0)]);
 }
 
 /* --- one iteration ------------------------------------------------------------------- */
@@ -262,7 +287,7 @@ static struct jit_mem element(struct jit *j, struct jit_insn *n, unsigned reg,
 {
 	struct jit_addr a = {
 		.base = reg, .index = X86_REG_NONE, .seg = X86_SEG_NONE,
-		.adsize = 8,
+		.adsize = jit_word(j),
 	};
 
 	return jit_lookup(j, &a, n->i.opsize, kind, s);
@@ -323,6 +348,14 @@ static void iterate(struct jit *j, struct jit_insn *n, struct jit_slow *s)
 	}
 }
 
+/* LEA leaves the flags alone. */
+static void advance(struct jit *j, unsigned reg, unsigned by)
+{
+	struct jit_mem m = { .base = reg, .index = NO_INDEX, .disp = by };
+
+	emit_mem_word(j, 0x8d, reg, &m);
+}
+
 void jit_string(struct jit *j, struct jit_insn *n)
 {
 	const struct string_op *o = &string_ops[op_index(&n->i)];
@@ -337,11 +370,10 @@ void jit_string(struct jit *j, struct jit_insn *n)
 	test_df(j);
 	jit_slow_jump(j, s, CC_NE);
 	iterate(j, n, s);
-	/* LEA leaves the flags alone. */
 	if (o->how & USES_SI)
-		emit_rm(j, 0x8d, X86_RSI, X86_RSI, n->i.opsize);
+		advance(j, X86_RSI, n->i.opsize);
 	if (o->how & USES_DI)
-		emit_rm(j, 0x8d, X86_RDI, X86_RDI, n->i.opsize);
+		advance(j, X86_RDI, n->i.opsize);
 	jit_flags_done(j, n);
 	s->back = j->pos;
 	s->restore = j->loc == FL_HOST && n->live;

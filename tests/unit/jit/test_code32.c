@@ -5,6 +5,8 @@
  * neighbour, 64-bit mode, can get wrong; that it computes as the interpreter does is
  * test_jit.c's.
  */
+#include <sys/mman.h>
+
 #include "../hw/guest.h"
 
 #define AR_CODE32	0xc09b
@@ -183,6 +185,75 @@ static void the_stack_pointer_wraps(void **s)
 	assert_int_equal(g->c->gpr[X86_RSP], 3);
 }
 
+/* --- strings, bits, bytes ------------------------------------------------------------ */
+
+/* Two pages are filled, copied, summed; with upper halves that mean nothing. */
+GUEST_CODE(strings, 32,
+	   "mov $30, %ebp; 1: mov $0x30000, %edi; mov $0x800, %ecx; mov $0x01020304, %eax\n"
+	   "rep stosl; mov $0x30000, %esi; mov $0x34000, %edi; mov $0x2000, %ecx; rep movsb\n"
+	   "mov $0x34000, %esi; xor %ebx, %ebx; mov $0x800, %ecx\n"
+	   "2: lodsl; add %eax, %ebx; loop 2b; dec %ebp; jnz 1b\n"
+	   "mov $0x34000, %edi; mov $0x35fff, %edx; mov $0x3000, %ecx; mov $4, %al\n"
+	   "movb $9, 0x35555; repe scasb; hlt");
+
+static void strings_are_translated(void **s)
+{
+	PROT(strings);
+	g->c->gpr[X86_RSI] = g->c->gpr[X86_RDI] = g->c->gpr[X86_RCX] = ~0ull;
+	runs_translated();
+	assert_int_equal((uint32_t)g->c->gpr[X86_RBX], 0x01020304 * 0x800u);
+	assert_int_equal(g->c->gpr[X86_RDI], 0x34002);
+	assert_int_equal(g->c->gpr[X86_RSI], 0x36000);
+}
+
+/* A bit before the string's start, at an address that wraps; AH to BH beside memory. */
+GUEST_CODE(bits, 32,
+	   "mov $50, %ebp; movl $0, 0x30000; movl $0, 0x30004; xor %eax, %eax\n"
+	   "1: mov $0x30100, %ebx; mov $-0x7fd, %ecx; lock bts %ecx, (%ebx); setc %al\n"
+	   "mov $0xffffffff, %ebx; mov $8, %ecx; btc %ecx, 0x30004(%ebx)\n"
+	   "mov $0x30004, %ebx; incb %ah; mov %ah, (%ebx); add %ah, %ch; xor (%ebx), %ch\n"
+	   "cmp %ah, (%ebx); setne %dl; dec %ebp; jnz 1b; hlt");
+
+static void bits_and_high_bytes_are_translated(void **s)
+{
+	PROT(bits);
+	runs_translated();
+	assert_int_equal(g->mem[0x30000], 8);
+	assert_int_equal(g->mem[0x30004], 50);
+	assert_int_equal((uint16_t)g->c->gpr[X86_RAX], 50 << 8 | 1);
+	assert_int_equal((uint8_t)g->c->gpr[X86_RDX], 0);
+}
+
+/* The store of AH has a fault, and RAX is what it was. */
+GUEST_CODE(high_fault, 64,
+	   "mov $20, %ecx; mov $0x30000, %ebx; mov $0x1234, %eax\n"
+	   "1: mov %ah, (%rbx); dec %ecx; jnz 1b; mov $0x31000, %ebx; jmp 1b");
+
+static void a_high_byte_is_in_its_place_when_there_is_a_fault(void **s)
+{
+	guest_catch_faults();
+	guest_long(g);
+	GUEST_LOAD(g, high_fault);
+	*guest_pte(g, 0x31000) = 0;
+	hw_tlb_flush_all(g->cpu);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_PF);
+	assert_int_equal(g->c->cr2, 0x31000);
+	assert_int_equal(g->c->gpr[X86_RAX], 0x1234);
+	*guest_pte(g, 0x31000) = 0x31000 | PTE_P | PTE_W;
+	/* The client takes the memory away: the host has a fault. */
+	guest_long(g);
+	g->c->gpr[X86_RSP] = G_STACK;
+	munmap(g->mem + 0x30000, 4096);
+	g->c->rip = G_CODE;
+	guest_run(g);
+	assert_true(hw_host_error(g->cpu, NULL));
+	assert_int_equal(g->c->gpr[X86_RAX], 0x1234);
+	assert_ptr_equal(mmap(g->mem + 0x30000, 4096, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+			 g->mem + 0x30000);
+}
+
 /* --- segments --------------------------------------------------------------------------- */
 
 /* Beyond the limit, once the segment has one. */
@@ -231,6 +302,8 @@ int main(void)
 		T(computes_without_paging), T(computes_under_two_levels),
 		T(computes_under_pae), T(one_address_is_other_code_in_each_mode),
 		T(modes_take_turns), T(addresses_wrap), T(the_stack_pointer_wraps),
+		T(strings_are_translated), T(bits_and_high_bytes_are_translated),
+		T(a_high_byte_is_in_its_place_when_there_is_a_fault),
 		T(segments_with_limits_are_the_interpreters),
 		T(a_segment_that_is_read_only_is_not_written),
 	};

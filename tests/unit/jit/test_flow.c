@@ -450,6 +450,41 @@ static void jumps_between_pages(void **s)
 	guest_free(both(do_over_the_edge, 4));
 }
 
+/* SERIALIZE, alone and at the end of a page. */
+GUEST_CODE(serializes, 64,
+	   "1: inc %rax; .byte 0x0f, 0x01, 0xe8; dec %ecx; jnz 1b; hlt");
+
+static void serializes_at(struct guest *g, uint64_t at)
+{
+	guest_put(g, at, serializes, serializes_end);
+	g->c->rip = at;
+	g->c->gpr[X86_RCX] = 10000;
+}
+
+static void do_serializes(struct guest *g)
+{
+	serializes_at(g, G_CODE);
+}
+
+static void do_serializes_at_the_edge(struct guest *g)
+{
+	serializes_at(g, 0x1ffa);
+}
+
+static void serializes_by(void (*prepare)(struct guest *g))
+{
+	struct guest *g = both(prepare, 10000);
+
+	assert_true(g->cpu->stats.interpreted < 100);
+	guest_free(g);
+}
+
+static void serialize_goes_on_in_translated_code(void **s)
+{
+	serializes_by(do_serializes);
+	serializes_by(do_serializes_at_the_edge);
+}
+
 /* User code whose functions make system calls; the kernel calls functions too. */
 GUEST_CODE(user, 64,
 	   "mov $1000, %ebx; 1: call 2f; dec %ebx; jnz 1b; hlt\n"
@@ -594,6 +629,7 @@ int main(void)
 		cmocka_unit_test(the_caller_moves_between_call_and_return),
 		cmocka_unit_test(the_callee_moves),
 		cmocka_unit_test(jumps_between_pages),
+		cmocka_unit_test(serialize_goes_on_in_translated_code),
 		cmocka_unit_test(system_calls),
 		cmocka_unit_test(rights_are_the_context_s),
 		cmocka_unit_test(requests_among_calls),
