@@ -201,6 +201,13 @@ int em_clzero(struct x86_emulate_ctxt *c)
 
 /* --- waiting ------------------------------------------------------------------------- */
 
+/* The exit comes before the faults of operands on Intel (SDM Vol. 3C, "Relative Priority
+ * of Faults and VM Exits"), behind them on AMD (APM Vol. 2, "Instruction Intercepts"). */
+static int intercept_wait(struct x86_emulate_ctxt *c, enum x86_intercept id, bool amd)
+{
+	return c->vendor_amd == amd ? emul_intercept(c, id, 0, 0) : X86EMUL_CONTINUE;
+}
+
 int em_monitor(struct x86_emulate_ctxt *c)
 {
 	uint64_t ea = emul_trunc_ea(c->insn, c->gpr[X86_RAX]), la;
@@ -208,11 +215,13 @@ int em_monitor(struct x86_emulate_ctxt *c)
 
 	if (c->cpl)
 		return emul_ud(c);
-	if ((uint32_t)c->gpr[X86_RCX])
-		return emul_gp(c, 0);
-	rc = probe(c, c->insn->seg, ea, &la);
+	rc = intercept_wait(c, X86_INTERCEPT_MONITOR, false);
+	if (!rc && (uint32_t)c->gpr[X86_RCX])
+		rc = emul_gp(c, 0);
 	if (!rc)
-		rc = emul_intercept(c, X86_INTERCEPT_MONITOR, 0, 0);
+		rc = probe(c, c->insn->seg, ea, &la);
+	if (!rc)
+		rc = intercept_wait(c, X86_INTERCEPT_MONITOR, true);
 	if (rc)
 		return rc;
 	return c->ops->monitor ? c->ops->monitor(c, la) : X86EMUL_UNHANDLEABLE;
@@ -225,9 +234,11 @@ int em_mwait(struct x86_emulate_ctxt *c)
 
 	if (c->cpl)
 		return emul_ud(c);
-	if (ecx & ~1u)
-		return emul_gp(c, 0);
-	rc = emul_intercept(c, X86_INTERCEPT_MWAIT, 0, 0);
+	rc = intercept_wait(c, X86_INTERCEPT_MWAIT, false);
+	if (!rc && ecx & ~1u)
+		rc = emul_gp(c, 0);
+	if (!rc)
+		rc = intercept_wait(c, X86_INTERCEPT_MWAIT, true);
 	if (rc)
 		return rc;
 	return c->ops->mwait ? c->ops->mwait(c, eax, ecx) : X86EMUL_UNHANDLEABLE;

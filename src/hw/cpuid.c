@@ -86,6 +86,8 @@ static const struct {
 	{ X86_FEATURE_CLWB,	F_ROWS },
 	{ X86_FEATURE_MOVDIRI,	F_ROWS },
 	{ X86_FEATURE_MOVDIR64B, F_ROWS },
+	{ X86_FEATURE_MONITOR,	F_ROWS },
+	{ X86_FEATURE_WAITPKG,	F_ROWS | F_INTEL },
 	{ X86_FEATURE_SERIALIZE, F_ROWS | F_INTEL },
 	{ X86_FEATURE_LAHF_LM,	0 },
 	{ X86_FEATURE_CR8_LEGACY, F_AMD },
@@ -462,7 +464,7 @@ static const struct leaf {
 	{ .leaf = 0x01, .fn = leaf_signature },
 	{ .leaf = 0x02, .fixed = { 0x00feff01 } },	/* caches: see leaf 4 */
 	{ .leaf = 0x04, .fn = leaf_caches, .has_subleaves = true },
-	{ .leaf = 0x05 },
+	{ .leaf = 0x05, .fixed = { 64, 64, 3 } },	/* MONITOR's line; interrupts break */
 	{ .leaf = 0x06 },
 	{ .leaf = 0x07, .fn = leaf_features7, .has_subleaves = true },
 	{ .leaf = 0x0b, .fn = leaf_topology, .has_subleaves = true },

@@ -68,6 +68,7 @@ static const struct msr_row rows[] = {
 	    .root_writes = true)
 	ROW(IA32_APICBASE,	IN_MSR(apic_base),	 READ_ONLY, .root_writes = true)
 	ROW(CORE_PERF_GLOBAL_CTRL, IN_MSR(perf_global_ctrl), ZERO, .vendor = INTEL)
+	ROW(IA32_UMWAIT_CONTROL, IN_MSR(umwait_control), DEFINED, .vendor = INTEL)
 	ROW(IA32_PKRS,		IN_MSR(pkrs),		 KEYS, .vendor = INTEL)
 	ROW(IA32_BNDCFGS,	IN_MSR(bndcfgs),	 ZERO, .vendor = INTEL)
 	ROW(VM_CR,		IN_MSR(vm_cr),		 READ_ONLY, .vendor = AMD)
@@ -92,11 +93,18 @@ static uint64_t *where(struct hw_cpu *cpu, const struct msr_row *row)
 	return (uint64_t *)((char *)cpu + row->offset);
 }
 
-/* Only LBR and BTF exist in DEBUGCTL, IBRS..SSBD in SPEC_CTRL. */
+/* Only LBR and BTF exist in DEBUGCTL, IBRS..SSBD in SPEC_CTRL, all but bit 1 of 32 in
+ * UMWAIT_CONTROL. */
 static uint64_t defined_bits(uint32_t msr)
 {
-	return msr == MSR_IA32_DEBUGCTLMSR ?
-		DEBUGCTLMSR_LBR | DEBUGCTLMSR_BTF : 7;
+	switch (msr) {
+	case MSR_IA32_DEBUGCTLMSR:
+		return DEBUGCTLMSR_LBR | DEBUGCTLMSR_BTF;
+	case MSR_IA32_UMWAIT_CONTROL:
+		return 0xfffffffd;
+	default:
+		return 7;
+	}
 }
 
 static bool may_hold(const struct hw_cpu *cpu, const struct msr_row *row,

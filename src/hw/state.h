@@ -150,7 +150,7 @@ struct hw_msrs {
 	uint64_t tsc_ratio;		/* AMD: 8.32 fixed point */
 	uint64_t feature_control, misc_enable, apic_base;
 	uint64_t perf_global_ctrl, bndcfgs;
-	uint64_t pkrs;
+	uint64_t pkrs, umwait_control;
 };
 
 struct hw_vmx {			/* VMX operation: vmx_*.c own it */

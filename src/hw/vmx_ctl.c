@@ -37,7 +37,7 @@ _Static_assert(X86_NR_INTERCEPTS <= 128, "two words of intercepts");
 #define MWAIT_(X)	X(MWAIT)
 #define MONITOR_(X)	X(MONITOR)
 #define RDPMC_(X)	X(RDPMC)
-#define RDTSC_(X)	X(RDTSC) X(RDTSCP)
+#define RDTSC_(X)	X(RDTSC) X(RDTSCP) X(UMWAIT) X(TPAUSE)
 #define DR_(X)		X(DR_READ) X(DR_WRITE)
 #define IO_(X)		X(IO)
 #define MTF_(X)		X(MTF)

@@ -152,6 +152,8 @@ static void add_model_leaf(struct leaf_list *l, bool amd, uint32_t leaf,
 		hide_pkru(e);
 	if (e->function == 0x80000008)
 		e->eax = (e->eax & ~0xff00u) | 48u << 8;
+	if (e->function == 5)		/* of MONITOR */
+		e->eax = e->ebx = e->ecx = 0;
 }
 
 static void add_range(struct leaf_list *l, bool amd, uint32_t base)

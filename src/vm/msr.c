@@ -379,6 +379,20 @@ static int set_pkrs(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host
 	return hw_wrmsr(vcpu->hw, msr, val) ? 1 : 0;
 }
 
+static int get_umwait(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
+{
+	if (hw_rdmsr(vcpu->hw, msr, val))
+		*val = 0;	/* AMD */
+	return !host && !guest_has(vcpu, X86_FEATURE_WAITPKG);
+}
+
+static int set_umwait(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host)
+{
+	if (!guest_has(vcpu, X86_FEATURE_WAITPKG))
+		return val || !host;
+	return hw_wrmsr(vcpu->hw, msr, val) ? 1 : 0;
+}
+
 #define ONE(m)		(m), (m)
 
 static const struct msr_handler handlers[] = {
@@ -391,6 +405,7 @@ static const struct msr_handler handlers[] = {
 	{ ONE(MSR_IA32_CR_PAT), get_pat, set_pat },
 	{ ONE(MSR_IA32_XSS), get_xss, set_xss },
 	{ ONE(MSR_IA32_PKRS), get_pkrs, set_pkrs },
+	{ ONE(MSR_IA32_UMWAIT_CONTROL), get_umwait, set_umwait },
 	{ ONE(MSR_MTRRcap), get_mtrrcap, NULL },
 	{ MSR_MTRRphysBase0, MSR_MTRRphysMask7, get_mtrr, set_mtrr },
 	{ MSR_MTRRfix64K_00000, MSR_MTRRfix4K_F8000, get_mtrr, set_mtrr },
@@ -437,7 +452,8 @@ const uint32_t kvm_msrs_to_save[] = {
 	MSR_FS_BASE, MSR_GS_BASE, MSR_TSC_AUX,
 	MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_DEADLINE,
 	MSR_IA32_CR_PAT, MSR_EFER, MSR_IA32_MISC_ENABLE, MSR_IA32_MCG_STATUS,
-	MSR_IA32_UCODE_REV, MSR_IA32_XSS, MSR_IA32_PKRS, MSR_IA32_ARCH_CAPABILITIES,
+	MSR_IA32_UCODE_REV, MSR_IA32_XSS, MSR_IA32_PKRS, MSR_IA32_UMWAIT_CONTROL,
+	MSR_IA32_ARCH_CAPABILITIES,
 	MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME,
 	MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
 	MSR_MTRRphysBase0, MSR_MTRRphysMask0, MSR_MTRRphysBase1,

@@ -54,7 +54,7 @@ static const struct ctls secondary_ctls = { "secondary", MSR_IA32_VMX_PROCBASED_
 	SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID |
 	SECONDARY_EXEC_ENABLE_VPID | SECONDARY_EXEC_WBINVD_EXITING |
 	SECONDARY_EXEC_PAUSE_LOOP_EXITING | SECONDARY_EXEC_TSC_SCALING |
-	SECONDARY_EXEC_ENABLE_XSAVES };
+	SECONDARY_EXEC_ENABLE_XSAVES | SECONDARY_EXEC_ENABLE_USR_WAIT_PAUSE };
 
 static const struct ctls exit_ctls = { "VM-exit", MSR_IA32_VMX_TRUE_EXIT_CTLS,
 	VM_EXIT_HOST_ADDR_SPACE_SIZE | VM_EXIT_SAVE_DEBUG_CONTROLS |
@@ -109,6 +109,8 @@ void vmx_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
 		v &= ~SECONDARY_EXEC_ENABLE_INVPCID;
 	if (!guest_has(vcpu, X86_FEATURE_XSAVES))
 		v &= ~SECONDARY_EXEC_ENABLE_XSAVES;
+	if (!guest_has(vcpu, X86_FEATURE_WAITPKG))
+		v &= ~SECONDARY_EXEC_ENABLE_USR_WAIT_PAUSE;
 	vmcs_write(vcpu, SECONDARY_VM_EXEC_CONTROL, v);
 	if (vcpu->arch.apic)
 		kvm_lapic_set_cpuid(vcpu->arch.apic,
