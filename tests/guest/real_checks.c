@@ -223,7 +223,7 @@ static void fill_data(void)
 {
 	uint32_t to = 0, n = 0x10000;
 
-	asm volatile("movw %w2, %%es; addr32 rep stosb; movw %w3, %%es"
+	asm volatile("movw %w2, %%es; rep; stosb %%al, (%%edi); movw %w3, %%es"
 		     : "+D"(to), "+c"(n) : "r"(DATA_SEG), "r"(0), "a"(0x5a) : "memory");
 }
 
