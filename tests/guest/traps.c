@@ -113,6 +113,13 @@ static void test_exec(enum mode mode)
 /* --- data ------------------------------------------------------------------------------------- */
 
 CODE(st8, "movb $1, cell + 16; nop");
+CODE(st8_15, "movb $1, cell + 15; nop");
+CODE(st8_17, "movb $1, cell + 17; nop");
+CODE(st8_18, "movb $1, cell + 18; nop");
+CODE(st8_19, "movb $1, cell + 19; nop");
+CODE(st8_20, "movb $1, cell + 20; nop");
+CODE(st8_23, "movb $1, cell + 23; nop");
+CODE(st8_24, "movb $1, cell + 24; nop");
 CODE(st32, "movl $1, cell + 16; nop");
 CODE(st32_off, "movl $1, cell + 14; nop");
 CODE(ld32, "movl cell + 16, %eax; nop");
@@ -140,6 +147,13 @@ static const struct {
 	unsigned hits;
 } data_rows[] = {
 	{ "data breakpoint", "a store of the byte",		&st8, W(1), 1 },
+	{ "data breakpoint", "the second of 2 bytes",		&st8_17, W(2), 1 },
+	{ "data breakpoint", "the byte behind 2 bytes",		&st8_18, W(2), 0 },
+	{ "data breakpoint", "the fourth of 4 bytes",		&st8_19, W(4), 1 },
+	{ "data breakpoint", "the byte behind 4 bytes",		&st8_20, W(4), 0 },
+	{ "data breakpoint", "the eighth of 8 bytes",		&st8_23, W(8), 1 },
+	{ "data breakpoint", "the byte behind 8 bytes",		&st8_24, W(8), 0 },
+	{ "data breakpoint", "the byte before",			&st8_15, W(8), 0 },
 	{ "data breakpoint", "a store that begins there",	&st32, W(1), 1 },
 	{ "data breakpoint", "an unaligned store across it",	&st32_off, W(1), 1 },
 	{ "data breakpoint", "an unaligned store across 4 bytes", &st32_off, W(4), 1 },

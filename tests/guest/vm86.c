@@ -372,6 +372,8 @@ static void test_way_in(void)
 	vm.ip = 0x10000;
 	vm_enter();
 	check("protected", "IRET", "to virtual-8086 mode, EIP beyond FFFFh", GP, 0);
+	check_that("protected", "IRET", "to virtual-8086 mode, EIP beyond FFFFh: still at IRET",
+		   stop.s.cs == KERNEL_CS && !(stop.s.flags & FL_VM));
 	vm_init(B("\x8c\xd8"), 0);		/* mov %ds, %ax */
 	vm.ax = 0;
 	vm_enter();
