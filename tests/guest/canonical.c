@@ -7,13 +7,21 @@
  */
 #include "lib/checks.h"
 
-#define LOW_END		0x0000800000000000ul	/* the first address beyond the lower half */
-#define HIGH		0xffff800000000000ul	/* the first of the upper half */
-#define TOP_PAGE	(LOW_END - 4096)
+/* Built a second time by canonical57.c, for 5-level paging. */
+#ifdef FIVE_LEVELS
+#define WIDTH		57
+#define SUFFIX		", 5 levels"
+#else
+#define WIDTH		48
+#define SUFFIX		""
+#endif
+#define LOW_END		(1ul << (WIDTH - 1))	/* the first address beyond the lower half */
+#define HIGH		(~0ul << (WIDTH - 1))	/* the first of the upper half */
 #define M		"64-bit"
 
 static struct state s;
 static uint8_t mem[256] asm("mem") __attribute__((used, aligned(64)));
+static bool absent;		/* the processor has no such paging */
 
 #define X(name, text)	CODE2(name, "ud2", text)
 X(ld8, "mov (%rbx), %al");
@@ -78,8 +86,8 @@ static const struct {
 	{ "memory operand", "the last quadword of the lower half",	&ld64, LOW_END - 8, NO_EXC, 0 },
 	{ "memory operand", "a word into the upper half",		&ld16, HIGH - 1, GP, 0 },
 	{ "memory operand", "bit 63 alone",				&ld64, 1ul << 63, GP, 0 },
-	{ "memory operand", "bit 47 alone",				&ld64, 1ul << 47, GP, 0 },
-	{ "memory operand", "bit 48 alone",				&ld64, 1ul << 48, GP, 0 },
+	{ "memory operand", "bit 57 alone",				&ld64, 1ul << 57, GP, 0 },
+	{ "memory operand", "bit 47 alone",				&ld64, 1ul << 47, WIDTH == 57 ? PF : GP, WIDTH == 57 ? USER_LD : 0 },
 	{ "memory operand", "a store",					&st32, LOW_END, GP, 0 },
 	{ "memory operand", "a store out of the lower half by a byte",	&st32, LOW_END - 3, GP, 0 },
 	{ "memory operand", "a locked read-modify-write",		&rmw, LOW_END, GP, 0 },
@@ -131,23 +139,41 @@ static const struct {
 };
 /* clang-format on */
 
+static char *append(char *p, const char *text)
+{
+	while (*text)
+		*p++ = *text++;
+	*p = 0;
+	return p;
+}
+
+static void result(const char *insn, const char *cond, const char *more, unsigned vector, uint32_t error)
+{
+	char name[120];
+
+	append(append(append(name, cond), more), SUFFIX);
+	if (absent)
+		check_skip(M, insn, name);
+	else
+		check(M, insn, name, vector, error);
+}
+
+static void run(const struct state *st)
+{
+	if (!absent)
+		enter(st);
+}
+
 static void test_rows(unsigned cpl)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-		char cond[96], *p = cond;
-
-		for (const char *c = rows[i].cond; *c; c++)
-			*p++ = *c;
-		for (const char *c = cpl ? ", CPL 3" : ", CPL 0"; *c; c++)
-			*p++ = *c;
-		*p = 0;
 		state_init(&s, NATIVE, cpl, rows[i].code);
 		s.bx = rows[i].address;
 		s.si = 64 * 8;		/* a bit beyond, as BT's */
 		s.fs = s.gs = SLOT(0) | 3;
-		enter(&s);
-		check(M, rows[i].insn, cond, rows[i].vector,
-		      rows[i].error & (cpl ? 7 : 3));
+		run(&s);
+		result(rows[i].insn, rows[i].cond, cpl ? ", CPL 3" : ", CPL 0", rows[i].vector,
+		       rows[i].error & (cpl ? 7 : 3));
 	}
 }
 
@@ -173,26 +199,27 @@ static void test_branches(void)
 			state_init(&s, NATIVE, 3, to[i].code);
 			s.bx = k ? HIGH - 1 : LOW_END;
 			s.ax = s.cs;
-			enter(&s);
+			run(&s);
 			if (stop.vector == GP && stop.s.ip != s.ip + to[i].before)
 				stop.vector = 0xfe;
-			check(M, to[i].name, k ? "to before the upper half" : "to beyond the lower half", GP, 0);
+			result(to[i].name, k ? "to before the upper half" : "to beyond the lower half", "", GP, 0);
 		}
 }
 
 /* Bytes at the very end of the lower half, entered at @off before it. */
 static void at_end(const char *bytes, unsigned len, const char *insn, const char *cond, ulong ip)
 {
-	memcpy((void *)(LOW_END - len), bytes, len);
+	if (!absent)
+		memcpy((void *)(LOW_END - len), bytes, len);
 	state_init(&s, NATIVE, 3, &jmp_r);
 	s.ip = LOW_END - len;
 	s.cx = 5;
-	enter(&s);
+	run(&s);
 	if (stop.vector == GP && stop.s.ip != ip) {
 		note("at %lx:", stop.s.ip);
 		stop.vector = 0xfe;
 	}
-	check(M, insn, cond, GP, 0);
+	result(insn, cond, "", GP, 0);
 }
 
 static void test_end(void)
@@ -209,17 +236,105 @@ static void test_end(void)
 
 /* --- what takes addresses in another way ------------------------------------------------------------ */
 
+static void met(const char *insn, const char *cond, unsigned vector)
+{
+	stop.vector = exc.vector;
+	stop.error = exc.error;
+	result(insn, cond, "", vector, 0);
+}
+
+static const struct { const char *name; uint32_t msr; bool intel; } msrs[] = {
+	{ "FS_BASE", MSR_FS_BASE, false }, { "GS_BASE", MSR_GS_BASE, false },
+	{ "KERNEL_GS_BASE", MSR_KERNEL_GS_BASE, false }, { "LSTAR", MSR_LSTAR, false },
+	{ "CSTAR", MSR_CSTAR, false }, { "SYSENTER_EIP", MSR_SYSENTER_EIP, true },
+	{ "SYSENTER_ESP", MSR_SYSENTER_ESP, true },
+};
+
+static void test_msrs(void)
+{
+	const struct { const char *name; ulong v; bool ok; } values[] = {
+		{ ", beyond the lower half", LOW_END, false }, { ", the lower half's last", LOW_END - 1, true },
+		{ ", before the upper half", HIGH - 1, false }, { ", the upper half's first", HIGH, true },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++) {
+		const uint64_t old = rdmsr(msrs[i].msr);
+
+		for (unsigned k = 0; k < ARRAY_SIZE(values); k++) {
+			const bool ok = values[k].ok || (msrs[i].intel && is_amd());
+
+			TRY("wrmsr", : : "c"(msrs[i].msr), "a"((uint32_t)values[k].v), "d"(values[k].v >> 32));
+			stop.vector = exc.vector;
+			stop.error = exc.error;
+			result("WRMSR", msrs[i].name, values[k].name, ok ? NO_EXC : GP, 0);
+			wrmsr(msrs[i].msr, old);
+		}
+	}
+}
+
 static void test_others(void)
 {
+	const struct { uint16_t limit; ulong base; } __attribute__((packed)) low = { 0xff, LOW_END },
+		high = { 0xff, HIGH - 1 };
+
+	TRY("lgdt %0", : : "m"(low));
+	met("LGDT", "a base beyond the lower half", GP);
+	TRY("lidt %0", : : "m"(high));
+	met("LIDT", "a base before the upper half", GP);
 	TRY("invlpg (%0)", : : "r"(LOW_END));
-	check_met(M, "INVLPG", "not canonical", NO_EXC, 0, exc.vector, exc.error);
+	met("INVLPG", "not canonical", NO_EXC);
 	TRY("mov %0, %%dr0", : : "r"(LOW_END));
-	check_met(M, "MOV to DR0", "not canonical", NO_EXC, 0, exc.vector, exc.error);
+	met("MOV to DR0", "not canonical", NO_EXC);
 	TRY("mov %0, %%cr2", : : "r"(LOW_END));
-	check_met(M, "MOV to CR2", "not canonical", NO_EXC, 0, exc.vector, exc.error);
-	check_that(M, "MOV to CR2", "not canonical: it is kept", read_cr2() == LOW_END);
+	met("MOV to CR2", "not canonical", NO_EXC);
+	stop.vector = read_cr2() == LOW_END ? NO_EXC : 0xfe;
+	result("MOV to CR2", "not canonical, it is kept", "", NO_EXC, 0);
 	asm volatile("mov %0, %%dr0" : : "r"(0ul));
+	state_init(&s, NATIVE, 0, &lea_);
+	s.ip = LOW_END;
+	run(&s);
+	result("IRET", "RIP beyond the lower half", "", GP, 0);
+	state_init(&s, NATIVE, 0, &lea_);
+	s.sp = LOW_END;
+	run(&s);
+	result("IRET", "RSP beyond the lower half", "", NO_EXC, 0);
 }
+
+/* --- tables -------------------------------------------------------------------------------------------- */
+
+#define ALL	(PTE_P | PTE_W | PTE_U)
+
+#ifdef FIVE_LEVELS
+#define CR4_LA57 BIT(12)
+
+/* Out of long mode, and back with a level more: the tables' root is @cr3. */
+void to_five_levels(ulong cr3);
+asm(".globl to_five_levels\n"
+    "to_five_levels:\n"
+    "	pushq $0x18; pushq $1f; lretq\n"
+    "	.code32\n"
+    "1:	mov %cr0, %eax; btr $31, %eax; mov %eax, %cr0\n"
+    "	mov %cr4, %ecx; bts $12, %ecx; mov %ecx, %cr4\n"
+    "	mov %edi, %cr3; bts $31, %eax; mov %eax, %cr0\n"
+    "	ljmp $0x08, $2f\n"
+    "	.code64\n"
+    "2:	ret\n");
+
+static uint64_t *root(void)
+{
+	uint64_t *pml5 = alloc_page(), *top = alloc_page();
+
+	absent = !has_c7(16);
+	if (absent)
+		return pml4;
+	pml5[0] = (ulong)pml4 | ALL;
+	pml5[255] = (ulong)top | ALL;
+	to_five_levels((ulong)pml5);
+	return &top[511 - 255];
+}
+#else
+static uint64_t *root(void) { return pml4; }
+#endif
 
 int main(void)
 {
@@ -228,16 +343,17 @@ int main(void)
 	checks_init();
 	for (unsigned i = 0; i < 3; i++)
 		t[i] = alloc_page();
-	pml4[255] = (ulong)t[0] | PTE_P | PTE_W | PTE_U;
-	t[0][511] = (ulong)t[1] | PTE_P | PTE_W | PTE_U;
-	t[1][511] = (ulong)t[2] | PTE_P | PTE_W | PTE_U;
-	t[2][511] = (ulong)alloc_page() | PTE_P | PTE_W | PTE_U;
+	t[0][511] = (ulong)t[1] | ALL;
+	t[1][511] = (ulong)t[2] | ALL;
+	t[2][511] = (ulong)alloc_page() | ALL;
+	root()[255] = (ulong)t[0] | ALL;
 	flush_tlb();
 	gdt[SLOT(0) / 8] = descriptor(0x1000, 0, DATA_RW | DPL(3));
 	test_rows(3);
 	test_rows(0);
 	test_branches();
 	test_end();
+	test_msrs();
 	test_others();
 	return 0;
 }

@@ -175,11 +175,11 @@ static void create_vm(void)
 
 /*
  * What the processor can do and clients are not offered everywhere: protection keys
- * (the host may lack PKU, whose place in XSAVE's image clients take from it).
+ * (the host may lack PKU, whose place in XSAVE's image clients take from it), LA57.
  */
 static void add_features(struct kvm_cpuid_entry2 *leaf7, bool amd)
 {
-	leaf7->ecx |= 1u << 3 | (amd ? 0 : 1u << 31);
+	leaf7->ecx |= 1u << 3 | 1u << 16 | (amd ? 0 : 1u << 31);
 }
 
 static void set_cpuid(struct cpu *c)
