@@ -352,6 +352,34 @@ static void test_tss(enum mode mode)
 	}
 }
 
+/* A switch reads the new task's TSS and writes the old one's; KVM does both itself. */
+#ifndef __x86_64__
+static void task_case(enum mode mode, ulong to, unsigned ac, const char *cond, uint32_t error)
+{
+	const uint32_t ptr[2] = { 0, SLOT(10) };
+
+	memcpy(kernel_data, ptr, sizeof(ptr));
+	gdt[SLOT(10) / 8] = descriptor(to, 0x67, SYS(TSS32));
+	state_init(&s, mode, 0, &jmp_far);
+	s.bx = (ulong)kernel_data;
+	run_smap(ac);
+	check_ac(mode, "JMP to a TSS", cond, ac, PF, error);
+}
+
+static void test_tasks(enum mode mode)
+{
+	for (unsigned ac = 0; ac < 2; ac++) {
+		task_case(mode, WINDOW_DATA, ac, "the new TSS is the user's", PF_P);
+		memcpy((void *)WINDOW_DATA, &tss, sizeof(tss));
+		set_tss(WINDOW_DATA, 0x67);
+		task_case(mode, (ulong)&task, ac, "the old TSS is the user's", PF_P | PF_W);
+		set_tss((ulong)&tss, sizeof(tss) - 1);
+	}
+}
+#else
+static void test_tasks(enum mode mode) { }
+#endif
+
 /* --- stacks of inner levels ----------------------------------------------------------------------- */
 
 CODE(call_gate, "lcall *(%ebx)");
@@ -499,6 +527,7 @@ int main(void)
 		test_accessed(mode);
 		test_idt(mode);
 		test_tss(mode);
+		test_tasks(mode);
 		test_inner(mode);
 		test_smep(mode);
 		test_smep_user(mode);
