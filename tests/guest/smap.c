@@ -484,6 +484,50 @@ static void test_smep_user(enum mode mode)
 	write_cr4(read_cr4() & ~CR4_SMEP);
 }
 
+/* --- control bits that change between two accesses --------------------------------------------------- */
+
+CODE2(ld_cr4_ld, "mov (%ebx), %eax; mov (%ebx), %eax; mov %ecx, %cr4; mov (%ebx), %eax",
+      "mov (%rbx), %eax; mov (%rbx), %eax; mov %rcx, %cr4; mov (%rbx), %eax");
+CODE2(st_cr0_st, "mov %eax, (%ebx); mov %eax, (%ebx); mov %ecx, %cr0; mov %eax, (%ebx)",
+      "mov %eax, (%rbx); mov %eax, (%rbx); mov %rcx, %cr0; mov %eax, (%rbx)");
+CODE2(call_cr4_call, "call *%ebx; call *%ebx; mov %ecx, %cr4; call *%ebx",
+      "call *%rbx; call *%rbx; mov %rcx, %cr4; call *%rbx");
+
+/* The page is known by then, and what may be done with it. */
+static void test_changes(enum mode mode)
+{
+	const ulong cr0 = read_cr0(), cr4 = read_cr4();
+	const char *m = mode_name(mode);
+
+	for (unsigned on = 0; on < 2; on++) {
+		state_init(&s, mode, 0, &ld_cr4_ld);
+		s.bx = WINDOW_DATA;
+		s.cx = on ? cr4 | CR4_SMAP : cr4;
+		enter(&s);
+		write_cr4(cr4);
+		check(m, "memory operand", on ? "SMAP is set between two loads" : "CR4 is written between two loads",
+		      on ? PF : NO_EXC, PF_P);
+		*(uint8_t *)WINDOW_CODE = 0xc3;
+		state_init(&s, mode, 0, &call_cr4_call);
+		s.bx = WINDOW_CODE;
+		s.cx = on ? cr4 | CR4_SMEP : cr4;
+		enter(&s);
+		write_cr4(cr4);
+		check(m, "fetch", on ? "SMEP is set between two calls" : "CR4 is written between two calls",
+		      on ? PF : NO_EXC, PF_P | PF_I);
+		window_set(PTE_U);
+		write_cr0(cr0 & ~CR0_WP);
+		state_init(&s, mode, 0, &st_cr0_st);
+		s.bx = WINDOW_DATA;
+		s.cx = on ? cr0 | CR0_WP : cr0 & ~CR0_WP;
+		enter(&s);
+		write_cr0(cr0);
+		window_set(PTE_W | PTE_U);
+		check(m, "memory operand", on ? "WP is set between two stores" : "CR0 is written between two stores",
+		      on ? PF : NO_EXC, PF_P | PF_W);
+	}
+}
+
 /* --- AC and the instructions that change it ------------------------------------------------------------ */
 
 CODE(stac_ld, ".byte 0x0f, 0x01, 0xcb; mov (%ebx), %eax");
@@ -531,6 +575,7 @@ int main(void)
 		test_inner(mode);
 		test_smep(mode);
 		test_smep_user(mode);
+		test_changes(mode);
 		test_ac(mode);
 	}
 	return 0;

@@ -166,6 +166,57 @@ static void test_bits(enum mode mode)
 				bits_case(mode, i, b);
 }
 
+/* --- control bits that change between two instructions --------------------------------------------- */
+
+#define TO(cr)	"mov %eax, %" cr ";"
+#define TO64(cr) "mov %rax, %" cr ";"
+#define TWICE(name, cr, insn) CODE2(name, insn ";" insn ";" TO(cr) insn, insn ";" insn ";" TO64(cr) insn)
+TWICE(sse_cr0, "cr0", "xorps %xmm0, %xmm0");
+TWICE(sse_cr4, "cr4", "xorps %xmm0, %xmm0");
+TWICE(ld_cr0, "cr0", "movups vec, %xmm0");
+TWICE(ld_cr4, "cr4", "movups vec, %xmm0");
+TWICE(x87_cr0, "cr0", "fld1; fstp %st");
+TWICE(mmx_cr0, "cr0", "pxor %mm0, %mm0");
+TWICE(avx_cr0, "cr0", "vxorps %ymm0, %ymm0, %ymm0");
+TWICE(avx_cr4, "cr4", "vxorps %ymm0, %ymm0, %ymm0");
+CODE(avx_xcr0, "vxorps %ymm0, %ymm0, %ymm0; vxorps %ymm0, %ymm0, %ymm0; xor %ecx, %ecx; xor %edx, %edx;"
+     "xsetbv; vxorps %ymm0, %ymm0, %ymm0");
+CODE2(ts_and_back, "xorps %xmm0, %xmm0; mov %eax, %cr0; clts; xorps %xmm0, %xmm0; fld1; fstp %st",
+      "xorps %xmm0, %xmm0; mov %rax, %cr0; clts; xorps %xmm0, %xmm0; fld1; fstp %st");
+
+/* The state is in the registers by then: the engine asks no more than it must. */
+static void test_changes(enum mode mode)
+{
+	const ulong cr4_on = cr4 | (have_avx ? CR4_OSXSAVE : 0);
+	const struct { const char *insn, *cond; const struct code *code; ulong v; unsigned vector; bool avx; } rows[] = {
+		{ "XORPS", "TS is set in between", &sse_cr0, cr0 | CR0_TS, NM, false },
+		{ "XORPS", "EM is set in between", &sse_cr0, cr0 | CR0_EM, UD, false },
+		{ "XORPS", "OSFXSR is cleared in between", &sse_cr4, cr4_on & ~CR4_OSFXSR, UD, false },
+		{ "MOVUPS", "TS is set in between", &ld_cr0, cr0 | CR0_TS, NM, false },
+		{ "MOVUPS", "OSFXSR is cleared in between", &ld_cr4, cr4_on & ~CR4_OSFXSR, UD, false },
+		{ "FLD1", "TS is set in between", &x87_cr0, cr0 | CR0_TS, NM, false },
+		{ "FLD1", "EM is set in between", &x87_cr0, cr0 | CR0_EM, NM, false },
+		{ "PXOR mm", "EM is set in between", &mmx_cr0, cr0 | CR0_EM, UD, false },
+		{ "VXORPS", "TS is set in between", &avx_cr0, cr0 | CR0_TS, NM, true },
+		{ "VXORPS", "OSXSAVE is cleared in between", &avx_cr4, cr4_on & ~CR4_OSXSAVE, UD, true },
+		{ "VXORPS", "XCR0 loses AVX in between", &avx_xcr0, 3, UD, true },
+		{ "XORPS", "TS is set and cleared in between", &ts_and_back, cr0 | CR0_TS, NO_EXC, false },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].avx && !have_avx) {
+			check_skip(mode_name(mode), rows[i].insn, rows[i].cond);
+			continue;
+		}
+		restore_bits();
+		state_init(&s, mode, 0, rows[i].code);
+		s.ax = rows[i].v;
+		enter(&s);
+		restore_bits();
+		check(mode_name(mode), rows[i].insn, rows[i].cond, rows[i].vector, 0);
+	}
+}
+
 /* --- #MF ----------------------------------------------------------------------------------------- */
 
 /* Division by zero with that exception unmasked: pending, nobody has waited for it. */
@@ -441,6 +492,7 @@ int main(void)
 	restore_bits();
 	for (enum mode mode = NATIVE; mode <= (HAS_COMPAT ? COMPAT : NATIVE); mode++) {
 		test_bits(mode);
+		test_changes(mode);
 		test_mf(mode);
 		test_alignment(mode);
 		test_headers(mode);
