@@ -145,6 +145,8 @@ static bool goes_to_guest(const struct hw_cpu *cpu)
 
 #define MARK_VARIES	BIT(0)
 #define MARK_FAILS	BIT(1)
+#define MARK_COUNT	0x1cu	/* blocks that were made anew because it varies */
+#define MARK_ONE	BIT(2)
 
 static uint8_t *mark_of(const struct jit *j, hva_t insn)
 {
@@ -185,9 +187,11 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 
 	slot_of(cpu, which)->budget = BUDGET;
 	j->slot_since[which] = now;
-	if (soon && site && !jit_varies(j, site->insn)) {
-		*mark_of(j, site->insn) |= MARK_VARIES;
-		cpu->stats.jit_varying++;
+	/* The instruction may be in several blocks, some older than the mark. */
+	if (soon && site && (*mark_of(j, site->insn) & MARK_COUNT) != MARK_COUNT) {
+		cpu->stats.jit_varying += !jit_varies(j, site->insn);
+		*mark_of(j, site->insn) = (*mark_of(j, site->insn) | MARK_VARIES) +
+					  MARK_ONE;
 		jit_retranslate(j, site->pc);
 	}
 	return la;

@@ -58,6 +58,30 @@ static void pages_vary(void **s)
 	BOTH(pages, STACK, 3 * 400);
 }
 
+/* A user's loop, whose access is in two blocks: both find out that its page varies. */
+GUEST_CODE(two_blocks, 64,
+	   "mov $2000000, %ecx; mov $0x30000, %esi; xor %eax, %eax\n"
+	   "1: test $1, %cl; jz 2f; nop\n"
+	   "2: mov %ecx, %edi; and $2, %edi; shl $11, %edi\n"
+	   "add (%rsi,%rdi), %eax; dec %ecx; jnz 1b; hlt");
+
+static void every_block_of_a_place_learns_that_its_pages_vary(void **s)
+{
+	struct guest *g = guest_by_engine("jit", STACK);
+
+	guest_user(g);
+	*guest_pte(g, 0x31000) |= PTE_U;
+	GUEST_LOAD(g, two_blocks);
+	memset(g->mem + 0x30000, 0, 0x2000);
+	g->mem[0x31000] = 1;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_int_equal(g->c->gpr[X86_RAX], 1000000);
+	assert_true(g->cpu->stats.jit_varying > 0);
+	assert_true(g->cpu->stats.jit_slot_misses < 500000);
+	guest_free(g);
+}
+
 /* INVLPG of a page that has moved, between two accesses of a group. */
 GUEST_CODE(remap, 64,
 	   "mov $" ROUNDS ", %ecx; xor %eax, %eax; mov $0x30000, %ebx\n"
@@ -107,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_frame_crosses_a_page),
 		T(pages_vary),
+		T(every_block_of_a_place_learns_that_its_pages_vary),
 		T(a_page_moves_inside_a_group),
 		T(a_store_of_a_group_faults),
 	};
