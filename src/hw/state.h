@@ -241,7 +241,7 @@ struct hw_jit_state {
 	struct {
 		uint64_t rip, rest, si, di;
 	} rep;
-	uint64_t fn[7];		/* C functions that it calls */
+	uint64_t fn[8];		/* C functions that it calls */
 	uint64_t spill[2], site, walk_from;	/* of the stubs that fill slots */
 	uint64_t addend[16];	/* of one block's groups of accesses */
 	uint64_t tmp_addend;	/* of one access */
@@ -332,6 +332,8 @@ struct hw_cpu {
 	/* TLB: see tlb.c */
 	struct x86_tlb_entry *tlb;	/* HW_TLB_SIZE */
 	struct hw_tlb *tlb_priv;	/* tlb.c's own */
+	uint32_t nr_lent;	/* user pages that the supervisor uses while SMAP is
+				 * suspended */
 
 	/*
 	 * Fetch window: rips in [win_start, win_start + win_len) are in one page
@@ -384,6 +386,8 @@ void hw_interp_stretch(struct hw_cpu *cpu);
 void hw_interp(struct hw_cpu *cpu);
 /* Where the code at rip is in the host; enum x86emul, nothing is delivered. */
 int hw_fetch_host(struct hw_cpu *cpu, uint64_t la, hva_t *host);
+/* SMAP is in force again. */
+void hw_tlb_give_back(struct hw_cpu *cpu);
 /* The instruction at rip, not decoded, gets c.exception. */
 void hw_fault(struct hw_cpu *cpu);
 /* An access of @kind (X86_TLB_*) to @la is going to be made: enum x86emul, nothing is

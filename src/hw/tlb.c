@@ -78,7 +78,7 @@ static void clear_entries(struct hw_cpu *cpu)
 	for (i = 0; i < HW_NR_SPACES; i++)
 		memset(t->space[i].key, 0, sizeof(t->space[i].key));
 	t->shared.key[HW_TLB_SUPER] = 0;
-	t->nr_local = t->nr_lent = 0;
+	t->nr_local = cpu->nr_lent = 0;
 	hw_in_place_unmap(cpu);
 	t->large_lo = ~0ull;
 	t->large_hi = 0;
@@ -231,11 +231,11 @@ static void forget_lent(struct hw_cpu *cpu, unsigned slot)
 	struct hw_tlb *t = cpu->tlb_priv;
 	unsigned i;
 
-	for (i = 0; i < t->nr_lent; i++) {
+	for (i = 0; i < cpu->nr_lent; i++) {
 		if (t->lent[i].slot != slot)
 			continue;
 		take_back(cpu, t->lent[i].tag);
-		t->lent[i--] = t->lent[--t->nr_lent];
+		t->lent[i--] = t->lent[--cpu->nr_lent];
 	}
 }
 
@@ -246,7 +246,7 @@ static void drop_slot(struct hw_cpu *cpu, unsigned i)
 	for (k = 0; k < 3; k++)
 		cpu->tlb[i].tag[k] = X86_TLB_NONE;
 	cpu->tlb_priv->level[i] = 0;
-	if (unlikely(cpu->tlb_priv->nr_lent))
+	if (unlikely(cpu->nr_lent))
 		forget_lent(cpu, i);
 }
 
@@ -266,7 +266,7 @@ static void drop_lent(struct hw_cpu *cpu)
 {
 	struct hw_tlb *t = cpu->tlb_priv;
 
-	while (t->nr_lent)
+	while (cpu->nr_lent)
 		drop_slot(cpu, t->lent[0].slot);
 }
 
@@ -282,12 +282,12 @@ static void give_back(struct hw_cpu *cpu, const struct hw_lent *l)
 	memcpy(e->tag, l->user, sizeof(e->tag));
 }
 
-static void give_all_back(struct hw_cpu *cpu)
+void hw_tlb_give_back(struct hw_cpu *cpu)
 {
 	struct hw_tlb *t = cpu->tlb_priv;
 
-	while (t->nr_lent)
-		give_back(cpu, &t->lent[--t->nr_lent]);
+	while (cpu->nr_lent)
+		give_back(cpu, &t->lent[--cpu->nr_lent]);
 }
 
 /* @e, slot @i, has become the supervisor's; @user: the user's tags. */
@@ -298,20 +298,21 @@ static void lend(struct hw_cpu *cpu, unsigned i, uint64_t tag,
 	struct hw_lent *l;
 
 	forget_lent(cpu, i);
-	if (t->nr_lent == HW_NR_LENT) {
+	if (cpu->nr_lent == HW_NR_LENT) {
 		give_back(cpu, &t->lent[0]);
-		t->lent[0] = t->lent[--t->nr_lent];
+		t->lent[0] = t->lent[--cpu->nr_lent];
 	}
-	l = &t->lent[t->nr_lent++];
+	l = &t->lent[cpu->nr_lent++];
 	*l = (struct hw_lent){ .tag = tag, .addend = cpu->tlb[i].addend, .slot = i };
 	memcpy(l->user, user, sizeof(l->user));
 }
 
-static bool is_lent(const struct hw_tlb *t, unsigned slot)
+static bool is_lent(const struct hw_cpu *cpu, unsigned slot)
 {
+	const struct hw_tlb *t = cpu->tlb_priv;
 	unsigned i;
 
-	for (i = 0; i < t->nr_lent; i++)
+	for (i = 0; i < cpu->nr_lent; i++)
 		if (t->lent[i].slot == slot)
 			return true;
 	return false;
@@ -342,8 +343,8 @@ void hw_tlb_context(struct hw_cpu *cpu)
 	struct hw_tlb *t = cpu->tlb_priv;
 	uint16_t key;
 
-	if (unlikely(t->nr_lent) && who_runs(c) != HW_TLB_SUPER_AC)
-		give_all_back(cpu);
+	if (unlikely(cpu->nr_lent) && who_runs(c) != HW_TLB_SUPER_AC)
+		hw_tlb_give_back(cpu);
 	if (unlikely(!space_is(t->cur, cpu)))
 		change_space(cpu);
 	if (unlikely(t->tdp_root != cpu->ctl.tdp_root)) {
@@ -373,8 +374,8 @@ void hw_tlb_level_changed(struct hw_cpu *cpu)
 		hw_tlb_context(cpu);
 		return;
 	}
-	if (unlikely(t->nr_lent) && who_runs(c) != HW_TLB_SUPER_AC)
-		give_all_back(cpu);
+	if (unlikely(cpu->nr_lent) && who_runs(c) != HW_TLB_SUPER_AC)
+		hw_tlb_give_back(cpu);
 	if (c->tlb_key != key)
 		cpu->win_len = 0;
 	c->tlb_key = key;
@@ -680,8 +681,8 @@ lookup(const struct hw_cpu *cpu, uint64_t la, unsigned kind, enum hw_tlb_who who
 	if (unlikely(!key || e->tag[kind] != ((la & PAGE_MASK) | key)))
 		return NULL;
 	/* Implicit accesses are not what SMAP is suspended for. */
-	if (unlikely(who == HW_TLB_SUPER && cpu->tlb_priv->nr_lent) &&
-	    is_lent(cpu->tlb_priv, i))
+	if (unlikely(who == HW_TLB_SUPER && cpu->nr_lent) &&
+	    is_lent(cpu, i))
 		return NULL;
 	return e;
 }
@@ -729,7 +730,7 @@ bool hw_tlb_protect(struct hw_cpu *cpu, hva_t page)
 
 	for (; e < cpu->tlb_entries + HW_TLB_SIZE; e++)
 		any |= protect(e->tag, e->addend, page);
-	for (i = 0; i < t->nr_lent; i++)
+	for (i = 0; i < cpu->nr_lent; i++)
 		any |= protect(t->lent[i].user, t->lent[i].addend, page);
 	if (cpu->jit_ops)
 		any |= cpu->jit_ops->protect(cpu, page);

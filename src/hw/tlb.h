@@ -60,7 +60,7 @@ struct hw_tlb {
 	struct hw_space *cur;
 	struct hw_space *alike;	/* known to be like: */
 	struct hw_space shared;	/* key[HW_TLB_SUPER]: of all spaces like this one */
-	unsigned nr_local, nr_lent;
+	unsigned nr_local;
 	uint16_t local[HW_NR_LOCAL];	/* slots that are cur's, under the shared key */
 	struct hw_lent lent[HW_NR_LENT];
 	unsigned victim;	/* space to reuse next */

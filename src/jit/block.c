@@ -106,7 +106,8 @@ static void nothing(struct jit *j, struct jit_insn *n)
 static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 	[JIT_EXEC] = exec, [JIT_EXEC_END] = exec, [JIT_SAME] = jit_same,
 	[JIT_NOTHING] = nothing, [JIT_RAW] = raw, [JIT_LEA] = lea,
-	[JIT_SWAPGS] = jit_swapgs, [JIT_STAC] = jit_stac, [JIT_DF] = jit_df,
+	[JIT_SWAPGS] = jit_swapgs, [JIT_STAC] = jit_stac, [JIT_CLAC] = jit_clac,
+	[JIT_FSGSBASE] = jit_fsgsbase, [JIT_DF] = jit_df,
 	[JIT_FROM_SREG] = jit_from_sreg,
 	[JIT_CLI] = jit_cli_sti, [JIT_STI] = jit_cli_sti,
 	[JIT_PUSHF] = jit_pushf, [JIT_POPF] = jit_popf,

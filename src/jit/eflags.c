@@ -15,7 +15,8 @@
 
 void jit_eflags_imm(struct jit *j, unsigned digit, uint32_t v)
 {
-	emit_gs(j, 0x81, digit, CPU_OFF(c.eflags), 4);
+	/* All 64 bits, as C reads them: the load does not wait for the store. */
+	emit_gs(j, 0x81, digit, CPU_OFF(c.eflags), 8);
 	e32(j, v);
 }
 

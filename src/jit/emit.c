@@ -227,12 +227,18 @@ void emit_flags_load(struct jit *j, unsigned scratch)
 
 /* --- stubs ----------------------------------------------------------------------- */
 
-static void registers(struct jit *j, bool to_memory)
+#define ALL_REGS	0xffffu
+/* Those that a C function may change, and RBP, which call_light() uses. */
+#define SCRATCH_REGS	(BIT(X86_RAX) | BIT(X86_RCX) | BIT(X86_RDX) | BIT(X86_RBP) |	\
+			 BIT(X86_RSI) | BIT(X86_RDI) | BIT(X86_R8) | BIT(X86_R9) |	\
+			 BIT(X86_R10) | BIT(X86_R11))
+
+static void registers(struct jit *j, bool to_memory, uint32_t which)
 {
 	unsigned r;
 
 	for (r = 0; r < X86_NR_GPRS; r++)
-		if (jit_host_reg(r) != IN_MEM)
+		if (which >> r & 1 && jit_host_reg(r) != IN_MEM)
 			emit_gs(j, to_memory ? 0x89 : 0x8b, jit_host_reg(r),
 				GPR_OFF(r), 8);
 }
@@ -280,7 +286,7 @@ static void emit_enter(struct jit *j, bool fsgsbase, uint32_t ret_end)
 	}
 	emit_store(j, X86_RSP, CPU_OFF(jit.host_sp));
 	emit_mov_rr(j, T2, X86_RSI);
-	registers(j, false);
+	registers(j, false, ALL_REGS);
 	e8(j, 0x41), e8(j, 0xff), e8(j, 0xe0 | (T2 & 7));	/* jmp T2 */
 }
 
@@ -289,7 +295,7 @@ static void emit_leave(struct jit *j, bool fsgsbase)
 	unsigned i;
 
 	j->leave = j->pos;
-	registers(j, true);
+	registers(j, true, ALL_REGS);
 	emit_load(j, X86_RSP, CPU_OFF(jit.host_sp));
 	if (fsgsbase) {
 		emit_load(j, X86_RAX, CPU_OFF(jit.host_gs));
@@ -301,10 +307,9 @@ static void emit_leave(struct jit *j, bool fsgsbase)
 	e8(j, 0xc3);
 }
 
-/* fn(cpu, T1, T2); what it returns is in T1 then, the guest's registers are back. */
-static void call_c(struct jit *j, unsigned fn)
+/* fn(cpu, T1, T2); the result in RAX. RBP is overwritten. */
+static void call_aligned(struct jit *j, unsigned fn)
 {
-	registers(j, true);
 	emit_load(j, X86_RDI, CPU_OFF(c.owner));
 	emit_mov_rr(j, X86_RSI, T1);
 	emit_mov_rr(j, X86_RDX, T2);
@@ -312,8 +317,27 @@ static void call_c(struct jit *j, unsigned fn)
 	e8(j, 0x48), e8(j, 0x83), e8(j, 0xe4), e8(j, 0xf0);	/* and rsp, -16 */
 	emit_gs(j, 0xff, 2, CPU_OFF(jit.fn[0]) + 8 * fn, 4);	/* call */
 	emit_mov_rr(j, X86_RSP, X86_RBP);
+}
+
+/* What it returns is in T1 then, the guest's registers are back. */
+static void call_c(struct jit *j, unsigned fn)
+{
+	registers(j, true, ALL_REGS);
+	call_aligned(j, fn);
 	emit_mov_rr(j, T1, X86_RAX);
-	registers(j, false);
+	registers(j, false, ALL_REGS);
+}
+
+/* A function that looks at no register of the guest's: the host's flags tell whether it
+ * returned 0, T1 and T2 stay. It may look where it was called from. */
+static void call_light(struct jit *j, unsigned fn)
+{
+	registers(j, true, SCRATCH_REGS);
+	e8(j, 0x48), e8(j, 0x8b), e8(j, 0x04), e8(j, 0x24);	/* mov rax, [rsp] */
+	emit_store(j, X86_RAX, CPU_OFF(jit.walk_from));
+	call_aligned(j, fn);
+	emit_rr(j, 0x85, X86_RAX, X86_RAX, 8);			/* test */
+	registers(j, false, SCRATCH_REGS);
 }
 
 /* C may have found the return stack void. Overwrites RFLAGS. */
@@ -473,13 +497,14 @@ static void emit_fill(struct jit *j, unsigned who, unsigned kind)
 static void emit_walk(struct jit *j)
 {
 	j->walk = j->pos;
-	emit_store(j, T1, CPU_OFF(jit.site));
-	e8(j, 0x4c), e8(j, 0x8b), e8(j, 0x34), e8(j, 0x24); /* mov T1, [rsp] */
-	emit_store(j, T1, CPU_OFF(jit.walk_from));
-	emit_load(j, T1, CPU_OFF(jit.site));
-	call_c(j, FN_WALK);
-	emit_rr(j, 0x85, T1, T1, 8);			/* test */
-	emit_load(j, T1, CPU_OFF(jit.site));
+	call_light(j, FN_WALK);
+	e8(j, 0xc3);
+}
+
+static void emit_give_back(struct jit *j)
+{
+	j->give_back = j->pos;
+	call_light(j, FN_GIVE_BACK);
 	e8(j, 0xc3);
 }
 
@@ -587,6 +612,7 @@ void emit_stubs(struct jit *j, bool fsgsbase)
 	for (i = 0; i < 2 * HW_JIT_WHO; i++)
 		emit_fill(j, i / 2, i % 2);
 	emit_walk(j);
+	emit_give_back(j);
 	j->exec_end = j->pos;
 	emit_mov_imm(j, T2, 0);
 	j->kept_end = emit_away(j, FN_EXEC_END);

@@ -349,6 +349,7 @@ void jit_helpers_init(struct hw_cpu *cpu)
 	cpu->jit.fn[FN_VARY] = (uintptr_t)jit_slot_spent;
 	cpu->jit.fn[FN_WALK] = (uintptr_t)jit_walk;
 	cpu->jit.fn[FN_FAR] = (uintptr_t)fn_far;
+	cpu->jit.fn[FN_GIVE_BACK] = (uintptr_t)hw_tlb_give_back;
 	cpu->jit.jit->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
 	emit_stubs(cpu->jit.jit, cpu->jit.jit->fsgsbase);
 	jit_check_init(cpu);

@@ -128,7 +128,7 @@ enum jit_class {
 	JIT_NOTHING,		/* no effect */
 	JIT_RAW,		/* the same bytes */
 	JIT_LEA, JIT_CLI, JIT_STI, JIT_PUSHF, JIT_POPF,
-	JIT_SWAPGS, JIT_STAC, JIT_DF, JIT_FROM_SREG,
+	JIT_SWAPGS, JIT_STAC, JIT_CLAC, JIT_DF, JIT_FROM_SREG, JIT_FSGSBASE,
 	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING, JIT_X87,
 	JIT_BIT_STRING, JIT_RDTSC, JIT_CPUID, JIT_RDMSR,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
@@ -320,7 +320,7 @@ struct jit {
 	uint32_t enter, leave, exec, exec_end, kept, kept_end, exec_ret, link_host, link_mem;
 	uint32_t go, go_host, far, ret_miss;
 	uint32_t fill[HW_JIT_WHO][2];	/* by who and kind of access */
-	uint32_t walk;
+	uint32_t walk, give_back;
 	uint32_t rep[JIT_NR_STRINGS][4][4];	/* by log2 of the size, REP_* (string.c) */
 
 	struct jit_block *blocks;
@@ -655,6 +655,8 @@ void jit_popf(struct jit *j, struct jit_insn *n);
 
 void jit_swapgs(struct jit *j, struct jit_insn *n);
 void jit_stac(struct jit *j, struct jit_insn *n);
+void jit_clac(struct jit *j, struct jit_insn *n);
+void jit_fsgsbase(struct jit *j, struct jit_insn *n);
 void jit_df(struct jit *j, struct jit_insn *n);
 void jit_from_sreg(struct jit *j, struct jit_insn *n);
 
@@ -819,7 +821,7 @@ void jit_enter(struct hw_cpu *cpu, uintptr_t code);
  * False: its block is not gone on with. */
 bool jit_exec(struct hw_cpu *cpu, uint64_t rip, uint32_t nr);
 /* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
-enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK };
+enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK, FN_GIVE_BACK };
 void jit_helpers_init(struct hw_cpu *cpu);
 
 /* --- check.c: lock-step with the interpreter (jit_check) ------------------------------------ */

@@ -277,6 +277,14 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 		return has(j, X86_FEATURE_SMAP) ? JIT_STAC : JIT_EXEC;
 	case X86_OP_SERIALIZE:
 		return has(j, X86_FEATURE_SERIALIZE) ? JIT_SERIALIZE : JIT_EXEC;
+	case X86_OP_CLAC:
+		return has(j, X86_FEATURE_SMAP) ? JIT_CLAC : JIT_EXEC;
+	case X86_OP_RDFSBASE:
+	case X86_OP_RDGSBASE:
+	case X86_OP_WRFSBASE:
+	case X86_OP_WRGSBASE:
+		return has(j, X86_FEATURE_FSGSBASE) && i->mode == X86_MODE_PROT64 ?
+			JIT_FSGSBASE : JIT_EXEC;
 	case X86_OP_RDTSC:
 		return JIT_RDTSC;
 	case X86_OP_RDTSCP:
@@ -289,9 +297,7 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 	case X86_OP_STD:
 		return JIT_DF;
 	case X86_OP_MOV_FROM_SREG:
-		return i->mod == 3 && i->opsize >= 4 &&
-			       (i->reg & 7) < X86_NR_USER_SEGS ? JIT_FROM_SREG :
-								 JIT_EXEC;
+		return (i->reg & 7) < X86_NR_USER_SEGS ? JIT_FROM_SREG : JIT_EXEC;
 	default:
 		return JIT_EXEC;
 	}

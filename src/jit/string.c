@@ -86,17 +86,25 @@ static void give_up_if(struct jit *j, struct give_up *g, unsigned cc)
 	g->jumps[g->nr++] = emit_jump_later(j, cc);
 }
 
-/* @reg's page is in the TLB: its addend goes to @slot. */
+/* @reg's page is in the TLB, or can be brought there: its addend goes to @slot. */
 static void rep_lookup(struct jit *j, unsigned reg, unsigned kind, uint32_t slot,
 		       struct give_up *g)
 {
+	uint32_t again = j->pos, hit;
+
 	emit_rr(j, 0x89, reg, T2, 4);
 	jit_tlb_index(j);
 	emit_mov_rr(j, T1, reg);
 	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
 	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
 	emit_gs_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * kind, 8);
-	give_up_if(j, g, CC_NE);
+	hit = emit_jump_later(j, CC_E);
+	emit_mov_rr(j, T1, reg);
+	emit_mov_imm(j, T2, 1 | (kind ? WALK_KIND | WALK_OWN : 0));
+	emit_jump(j, CC_CALL, j->walk);
+	emit_jump(j, CC_E, again);
+	give_up_if(j, g, CC_ALWAYS);
+	emit_patch(j, hit, j->pos);
 	emit_gs_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
 	emit_store(j, T1, slot);
 }

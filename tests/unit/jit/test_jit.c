@@ -778,6 +778,48 @@ static void kick_ends_a_string(void **s)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+GUEST_CODE(bases_code, 64,
+	   "mov $40, %ecx; movabs $0x7fff12345678, %rbx; 1:\n"
+	   "mov $-1, %rax; mov $-1, %r14; mov %ds, %ax; mov %ss, %r14w; mov %cs, %edx\n"
+	   "movq $-1, 0x30000; mov %ss, 0x30000; wrfsbase %rbx; wrgsbase %ecx\n"
+	   "rdfsbase %r13; rdgsbase %esi; rdfsbase %edi; dec %ecx; jnz 1b; hlt");
+GUEST_CODE(bad_base_code, 64, "mov $40, %ecx; xor %ebx, %ebx; 1: wrgsbase %rbx\n"
+	   "dec %ecx; jnz 1b; bts $62, %rbx; inc %ecx; jmp 1b");
+
+static void segment_registers_and_bases(void **s)
+{
+	struct guest *g = guest_by_engine("jit", G_STACK);
+
+	g->c->cr4 |= X86_CR4_FSGSBASE;
+	GUEST_LOAD(g, bases_code);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX],
+			 0xffffffffffff0000 | g->c->seg[X86_DS].selector);
+	assert_int_equal(g->c->gpr[X86_R14],
+			 0xffffffffffff0000 | g->c->seg[X86_SS].selector);
+	assert_int_equal(g->c->gpr[X86_RDX], g->c->seg[X86_CS].selector);
+	assert_int_equal(guest_u64(g, G_DATA),
+			 0xffffffffffff0000 | g->c->seg[X86_SS].selector);
+	assert_int_equal(g->c->seg[X86_FS].base, 0x7fff12345678);
+	assert_int_equal(g->c->gpr[X86_R13], 0x7fff12345678);
+	assert_int_equal(g->c->gpr[X86_RDI], 0x12345678);
+	assert_int_equal(g->c->seg[X86_GS].base, 1);
+	assert_int_equal(g->c->gpr[X86_RSI], 1);
+	assert_int_equal(g->cpu->stats.jit_execs < 40, 1);
+	/* What is not canonical is #GP, without CR4's bit all of it #UD. */
+	GUEST_LOAD(g, bad_base_code);
+	guest_wrote_code(g);
+	guest_long(g);
+	g->c->cr4 |= X86_CR4_FSGSBASE;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_int_equal(g->c->seg[X86_GS].base, 0);
+	guest_long(g);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_UD);
+	guest_free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -791,6 +833,7 @@ int main(void)
 		T(another_processor_changes_code),
 		T(kick_ends_a_loop),
 		T(fault_in_a_call_is_precise),
+		T(segment_registers_and_bases),
 		T(x87_exceptions_are_precise),
 		T(x87_pointers_are_the_guests),
 		T(time_is_the_guests),
