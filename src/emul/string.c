@@ -157,8 +157,8 @@ static bool ends_on_zf(const struct x86_emulate_ctxt *c)
 }
 
 /*
- * A count of 0 with 32-bit addresses in 64-bit mode: Intel's processors have cut the
- * registers to size before they look at the count.
+ * A count of 0, or a fault, with 32-bit addresses in 64-bit mode: Intel's processors have
+ * cut the registers to size before they look at the count.
  */
 static void cut_registers(struct x86_emulate_ctxt *c)
 {
@@ -166,7 +166,7 @@ static void cut_registers(struct x86_emulate_ctxt *c)
 
 	if (c->insn->adsize != 4 || !emul_is_64bit(c) || c->vendor_amd)
 		return;
-	c->gpr[X86_RCX] = 0;
+	c->gpr[X86_RCX] = (uint32_t)c->gpr[X86_RCX];
 	if (op == X86_OP_MOVS)
 		c->gpr[X86_RSI] = (uint32_t)c->gpr[X86_RSI];
 	if (op == X86_OP_MOVS || op == X86_OP_STOS)
@@ -202,6 +202,7 @@ int emul_string_loop(struct x86_emulate_ctxt *c, x86_exec_fn one,
 			rc = one(c);
 			if (rc) {
 				c->eflags = flags;
+				cut_registers(c);
 				return rc;
 			}
 			n = 1;

@@ -152,11 +152,6 @@ static void faults(const struct tcase *t, struct masks *m)
 		m->memory = in_parts[k].what & PARTS_MEM;
 		m->span = in_parts[k].span;
 	}
-	/* A REP with 32-bit addresses cuts its registers before the fault. */
-	if (i->row->attr & I_REP && i->adsize == 4 &&
-	    t->mode == X86_MODE_PROT64)
-		m->gpr[X86_RCX] = m->gpr[X86_RSI] = m->gpr[X86_RDI] =
-			0xffffffff00000000;
 	faulting_store(i, m);
 }
 
