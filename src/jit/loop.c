@@ -162,7 +162,8 @@ void jit_loop_plan(struct jit *j)
 		j->len = last->rip + last->i.len - j->rip;
 		find_steps(j);
 		jit_plan(j);
-		j->loop.on = hoist_all(j) | jit_loop_hosts(j);
+		j->loop.on = hoist_all(j);
+		j->loop.on |= jit_loop_hosts(j);
 	}
 	if (j->loop.on)
 		return;
