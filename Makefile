@@ -10,7 +10,7 @@ RUNFLAGS ?= --mem 512 --cpus 1
 SETUP	:= scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all run test lint guest bench difftest asan fuzz install clean help setup
+.PHONY: all run test lint guest bench difftest asan tsan fuzz install clean help setup
 
 all: setup ## build the release into build/
 	@scripts/build.sh $(BUILD)
@@ -43,6 +43,10 @@ asan: ## build with ASan and UBSan into build-asan/ and run the unit and asm sui
 	@$(SETUP) build test
 	@scripts/test.sh asan
 
+tsan: ## build with ThreadSanitizer into build-tsan/ and run the guests with several vCPUs
+	@$(SETUP) build test
+	@scripts/tsan.sh all
+
 fuzz: ## run each fuzzer for FUZZ_SECONDS (default 30)
 	@$(SETUP) build test
 	@scripts/fuzz.sh
@@ -51,7 +55,7 @@ install: all ## install below the prefix Meson was set up with (DESTDIR is honou
 	@meson install -C $(BUILD) --no-rebuild
 
 clean: ## remove every build folder but the fetched guest kernel
-	@rm -rf build-gcc build-clang build-asan build-fuzz
+	@rm -rf build-gcc build-clang build-asan build-tsan build-fuzz
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} + 2>/dev/null || true
 
 setup:

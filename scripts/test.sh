@@ -3,8 +3,8 @@
 # test.sh [SUITE ...|asan] - the project's tests.
 #
 # Without an argument, everything CI wants: the layering check, the gcc build and
-# all its suites, the clang build, the unit and asm suites under ASan and UBSan, and
-# each fuzzer for a short while.
+# all its suites, the clang build, the unit and asm suites under ASan and UBSan, guests with
+# several vCPUs under TSan, and each fuzzer for a short while.
 # With suites (unit asm diff guest api check boot): those, on the gcc build. asan: that part
 # only. The last line is "N passed, N failed". JOBS: how many at a time (2).
 set -uo pipefail
@@ -67,6 +67,7 @@ everything() {
 	step "build with clang" build_clang
 	step "build with gcc" build_gcc && suites build unit asm diff guest api check boot
 	asan
+	step "ThreadSanitizer" scripts/tsan.sh
 	step "fuzzers" fuzz
 }
 

@@ -53,7 +53,7 @@ typedef uint64_t hpa_t;
 #define __hidden	__attribute__((visibility("hidden")))
 #define __printf(a, b)	__attribute__((format(printf, a, b)))
 
-#define READ_ONCE(x)	(*(const volatile __typeof__(x) *)&(x))
-#define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
+#define READ_ONCE(x)	__atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
 
 #endif

@@ -176,6 +176,7 @@ void hw_amd_not_affected(uint32_t *eax, uint32_t *ecx);
 /* --- fpu.c, cpuid.c ----------------------------------------------------------------------- */
 
 void hw_get_fpu(struct x86_emulate_ctxt *c);
+void hw_put_fpu(struct x86_emulate_ctxt *c);
 void hw_fpu_leave(struct hw_cpu *cpu);
 void hw_fpu_host_init(void);
 /* Components of the host's XCR0 that guests may have; 0: no XSAVE. */

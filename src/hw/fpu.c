@@ -130,6 +130,15 @@ void hw_fpu_leave(struct hw_cpu *cpu)
 	leave_registers(cpu);
 }
 
+/* The state stays in host registers until hw_run() returns; but the sanitizers'
+ * builds are not built with general registers only (novec.h). */
+void hw_put_fpu(struct x86_emulate_ctxt *c)
+{
+#ifdef ANYKVM_SANITIZE
+	hw_fpu_leave(hw_of(c));
+#endif
+}
+
 void hw_fpu_copy(const struct hw_cpu *cpu, struct x86_fpu *to)
 {
 	const struct x86_fpu_pointers *p = &cpu->c.fpu_ptr;

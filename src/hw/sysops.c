@@ -273,15 +273,6 @@ static void op_iret_done(struct x86_emulate_ctxt *c)
 	}
 }
 
-/* The state stays in host registers until hw_run() returns; but the sanitizers'
- * builds are not built with general registers only (novec.h). */
-static void op_put_fpu(struct x86_emulate_ctxt *c)
-{
-#ifdef ANYKVM_SANITIZE
-	hw_fpu_leave(hw_of(c));
-#endif
-}
-
 /* rsm: there is no SMM; the instruction is undefined outside of it. */
 const struct x86_emulate_ops hw_emulate_ops = {
 	.read = hw_op_read,
@@ -319,5 +310,5 @@ const struct x86_emulate_ops hw_emulate_ops = {
 	.task_switch = op_task_switch,
 	.iret_done = op_iret_done,
 	.get_fpu = hw_get_fpu,
-	.put_fpu = op_put_fpu,
+	.put_fpu = hw_put_fpu,
 };

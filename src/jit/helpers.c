@@ -355,7 +355,7 @@ void jit_helpers_init(struct hw_cpu *cpu)
 	jit_check_init(cpu);
 }
 
-static long arch_prctl(long code, uintptr_t arg)
+static __noinline long arch_prctl(long code, uintptr_t arg)
 {
 	long ret;
 

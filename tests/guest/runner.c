@@ -39,6 +39,11 @@
 
 #define TIMEOUT	90	/* seconds, for the slowest build on a busy machine */
 
+/* What another thread writes. */
+struct poke {
+	uint32_t addr, flag, value;
+};
+
 struct cpu {
 	unsigned id;
 	int fd;
@@ -60,7 +65,7 @@ static struct {
 	uint8_t fifo[4096];
 	unsigned fifo_in, fifo_out;
 	uint32_t log[4];
-	uint32_t poke_addr, poke_flag, poke_value;
+	struct poke poke;
 	uint64_t clock;
 	int mmio_event, pio_event;
 	struct kvm_sregs on_shutdown;	/* what a shutdown goes back to */
@@ -323,19 +328,25 @@ static void fifo_pop(void *p, unsigned n)
 /* Memory is written by a thread that has nothing to do with a vCPU. */
 static void *poker(void *arg)
 {
-	*(volatile uint32_t *)guest_mem(m.poke_addr, 4) = m.poke_value;
-	__atomic_store_n((uint32_t *)guest_mem(m.poke_flag, 4), m.poke_value,
-			 __ATOMIC_SEQ_CST);
+	struct poke *p = arg;
+
+	__atomic_store_n((uint32_t *)guest_mem(p->addr, 4), p->value, __ATOMIC_RELAXED);
+	__atomic_store_n((uint32_t *)guest_mem(p->flag, 4), p->value, __ATOMIC_SEQ_CST);
+	free(p);
 	return NULL;
 }
 
 /* One at a time: the guest waits for the flag. */
 static void poke(uint32_t value)
 {
+	struct poke *p = malloc(sizeof(*p));
 	pthread_t t;
 
-	m.poke_value = value;
-	if (pthread_create(&t, NULL, poker, NULL))
+	if (!p)
+		die("no memory");
+	*p = m.poke;
+	p->value = value;
+	if (pthread_create(&t, NULL, poker, p))
 		die("no thread");
 	pthread_detach(t);
 }
@@ -359,8 +370,8 @@ static void port_out(struct cpu *c, unsigned port, const void *p, unsigned n)
 	case PORT_IRQ_PULSE:	irq_line(val, 1); irq_line(val, 0); break;
 	case PORT_IRQ_LEVEL:	irq_line(val & 0xff, val >> 8 & 1); break;
 	case PORT_POKE:		poke(val); break;
-	case PORT_POKE_ADDR:	m.poke_addr = val; break;
-	case PORT_POKE_FLAG:	m.poke_flag = val; break;
+	case PORT_POKE_ADDR:	m.poke.addr = val; break;
+	case PORT_POKE_FLAG:	m.poke.flag = val; break;
 	case PORT_NMI:		KVM(c->fd, KVM_NMI, 0); break;
 	case PORT_ON_SHUTDOWN:
 		m.shutdown_rip = val;
