@@ -282,7 +282,7 @@ static struct jit_group alone(const struct plan *p, struct jit_access *x)
 		if (a->index != X86_REG_NONE) {
 			g.index = p->v.gpr[a->index].version;
 			g.scale = a->scale;
-			x->at += p->v.gpr[a->index].offset << a->scale;
+			x->at += (uint64_t)p->v.gpr[a->index].offset << a->scale;
 		}
 	}
 	g.stack = !g.fixed && g.base == p->stack && a->index == X86_REG_NONE;

@@ -358,7 +358,7 @@ static void port_out(struct cpu *c, unsigned port, const void *p, unsigned n)
 
 	memcpy(&val, p, n);
 	if (port >= PORT_RAM && port + n <= PORT_RAM + 8) {
-		memcpy(m.pio_ram + port - PORT_RAM, p, n);
+		memcpy(m.pio_ram + (port - PORT_RAM), p, n);
 		return;
 	}
 	switch (port) {
@@ -385,7 +385,7 @@ static void port_in(unsigned port, void *p, unsigned n)
 	uint32_t val = 0xffffffff;
 
 	if (port >= PORT_RAM && port + n <= PORT_RAM + 8) {
-		memcpy(p, m.pio_ram + port - PORT_RAM, n);
+		memcpy(p, m.pio_ram + (port - PORT_RAM), n);
 		return;
 	}
 	switch (port) {
