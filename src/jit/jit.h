@@ -563,6 +563,7 @@ bool jit_protect(struct hw_cpu *cpu, hva_t page);
 #define WALK_KIND	BIT(16)	/* X86_TLB_WRITE is what the group asks for */
 #define WALK_OWN	BIT(17)	/* ... and what the access is */
 #define WALK_FAULT	BIT(18)	/* a #PF is the instruction's: FN_EXEC delivers it */
+#define WALK_SITE	BIT(19)	/* jit.sites has the call: failures are counted */
 uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what);
 /* FN_VARY: a slot's budget is used up. Returns @la. */
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);

@@ -254,7 +254,8 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 			leave_if_crossing(j, m);
 		emit_mov_imm(j, T2, bytes | (m->kind ? WALK_KIND : 0) |
 					    (m->own ? WALK_OWN : 0) |
-					    (may_deliver(m) ? WALK_FAULT : 0));
+					    (may_deliver(m) ? WALK_FAULT : 0) |
+					    (m->shared ? WALK_SITE : 0));
 		emit_jump(j, CC_CALL, j->walk);
 		if (m->shared)
 			j->sites[j->nr_sites++] =

@@ -238,11 +238,12 @@ static bool walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 {
 	struct jit *j = cpu->jit.jit;
-	const struct jit_site *site =
-		site_at(j, cpu->jit.walk_from - (uintptr_t)j->rx);
+	const struct jit_site *site = NULL;
 
 	if (walk(cpu, la, what))
 		return 0;
+	if (what & WALK_SITE)
+		site = site_at(j, cpu->jit.walk_from - (uintptr_t)j->rx);
 	if (site)
 		failed(cpu, site);
 	return 1;
