@@ -71,7 +71,7 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 	PLACE(execs, j->mib * JIT_EXECS_A_MIB);
 	PLACE(bhash, 1u << JIT_BHASH_BITS);
 	PLACE(phash, 1u << JIT_PHASH_BITS);
-	PLACE(heat, 1u << JIT_HEAT_BITS);
+	PLACE(cold, 1u << JIT_COLD_BITS);
 	PLACE(bloom, 1u << JIT_BLOOM_BITS);
 	PLACE(sites, j->mib * JIT_FAULTS_A_MIB);
 	PLACE(marks, 1u << JIT_MARK_BITS);
@@ -227,7 +227,7 @@ static void cool(struct jit *j, uint32_t from, uint32_t to)
 {
 	for (; from < to; from++)
 		if (j->blocks[from].host)
-			*jit_heat(j, j->blocks[from].host) = 0;
+			*jit_cold(j, j->blocks[from].host) = JIT_COOLED;
 }
 
 static void evict(struct jit *j, unsigned r)
@@ -302,6 +302,8 @@ int jit_create(struct hw_cpu *cpu)
 	}
 	*j->here = 1;
 	place_tables(j, j->tables);
+	if (cpu->cfg.jit_threshold)
+		__builtin_memset(j->cold, cpu->cfg.jit_threshold, 1u << JIT_COLD_BITS);
 	cpu->jit.jit = j;
 	jit_slots_create(cpu);
 	jit_helpers_init(cpu);

@@ -162,8 +162,7 @@ static void drop_page(struct jit *j, struct jit_page *p)
 
 		if (!b->host)
 			continue;
-		/* Code that changes is not translated at once again. */
-		*jit_heat(j, b->host) = 0;
+		*jit_cold(j, b->host) = j->cpu->cfg.jit_threshold;
 		jit_unmark(j, b->host);
 		drop_block(j, b);
 	}

@@ -151,11 +151,11 @@ void jit_refresh(struct hw_cpu *cpu)
 /* Counts executions of cold code: is it time? */
 static bool is_hot(struct jit *j, hva_t host)
 {
-	uint8_t *heat = jit_heat(j, host);
+	uint8_t *heat = jit_cold(j, host);
 
-	if (*heat >= j->cpu->cfg.jit_threshold)
+	if (!*heat)
 		return true;
-	++*heat;
+	--*heat;
 	return false;
 }
 

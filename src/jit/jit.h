@@ -44,7 +44,8 @@
 #define JIT_STUB_FAULTS	96
 #define JIT_BHASH_BITS	16
 #define JIT_PHASH_BITS	13
-#define JIT_HEAT_BITS	16
+#define JIT_COLD_BITS	16
+#define JIT_COOLED	16	/* executions before what was evicted is translated again */
 #define JIT_BLOOM_BITS	16	/* few pages collide: one that does costs all targets */
 #define JIT_MARK_BITS	16
 #define JIT_NR_FAILS	16
@@ -338,7 +339,7 @@ struct jit {
 	struct jit_exec *execs;
 	uint64_t *left;		/* count.c; NULL: nobody counts */
 	uint32_t nr_execs;
-	uint8_t *heat;
+	uint8_t *cold;
 	uint8_t *bloom;
 	struct jit_site *sites;
 	uint32_t nr_sites;
@@ -776,10 +777,10 @@ void jit_link_far(struct jit *j, uint32_t site, uint32_t code);
 void jit_retranslate(struct jit *j, uint32_t pc);
 /* If @host's page was mapped anew: drops what does not match memory any more. */
 void jit_page_check(struct jit *j, hva_t host);
-/* Counts executions of cold code at @host. */
-static inline uint8_t *jit_heat(struct jit *j, hva_t host)
+/* Executions of what is at @host until it is translated. */
+static inline uint8_t *jit_cold(struct jit *j, hva_t host)
 {
-	return &j->heat[(host * 0x9e3779b97f4a7c15ull) >> (64 - JIT_HEAT_BITS)];
+	return &j->cold[(host * 0x9e3779b97f4a7c15ull) >> (64 - JIT_COLD_BITS)];
 }
 
 /*
