@@ -121,7 +121,7 @@ static bool add_step(const struct jit *j, uint16_t version, unsigned scale,
 		return true;
 	if (r < 0 || j->loop.step[r] == JIT_NO_STEP)
 		return false;
-	*step += j->loop.step[r] << scale;
+	*step += j->loop.step[r] * (1 << scale);
 	return true;
 }
 
