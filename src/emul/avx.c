@@ -208,7 +208,9 @@ static int prepare(struct x86_emulate_ctxt *c, int mem, bool stores,
 	if (rc)
 		return rc;
 	avx_masked_elements(i, mem, mask, &o->e);
-	if (o->e.need && !(i->row->attr & I_NOAC) && x86_checks_alignment(c)) {
+	/* Larger ones are not aligned by EFLAGS.AC. */
+	if (o->e.need && o->n <= 8 && !(i->row->attr & I_NOAC) &&
+	    x86_checks_alignment(c)) {
 		rc = avx_check_segment(c, &o->e, acc);
 		if (!rc)
 			rc = x86_check_access(c, operand_la(c), o->n, acc);
