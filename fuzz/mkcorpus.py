@@ -104,6 +104,7 @@ def seeds():
     instructions = list(hex_lines(INSTRUCTIONS, True))
     guests = list(hex_lines(GUESTS, False))
     yield "decode", instructions
+    yield "translate", [bytes(40) + i + bytes(15 - len(i)) + i for i in hex_lines(INSTRUCTIONS, True)]
     yield "emulate", [bytes([mode]) + i + bytes(15 - len(i)) + bytes([mode]) * 40
                       for mode in range(5) for i in instructions]
     yield "guest", [bytes([choice]) + g for choice in range(16) for g in guests]

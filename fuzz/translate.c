@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The translator in lock-step with the interpreter (jit/check.c): code, registers, page
+ * rights and data from the input, at CPL 0 and 3. What must hold: the run ends, at the
+ * latest when it is kicked, and the two have not disagreed.
+ *
+ * The code is a few instructions in a row that the decoder takes, the rest bytes. The guest
+ * is that of the unit tests (tests/unit/hw/guest.h); each handler is a HLT, which leaves.
+ */
+#include "base/access.h"
+#include "input.h"
+#include "kicker.h"
+#include "unit/hw/guest.h"
+
+#define CODE_BYTES	96
+#define MAX_RUNS	3
+
+static struct guest *g;
+static uint8_t tables[4 * PAGE_SIZE], descriptors[3 * PAGE_SIZE];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	setenv("CMOCKA_TEST_ABORT", "1", 1);
+	setenv("ANYKVM_ENGINE", "check", 1);
+	g = guest_new(false);
+	guest_user(g);
+	memcpy(tables, g->mem + G_PML4, sizeof(tables));
+	memcpy(descriptors, g->mem + G_STUBS, sizeof(descriptors));
+	return 0;
+}
+
+static uint64_t address(struct fuzz_input *in)
+{
+	static const uint32_t near[] = { G_DATA, G_DATA + 0xff8, G_DATA + 0x1ff0,
+					 G_CODE, G_CODE + 0xff8, G_USTACK - 0x100 };
+
+	return fuzz_value(in, near[fuzz_below(in, ARRAY_SIZE(near))]);
+}
+
+/* Instructions that exist, mostly: else the block ends with the first byte. */
+static void put_code(struct fuzz_input *in)
+{
+	uint64_t at = fuzz_below(in, 2) ? G_CODE : G_CODE + 0xfc0;
+	uint8_t b[CODE_BYTES + X86_MAX_INSN_LEN];
+	struct x86_insn i;
+	unsigned n = 0;
+
+	memset(g->mem + G_CODE, 0xf4, 2 * PAGE_SIZE);
+	while (n < CODE_BYTES && !fuzz_is_empty(in)) {
+		fuzz_bytes(in, b + n, X86_MAX_INSN_LEN);
+		if (x86_decode(&i, b + n, X86_MAX_INSN_LEN, X86_MODE_PROT64) ==
+		    X86_DECODE_OK)
+			n += i.len;
+		else if (fuzz_below(in, 8) == 0)
+			n++;
+	}
+	memcpy(g->mem + at, b, MIN(n, CODE_BYTES));
+	g->c->rip = at;
+}
+
+static void put_rights(struct fuzz_input *in)
+{
+	static const uint32_t pages[] = { G_CODE, G_CODE + 0x1000, G_DATA, G_DATA + 0x1000,
+					  G_DATA + 0x2000, G_USTACK - 8 };
+	unsigned k, n;
+
+	for (k = 0; k < ARRAY_SIZE(pages); k++)
+		*guest_pte(g, pages[k]) |= PTE_U;
+	for (n = fuzz_below(in, 4); n; n--)
+		*guest_pte(g, pages[fuzz_below(in, ARRAY_SIZE(pages))]) ^=
+			1u << fuzz_below(in, 3);
+}
+
+static void put_state(struct fuzz_input *in)
+{
+	unsigned k;
+
+	memset(&g->fpu, 0, sizeof(g->fpu));
+	g->fpu.fx.fcw = X86_FCW_INIT;
+	g->fpu.fx.mxcsr = X86_MXCSR_INIT;
+	memcpy(g->mem + G_PML4, tables, sizeof(tables));
+	memcpy(g->mem + G_STUBS, descriptors, sizeof(descriptors));
+	if (fuzz_below(in, 4))
+		guest_user(g);
+	else
+		guest_long(g);
+	for (k = 0; k < X86_NR_GPRS; k++)
+		g->c->gpr[k] = address(in);
+	g->c->gpr[X86_RSP] = fuzz_below(in, 8) ? G_USTACK - 0x100 : address(in);
+	g->c->eflags = X86_EFLAGS_FIXED |
+		       (fuzz_u16(in) & (X86_EFLAGS_STATUS | X86_EFLAGS_DF));
+	g->c->cr4 |= X86_CR4_OSXSAVE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
+	g->c->xcr0 = hw_xcr0_model();
+	for (k = 0; k < 3 * PAGE_SIZE; k += 64)
+		g->mem[G_DATA + k] = fuzz_u8(in);
+}
+
+static void kick(void *cpu)
+{
+	hw_kick(cpu);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_input in;
+	unsigned n;
+
+	fuzz_begin(&in, data, size);
+	put_state(&in);
+	put_rights(&in);
+	put_code(&in);
+	hw_tlb_flush_all(g->cpu);
+	/* The same state goes on where it stands: warm slots, and blocks that exist. */
+	for (n = 0; n < MAX_RUNS; n++) {
+		kicker_start(kick, g->cpu);
+		hw_run(g->cpu);
+		kicker_stop();
+		if (g->cpu->check_failed)
+			FUZZ_FAIL("%s", hw_check_failure(g->cpu));
+		g->c->rip = G_CODE;
+		guest_user(g);
+	}
+	return 0;
+}
