@@ -18,11 +18,18 @@
 static struct guest *g;
 static uint8_t tables[4 * PAGE_SIZE], descriptors[3 * PAGE_SIZE];
 
+/* The sanitizer for leaks does not look into a processor's pages. */
+static void end(void)
+{
+	guest_free(g);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	setenv("CMOCKA_TEST_ABORT", "1", 1);
 	setenv("ANYKVM_ENGINE", "check", 1);
 	g = guest_new(false);
+	atexit(end);
 	guest_user(g);
 	memcpy(tables, g->mem + G_PML4, sizeof(tables));
 	memcpy(descriptors, g->mem + G_STUBS, sizeof(descriptors));

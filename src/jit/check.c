@@ -354,7 +354,7 @@ static uint8_t free_bits(const struct jit_check *k, const struct check_moment *m
 	unsigned word = m->c.mode == X86_MODE_PROT64 ? 8 : 4;
 	uint64_t at = la - m->c.gpr[X86_RSP];
 
-	if (m == k->m && -at - 1 < word)
+	if ((m == k->m || k->pushed) && -at - 1 < word)
 		return 0xff;
 	if (!m->fault)
 		return 0;
@@ -565,8 +565,12 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 
 static uintptr_t fn_exec_end(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 {
-	if (cpu->jit.jit->check->comparing)
-		return stop(cpu->jit.jit->check, rip);
+	struct jit_check *k = cpu->jit.jit->check;
+
+	/* A CALL whose target is not found, among others. */
+	k->pushed = !nr;
+	if (k->comparing)
+		return stop(k, rip);
 	jit_exec(cpu, rip, nr);
 	return leave(cpu);
 }
@@ -633,7 +637,7 @@ static void run_block(struct jit_check *k, uint32_t code, uint8_t flags)
 	uintptr_t rx = (uintptr_t)k->j->rx;
 
 	jit_refresh(cpu);
-	k->stopped = false;
+	k->stopped = k->pushed = false;
 	cpu->jit.tmp = rx + code;
 	if (!(flags & FL_MEM))
 		code = k->enter_host;

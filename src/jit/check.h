@@ -55,6 +55,7 @@ struct jit_check {
 	uint8_t variant, loc, next_loc, next_plain;
 	bool comparing;
 	bool stopped;		/* before an instruction that is not compared */
+	bool pushed;		/* ... which may have stored its return address */
 	bool cut;		/* too much was written */
 	uint32_t turn;
 	uint32_t arrive, enter_host;	/* stubs */
