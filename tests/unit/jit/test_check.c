@@ -106,6 +106,10 @@ GUEST_CODE(flags, 64,
 GUEST_CODE(control_registers, 64,
 	   "mov $20, %ecx; 1: cmp $10, %ecx; mov %cr0, %rax; pushf; pop %rdx\n"
 	   "add %rdx, %rbx; test %ecx, %ecx; mov %dr7, %rax; setz %al; dec %ecx; jnz 1b; hlt");
+/* A CALL whose target faults has stored its return address, which nobody can see. */
+GUEST_CODE(calls_nowhere, 64,
+	   "mov $20, %ecx; 1: dec %ecx; jnz 1b; movabs $0x800000000000, %rax\n"
+	   "inc %ebx; call *%rax");
 /* Overlapping stores; a REP in a block, forwards and backwards. */
 GUEST_CODE(stores, 64,
 	   "mov $20, %ebp; 1: mov %rbp, 0x30000; mov %ebp, 0x30004; mov %bp, 0x30001\n"
@@ -137,6 +141,7 @@ static void special_code_agrees(void **s)
 	guest_free(g);
 	guest_free(AGREES(flags));
 	guest_free(AGREES(control_registers));
+	guest_free(AGREES(calls_nowhere));
 	guest_free(AGREES(stores));
 	/* Its page is refused for a while then. */
 	g = AGREES(own_block);
