@@ -71,7 +71,7 @@ asm_compat:
 	pop %edx; pop %ecx; andl $ZF, %edx; andl $ZF, %ecx
 	snip32 0, bound that holds
 	and $0x7fff, %eax; movl $0, (%esi); movl $0x8000, 4(%esi); bound %eax, (%esi)
-	movw $0, 8(%esi); movw $0x7fff, 10(%esi); boundw %ax, 8(%esi)
+	movw $0, 8(%esi); movw $0x7fff, 10(%esi); bound %ax, 8(%esi)
 	snip32 0, push and pop of segment registers
 	push %ds; pop %eax; push %es; pop %ebx; push %ss; popw %cx; add $2, %esp
 	push %cs; pop %edx; push %ds; pop %es; mov %ax, (%esi)
@@ -150,9 +150,9 @@ asm_compat:
 	snip16 0, addresses
 	xor %bx, %bx; mov $16, %bp; mov (%bx, %si), %ax; mov 2(%bx, %di), %cx
 	mov %ds:8(%bp, %si), %dx; add %ax, -4(%di); lea 0x7fff(%bp, %di), %bp
-	addr32 mov 4(%edi), %eax
+	mov 4(%edi), %eax
 	snip16 0, moffs
-	mov 16, %ax; mov %al, 34; addr32 mov 40, %eax; mov %ax, 44
+	mov 16, %ax; mov %al, 34; .byte 0x67, 0x66, 0xa1; .long 40; mov %ax, 44
 	snip16 0, wrap of addresses
 	mov $0xfff0, %bx; mov 0x20(%bx), %eax; mov 0x30(%bx, %si), %cx; mov $0xffff, %si
 	mov 5(%si), %dl
@@ -168,7 +168,7 @@ asm_compat:
 	jcxz 3f; mov $9, %ax
 2:	add $2, %ax; ret
 3:	mov $0x10004, %ecx
-4:	inc %ax; addr32 loop 5f
+4:	inc %ax; .byte 0x67; loop 5f
 5:	nop
 	snip16 0, strings
 	mov $0xffff000a, %ecx; rep movsb; mov $3, %cx; rep movsl; mov $4, %cx; rep stosw
