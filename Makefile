@@ -39,7 +39,7 @@ difftest: setup ## every instruction against this processor (SEED=1 COUNT=1000 D
 	@scripts/build.sh $(BUILD)
 	@$(BUILD)/tests/diff/difftest --seed $(or $(SEED),1) --count $(or $(COUNT),1000) $(DIFFFLAGS)
 
-asan: ## build with ASan and UBSan into build-asan/ and run the unit and asm suites
+asan: ## build with ASan and UBSan into build-asan/ and run the unit, asm and guest suites
 	@$(SETUP) build test
 	@scripts/test.sh asan
 

@@ -388,7 +388,8 @@ int main(void)
 	for (unsigned i = 0; i < nr_cpus; i++) {
 		faults += processors[i].faults;
 		taken += processors[i].taken;
-		report(processors[i].rips > 30,
+		/* Translated code takes them where it looks, a few places of each function. */
+		report(processors[i].rips > 10,
 		       "processor %u was interrupted in many places", i);
 	}
 	for (unsigned i = nr_cpus; i < NR_PROCESSORS; i++)
