@@ -29,17 +29,12 @@ step() { # NAME COMMAND...
 }
 
 suites() { # DIR SUITE...
-	local dir=$1 args=(); shift
+	local dir=$1 log counts args=(); shift
 	for s in "$@"; do args+=(--suite "$s"); done
-	tests "$dir" "${args[@]}"
-}
-
-tests() { # DIR NAME-OR-OPTION...
-	local dir=$1 log counts; shift
 	echo "== tests of $dir: $*"
 	rm -f "$dir/meson-logs/testlog.json"
 	meson test -C "$dir" --no-rebuild --num-processes "$jobs" \
-		--print-errorlogs "$@"
+		--print-errorlogs ${args[@]+"${args[@]}"}
 	log=$dir/meson-logs/testlog.json
 	if [ ! -s "$log" ]; then
 		echo "   FAILED: no test of the suites $* has run"
@@ -63,20 +58,6 @@ build_asan() {
 fuzz() {
 	FUZZ_SECONDS=${FUZZ_SECONDS:-20} scripts/fuzz.sh decode emulate guest ioctl vmcs vmcb loader
 }
-
-asan() {
-	CC=clang scripts/build.sh build-asan -Dbuildtype=debugoptimized \
-		-Db_sanitize=address,undefined -Db_lundef=false
-}
-
-fuzz() { FUZZ_SECONDS=${FUZZ_SECONDS:-20} scripts/fuzz.sh; }
-
-# Guests that meet most of the translator; not the torture guest, which counts how often it
-# is interrupted in a time.
-under_asan=()
-for v in intel amd; do
-	for g in smc smc4 fpu rep64 paging64; do under_asan+=("guest-$g-$v-jit0"); done
-done
 
 asan() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1
