@@ -109,30 +109,20 @@ int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
 	return X86EMUL_CONTINUE;
 }
 
-/* Reals and decimals of 10 bytes. */
-static int check_ten(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes)
-{
-	return bytes == 10 ? emul_check_aligned(c, la, 8, 0) : X86EMUL_CONTINUE;
-}
-
 /* @bytes of an operand: those that are one access are one, the rest as above. */
 int fpu_load(struct x86_emulate_ctxt *c, struct fpu_buf *buf, uint64_t la,
 	     unsigned bytes)
 {
-	int rc = check_ten(c, la, bytes);
-
-	if (rc || bytes > 8)
-		return rc ? rc : fpu_read_la(c, la, buf->b, bytes);
+	if (bytes > 8)
+		return fpu_read_la(c, la, buf->b, bytes);
 	return emul_read_la(c, la, (uint64_t *)buf->b, bytes, 0);
 }
 
 int fpu_store(struct x86_emulate_ctxt *c, const struct fpu_buf *buf, uint64_t la,
 	      unsigned bytes)
 {
-	int rc = check_ten(c, la, bytes);
-
-	if (rc || bytes > 8)
-		return rc ? rc : fpu_write_la(c, la, buf->b, bytes);
+	if (bytes > 8)
+		return fpu_write_la(c, la, buf->b, bytes);
 	return emul_write_la(c, la, *(const uint64_t *)buf->b, bytes, ACC_WRITE);
 }
 
@@ -341,6 +331,21 @@ static bool is_pending(struct x86_emulate_ctxt *c)
 	return pending;
 }
 
+/* Ten bytes are eight, whose alignment counts, and then two: as measured. */
+static int x87_la(struct x86_emulate_ctxt *c, unsigned n, unsigned acc, uint64_t *la)
+{
+	int rc;
+
+	if (unlikely(n == 10 && x86_checks_alignment(c))) {
+		rc = emul_linearize_operand(c, 8, acc, la);
+		if (!rc)
+			rc = emul_check_aligned(c, *la, 8, acc);
+		if (rc)
+			return rc;
+	}
+	return emul_linearize_operand(c, n, acc, la);
+}
+
 int em_x87(struct x86_emulate_ctxt *c)
 {
 	const struct x86_insn *i = c->insn;
@@ -356,7 +361,7 @@ int em_x87(struct x86_emulate_ctxt *c)
 		return emul_fault(c, X86_MF);
 	if (i->mod != 3) {
 		n = x86_opnd_bytes(i, 0);
-		rc = emul_linearize_operand(c, n, store ? ACC_WRITE : 0, &la);
+		rc = x87_la(c, n, store ? ACC_WRITE : 0, &la);
 		if (!rc && !store)
 			rc = fpu_load(c, &buf, la, n);
 	}

@@ -9,6 +9,7 @@
 
 GUEST_CODE(read4, 64, "mov (%rbx), %eax; hlt");
 GUEST_CODE(locked, 64, "lock incl (%rbx); hlt");
+GUEST_CODE(ten_bytes, 64, "fldt (%rbx); hlt");
 GUEST_CODE(interrupt, 64, "int $0x40; hlt");
 /* The accesses of the loop are aligned until RBX moves on by ECX. */
 GUEST_CODE(loop, 64, "1: mov (%rbx), %eax; dec %esi; jnz 1b\n"
@@ -85,6 +86,22 @@ static void locked_operations_too(void **state)
 	assert_int_equal(guest_u64(g, G_DATA), 0);
 }
 
+/* Eight bytes, whose alignment counts, and two that are no address. */
+static void ten_bytes_are_two_accesses(void **state)
+{
+	const uint64_t at = (1ull << 47) - 9;
+	struct guest *g = *state;
+
+	GUEST_LOAD(g, ten_bytes);
+	start(g, at);
+	assert_int_equal(vector(g), X86_AC);
+	start(g, at);
+	g->c->eflags &= ~X86_EFLAGS_AC;
+	assert_int_equal(vector(g), X86_GP);
+	start(g, at + 1);
+	assert_int_equal(vector(g), X86_GP);
+}
+
 /* The supervisor's stack, descriptors and the TSS are not the user's data. */
 static void delivery_is_not_checked(void **state)
 {
@@ -117,6 +134,7 @@ int main(void)
 		T(three_conditions),
 		T(comes_before_the_page),
 		T(locked_operations_too),
+		T(ten_bytes_are_two_accesses),
 		T(delivery_is_not_checked),
 		T(loops_stop_at_the_first),
 	};
