@@ -277,6 +277,18 @@ static void multiboot_bad_header(void **state)
 	}
 }
 
+/* A 64-bit ELF file with a multiboot header that does not say where it is loaded. */
+static void multiboot_entry_beyond_4g(void **state)
+{
+	struct image k = make_elf();
+	uint32_t h[] = { 0x1badb002, 0, -0x1badb002u };
+
+	memcpy(k.data + k.size - sizeof(h), h, sizeof(h));
+	((Elf64_Ehdr *)k.data)->e_entry = 0x7700200000;
+	elf_phdr(&k, 1)->p_type = PT_NULL;	/* no PVH entry */
+	refused(k, "beyond 4 GiB");
+}
+
 static void multiboot_bad_checksum(void **state)
 {
 	struct image k = make_multiboot();
@@ -370,7 +382,7 @@ int main(void)
 		T(bzimage_bad_header), T(bzimage_bad_place),
 		T(initrd_does_not_fit), T(cmdline_too_long),
 		T(elf_bad_segment), T(elf_bad_header), T(elf_bad_note),
-		T(multiboot_bad_header), T(multiboot_bad_checksum),
+		T(multiboot_bad_header), T(multiboot_entry_beyond_4g), T(multiboot_bad_checksum),
 		T(flat_does_not_fit), T(memory_that_cannot_be_had),
 		T(files_that_are_none), T(random_bzimage), T(random_elf),
 		T(random_multiboot),

@@ -170,6 +170,9 @@ bool load_multiboot(const struct boot_files *f, const struct guest_ram *ram,
 		ok = load_elf_segments(k, ram, &entry->rip, &top, e);
 	if (!ok || !put_cmdline(ram, f->cmdline, BOOT_CMDLINE_MAX, e))
 		return false;
+	if (entry->rip > UINT32_MAX)
+		return vmm_fail(e, "%s: its entry %#llx is beyond 4 GiB, where no multiboot kernel begins",
+				k->name, (unsigned long long)entry->rip);
 	fill_memory(&b, ram);
 	b.info.flags |= MBI_CMDLINE | MBI_LOADER_NAME;
 	b.info.cmdline = BOOT_CMDLINE_ADDR;
