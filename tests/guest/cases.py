@@ -10,6 +10,7 @@ A guest that is linked with lib/checks.c names its reports
 pseudo-code in one mode. Cases count once, however many vendors and engines ran them;
 --list says which vendors did. The last line is the total.
 """
+import argparse
 import collections
 import re
 import sys
@@ -49,12 +50,22 @@ def print_summary(found):
         print("| " + " | ".join([insn] + row) + " |")
 
 
-def main(argv):
-    as_list = "--list" in argv
-    argv = [a for a in argv if a != "--list"]
-    with open(argv[0] if argv else "build/meson-logs/testlog.txt", errors="replace") as f:
-        found = cases(f)
-    (print_list if as_list else print_summary)(found)
+def options():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("log", nargs="?", default="build/meson-logs/testlog.txt", help="of meson test (default: %(default)s)")
+    p.add_argument("--list", action="store_true", help="every case, tab-separated")
+    return p.parse_args()
+
+
+def main():
+    args = options()
+    try:
+        with open(args.log, errors="replace") as f:
+            found = cases(f)
+    except OSError as e:
+        print(f"{e.filename}: {e.strerror}; run: meson test -C build --suite guest", file=sys.stderr)
+        return 2
+    (print_list if args.list else print_summary)(found)
     outcomes = [result for v in found.values() for _, result in v.values()]
     differ = sum(len({o for o, _ in v.values()}) > 1 for v in found.values())
     print("%d cases, %d of them different by vendor; %d failures, %d skipped" %
@@ -63,4 +74,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
