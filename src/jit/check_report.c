@@ -46,8 +46,9 @@ const void *check_field_at(const struct check_moment *m, uint32_t at)
 }
 
 /* Most of the time of a comparison is here: eight at a time. */
-bool check_bytes_same(const void *a, const void *b, uint32_t n)
+bool check_bytes_same(const void *one, const void *other, uint32_t n)
 {
+	const uint8_t *a = one, *b = other;
 	uint64_t x, y;
 
 	for (; n >= 8; n -= 8, a += 8, b += 8) {

@@ -790,18 +790,19 @@ static inline uint8_t *jit_cold(struct jit *j, hva_t host)
 static inline const void *jit_at(const void *table, uint32_t n, size_t size,
 				 uint32_t pc)
 {
+	const char *entry = table;
 	uint32_t lo = 0, hi = n;
 
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
 
-		if (*(const uint32_t *)(table + mid * size) < pc)
+		if (*(const uint32_t *)(entry + mid * size) < pc)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	table += lo * size;
-	return lo < n && *(const uint32_t *)table == pc ? table : NULL;
+	entry += lo * size;
+	return lo < n && *(const uint32_t *)entry == pc ? entry : NULL;
 }
 
 void jit_faults_add(struct jit *j);

@@ -282,13 +282,13 @@ static unsigned high_beside(const struct x86_insn *i, int mem)
 static void same_high(struct jit *j, struct jit_insn *n, int mem, struct same *e,
 		      unsigned high)
 {
+	static const struct jit_mem in_t1 = { .base = T1, .index = NO_INDEX };
 	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC, n->rip);
-	struct jit_mem m = { .base = T1, .index = NO_INDEX };
 
 	emit_mem(j, 0x8d, T1, e->mem);			/* lea */
 	j->t1 = 0;
 	jit_swap_high(j, high);
-	e->mem = &m;
+	e->mem = &in_t1;
 	e->reg = high - 4;
 	s->swapped = high;
 	jit_may_fault(j, s);
