@@ -56,9 +56,11 @@ struct hw_tdp {
 	uint8_t rights;		/* PAGING_READ | WRITE | EXEC */
 };
 
-/* A guest translation with both dimensions done. */
+/* What a protection key forbids. */
 #define HW_PK_AD	1	/* access */
 #define HW_PK_WD	2	/* writes */
+
+/* A guest translation with both dimensions done. */
 struct hw_walk {
 	uint64_t hpa;
 	uint8_t prot;		/* guest's PAGING_* of all levels */
@@ -66,7 +68,7 @@ struct hw_walk {
 	uint8_t level;		/* of the guest's leaf */
 	bool dirty;
 	bool global;
-	uint8_t pk;		/* what the protection key forbids: HW_PK_* */
+	uint8_t pk;		/* HW_PK_* */
 };
 
 /*
