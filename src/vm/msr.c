@@ -366,29 +366,22 @@ uint32_t kvm_get_pkrs(struct kvm_vcpu *vcpu)
 	return hw_rdmsr(vcpu->hw, MSR_IA32_PKRS, &val) ? 0 : val;
 }
 
-static int get_pkrs(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
+/* Registers of the processor's with a CPUID feature of their own. AMD has none: 0. */
+static bool has_register(struct kvm_vcpu *vcpu, uint32_t msr)
 {
-	*val = kvm_get_pkrs(vcpu);
-	return !host && !guest_has(vcpu, X86_FEATURE_PKS);
+	return guest_has(vcpu, msr == MSR_IA32_PKRS ? X86_FEATURE_PKS : X86_FEATURE_WAITPKG);
 }
 
-static int set_pkrs(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host)
-{
-	if (!guest_has(vcpu, X86_FEATURE_PKS))
-		return val || !host;
-	return hw_wrmsr(vcpu->hw, msr, val) ? 1 : 0;
-}
-
-static int get_umwait(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
+static int get_register(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
 {
 	if (hw_rdmsr(vcpu->hw, msr, val))
-		*val = 0;	/* AMD */
-	return !host && !guest_has(vcpu, X86_FEATURE_WAITPKG);
+		*val = 0;
+	return !host && !has_register(vcpu, msr);
 }
 
-static int set_umwait(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host)
+static int set_register(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host)
 {
-	if (!guest_has(vcpu, X86_FEATURE_WAITPKG))
+	if (!has_register(vcpu, msr))
 		return val || !host;
 	return hw_wrmsr(vcpu->hw, msr, val) ? 1 : 0;
 }
@@ -404,8 +397,8 @@ static const struct msr_handler handlers[] = {
 	{ ONE(MSR_EFER), get_efer, set_efer },
 	{ ONE(MSR_IA32_CR_PAT), get_pat, set_pat },
 	{ ONE(MSR_IA32_XSS), get_xss, set_xss },
-	{ ONE(MSR_IA32_PKRS), get_pkrs, set_pkrs },
-	{ ONE(MSR_IA32_UMWAIT_CONTROL), get_umwait, set_umwait },
+	{ ONE(MSR_IA32_PKRS), get_register, set_register },
+	{ ONE(MSR_IA32_UMWAIT_CONTROL), get_register, set_register },
 	{ ONE(MSR_MTRRcap), get_mtrrcap, NULL },
 	{ MSR_MTRRphysBase0, MSR_MTRRphysMask7, get_mtrr, set_mtrr },
 	{ MSR_MTRRfix64K_00000, MSR_MTRRfix4K_F8000, get_mtrr, set_mtrr },
