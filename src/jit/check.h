@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What check.c and check_report.c share: one block's comparison. */
+/* What the files of lock-step (check.c) share: one block's comparison. */
 #ifndef ANYKVM_JIT_CHECK_H
 #define ANYKVM_JIT_CHECK_H
 
@@ -77,6 +77,41 @@ struct jit_check {
 	char text[CHECK_TEXT];
 	uint8_t seen[1u << 16];	/* by block: comparisons */
 };
+
+/* --- check_interp.c ------------------------------------------------------------------- */
+
+/* The interpreter runs up to @max instructions, and all of it is taken back. */
+void check_interpret(struct jit_check *k, unsigned max);
+/* One instruction that is not compared; all of a REP. */
+void check_skip(struct hw_cpu *cpu);
+/* The state now, but for that of the FPU, which is what it was at the beginning if it is
+ * untouched. */
+void check_take(struct jit_check *k, struct check_moment *m);
+bool check_fpu_untouched(const struct hw_cpu *cpu);
+/* Everything but memory as it was at the beginning. */
+void check_rewind(struct jit_check *k);
+/* Memory as it was before write @first; what is there since; what the first @nr left. */
+void check_undo(struct jit_check *k, uint32_t first);
+void check_copy(struct jit_check *k, uint8_t *to, uint32_t first);
+void check_put(struct jit_check *k, const uint8_t *from, uint32_t nr);
+/* It is not compared: it cannot be done twice, or is the interpreter's anyway. */
+bool check_is_outside(struct jit *j, const struct x86_insn *i, uint64_t rip);
+/* It may have to be executed again before it is over. */
+bool check_is_repeated(const struct x86_insn *i);
+
+/* --- check_enter.c, check_compare.c -------------------------------------------------------- */
+
+/* The translation at @code, a block with these FL_*, runs. */
+void check_enter(struct jit_check *k, uint32_t code, uint8_t flags);
+/* ... and has run: the state is a moment's, or the guest is left with a report. */
+void check_compare(struct jit_check *k);
+
+static inline uint8_t *check_shadow(struct check_moment *m)
+{
+	return &m->rest[offsetof(struct hw_cpu, shadow) - REST_FROM];
+}
+
+/* --- check_report.c --------------------------------------------------------------------- */
 
 /* Fields of hw_cpu that must agree. */
 struct check_field {
