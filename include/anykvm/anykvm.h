@@ -44,7 +44,8 @@ ANYKVM_API int anykvm_ioctl(int fd, unsigned long request, void *arg);
 /*
  * What a signal does to a thread in KVM_RUN, for clients of this header (signals
  * themselves are noticed under the preload library only): the vCPU's present or next
- * KVM_RUN ends with EINTR. Any thread, and signal handlers.
+ * KVM_RUN ends with EINTR. Any thread, and signal handlers; in those the vCPU must not
+ * be closed by another thread meanwhile.
  */
 ANYKVM_API void anykvm_kick(int vcpu_fd);
 

@@ -50,17 +50,20 @@ int anykvm_close(int fd)
 
 bool anykvm_is_ours(int fd)
 {
-	return kvm_file_get(fd);
+	return kvm_file_is_ours(fd);
 }
 
 void anykvm_kick(int vcpu_fd)
 {
 	struct kvm_file *f = kvm_file_get(vcpu_fd);
 
-	if (!f || f->kind != KVM_FILE_VCPU)
+	if (!f)
 		return;
-	__atomic_store_n(&f->vcpu->kicked, true, __ATOMIC_SEQ_CST);
-	kvm_vcpu_kick(f->vcpu);
+	if (f->kind == KVM_FILE_VCPU) {
+		__atomic_store_n(&f->vcpu->kicked, true, __ATOMIC_SEQ_CST);
+		kvm_vcpu_kick(f->vcpu);
+	}
+	kvm_file_put(f);
 }
 
 int anykvm_param_set(const char *name, const char *value)

@@ -89,32 +89,35 @@ static int call(const struct ioctl_desc *d, struct kvm_file *f, void *arg)
 	return d->arg ? d->arg(f, (uintptr_t)arg) : call_with_data(d, f, arg);
 }
 
-/* The VM stays while the vCPU is busy, even if its descriptors are closed. */
 static int call_vcpu(const struct ioctl_desc *d, struct kvm_file *f, void *arg)
 {
 	struct kvm_vcpu *vcpu = f->vcpu;
-	struct kvm *kvm = vcpu->kvm;
 	int ret;
 
-	kvm_get_kvm(kvm);
 	pthread_mutex_lock(&vcpu->mutex);
 	ret = call(d, f, arg);
 	pthread_mutex_unlock(&vcpu->mutex);
-	kvm_put_kvm(kvm);
-	if (d->request == KVM_RUN)
-		kvm_run_end();
 	return ret;
 }
 
-int kvm_dispatch_ioctl(struct kvm_file *f, unsigned long request, void *arg)
+static int dispatch(const struct ioctl_desc *d, struct kvm_file *f, void *arg)
 {
-	const struct ioctl_desc *d = find(f->kind, request);
-
 	if (f->kvm && kvm_file_is_foreign(f))
 		return -EIO;
 	if (!d)
 		return -ENOTTY;
 	return f->kind == KVM_FILE_VCPU ? call_vcpu(d, f, arg) : call(d, f, arg);
+}
+
+int kvm_dispatch_ioctl(struct kvm_file *f, unsigned long request, void *arg)
+{
+	const struct ioctl_desc *d = find(f->kind, request);
+	int ret = dispatch(d, f, arg);
+
+	kvm_file_put(f);
+	if (d && d->request == KVM_RUN)
+		kvm_run_end();
+	return ret;
 }
 
 /* --- capabilities ----------------------------------------------------------------- */

@@ -3,14 +3,18 @@
  * Descriptor numbers to objects: a two-level table that grows by chunks, read
  * without locks, written under one mutex.
  *
- * A kvm_file is never freed while the table points to it, and ioctls on a
- * descriptor that another thread closes at that moment are the client's race, as
- * with any descriptor; the VM itself is counted (kvm_get_kvm) by whoever uses it.
+ * As with any descriptor, a request that is under way when another thread closes the
+ * descriptor keeps its object: kvm_file->refs counts such requests, and all
+ * descriptors together as one. A look-up reads the table, counts itself unless the
+ * object has ended meanwhile, and looks whether the table still says the same. What
+ * it counts on may be another object by then, but never other memory: a kvm_file that
+ * has ended goes to a list of spare ones.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,7 +27,7 @@
 
 static struct kvm_file **chunks[NR_CHUNKS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct list_head files = LIST_HEAD_INIT(files);
+static struct list_head files = LIST_HEAD_INIT(files), spare = LIST_HEAD_INIT(spare);
 static uint64_t fork_generation;
 static pid_t owner;		/* the process whose memory this is */
 
@@ -63,11 +67,42 @@ static struct kvm_file **slot_of(int fd)
 	return chunk ? &chunk[n & (CHUNK_SIZE - 1)] : NULL;
 }
 
-struct kvm_file *kvm_file_get(int fd)
+/* What the table says; the object stays only with the lock held. */
+static struct kvm_file *peek(int fd)
 {
 	struct kvm_file **slot = slot_of(fd);
 
 	return slot ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : NULL;
+}
+
+static bool get_unless_ended(struct kvm_file *f)
+{
+	unsigned refs = __atomic_load_n(&f->refs, __ATOMIC_RELAXED);
+
+	while (refs)
+		if (__atomic_compare_exchange_n(&f->refs, &refs, refs + 1, true,
+						__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+struct kvm_file *kvm_file_get(int fd)
+{
+	struct kvm_file *f;
+
+	while ((f = peek(fd))) {
+		if (!get_unless_ended(f))
+			continue;
+		if (likely(peek(fd) == f))
+			return f;
+		kvm_file_put(f);
+	}
+	return NULL;
+}
+
+bool kvm_file_is_ours(int fd)
+{
+	return peek(fd);
 }
 
 /* With the lock held. 0 or -ENOMEM, -EMFILE. */
@@ -112,38 +147,45 @@ struct kvm_file *kvm_file_find(int fd)
 		return NULL;
 	pthread_mutex_lock(&lock);
 	f = find_inode(&st);
-	if (f && install(fd, f))
+	if (f && (install(fd, f) || !get_unless_ended(f)))
 		f = NULL;
 	pthread_mutex_unlock(&lock);
 	return f;
 }
 
-static void destroy(struct kvm_file *f)
+void kvm_file_put(struct kvm_file *f)
 {
-	list_del(&f->link);
-	pthread_mutex_unlock(&lock);
+	if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL))
+		return;
 	/* In a child the VM is the parent's: its threads and timers are not here. */
 	if (f->kvm && !kvm_file_is_foreign(f))
 		kvm_put_kvm(f->kvm);
 	/* A vCPU's pages are the vCPU's, which lives as long as the VM. */
-	free(f);
+	if (f->pages && !f->vcpu)
+		munmap(f->pages, f->nr_pages * PAGE_SIZE);
 	pthread_mutex_lock(&lock);
+	list_add_tail(&f->link, &spare);
+	pthread_mutex_unlock(&lock);
 }
 
 void kvm_file_close(int fd)
 {
-	struct kvm_file **slot = slot_of(fd), *f;
+	struct kvm_file *f, *last = NULL;
 
-	if (!slot || !*slot || is_vforked())
+	if (!peek(fd) || is_vforked())
 		return;
 	pthread_mutex_lock(&lock);
-	f = *slot;
+	f = peek(fd);
 	if (f) {
-		__atomic_store_n(slot, NULL, __ATOMIC_RELEASE);
-		if (!--f->fds)
-			destroy(f);
+		__atomic_store_n(slot_of(fd), NULL, __ATOMIC_RELEASE);
+		if (!--f->fds) {
+			list_del(&f->link);
+			last = f;
+		}
 	}
 	pthread_mutex_unlock(&lock);
+	if (last)
+		kvm_file_put(last);
 }
 
 void kvm_file_dup(int oldfd, int newfd)
@@ -153,10 +195,10 @@ void kvm_file_dup(int oldfd, int newfd)
 	if (oldfd == newfd)
 		return;
 	kvm_file_close(newfd);
-	if (!kvm_file_get(oldfd) || is_vforked())
+	if (!peek(oldfd) || is_vforked())
 		return;
 	pthread_mutex_lock(&lock);
-	f = kvm_file_get(oldfd);
+	f = peek(oldfd);
 	if (f)
 		install(newfd, f);
 	pthread_mutex_unlock(&lock);
@@ -180,59 +222,86 @@ static int make_memfd(const char *name, unsigned pages, int flags)
 	return fd;
 }
 
-static int register_file(struct kvm_file *f, int fd)
+static struct kvm_file *alloc_file(void)
 {
-	struct stat st;
-	int ret;
+	struct kvm_file *f = NULL;
 
-	if (fstat(fd, &st))
-		return -errno;
-	f->dev = st.st_dev;
-	f->ino = st.st_ino;
-	f->fork_generation = fork_generation;
 	pthread_mutex_lock(&lock);
-	ret = install(fd, f);
-	if (!ret)
-		list_add_tail(&f->link, &files);
+	if (!list_is_empty(&spare)) {
+		f = list_entry(spare.next, struct kvm_file, link);
+		list_del(&f->link);
+	}
 	pthread_mutex_unlock(&lock);
-	return ret;
+	if (!f)
+		return calloc(1, sizeof(*f));
+	/* All but refs, which is 0 and which a look-up that comes late may read. */
+	memset((char *)f + sizeof(f->refs), 0, sizeof(*f) - sizeof(f->refs));
+	return f;
+}
+
+static int map_pages(struct kvm_file *f)
+{
+	void *pages = mmap(NULL, f->nr_pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED, f->new_fd, 0);
+
+	if (pages == MAP_FAILED)
+		return -ENOMEM;
+	f->pages = pages;
+	return 0;
 }
 
 int kvm_file_create(enum kvm_file_kind kind, const char *name, unsigned pages,
 		    int flags, struct kvm_file **out)
 {
-	struct kvm_file *f = calloc(1, sizeof(*f));
-	int fd, ret;
+	struct kvm_file *f = alloc_file();
+	int ret = 0;
 
 	if (!f)
 		return -ENOMEM;
 	f->kind = kind;
-	list_init(&f->link);
-	fd = make_memfd(name, pages, flags);
-	if (fd < 0) {
-		free(f);
-		return fd;
-	}
-	if (pages) {
-		f->pages = mmap(NULL, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
-				MAP_SHARED, fd, 0);
-		if (f->pages == MAP_FAILED) {
-			ret = -ENOMEM;
-			goto fail;
-		}
-	}
-	ret = register_file(f, fd);
+	f->nr_pages = pages;
+	f->fork_generation = fork_generation;
+	__atomic_store_n(&f->refs, 1, __ATOMIC_RELEASE);
+	f->new_fd = make_memfd(name, pages, flags);
+	if (f->new_fd < 0)
+		ret = f->new_fd;
+	else if (pages)
+		ret = map_pages(f);
 	if (ret) {
-		if (f->pages)
-			munmap(f->pages, pages * PAGE_SIZE);
-		goto fail;
+		kvm_file_abandon(f);
+		return ret;
 	}
 	*out = f;
+	return 0;
+}
+
+void kvm_file_abandon(struct kvm_file *f)
+{
+	if (f->new_fd >= 0)
+		close(f->new_fd);
+	kvm_file_put(f);
+}
+
+int kvm_file_publish(struct kvm_file *f)
+{
+	int fd = f->new_fd, ret;
+	struct stat st;
+
+	ret = fstat(fd, &st) ? -errno : 0;
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	if (!ret) {
+		pthread_mutex_lock(&lock);
+		ret = install(fd, f);
+		if (!ret)
+			list_add_tail(&f->link, &files);
+		pthread_mutex_unlock(&lock);
+	}
+	if (ret) {
+		kvm_file_abandon(f);
+		return ret;
+	}
 	return fd;
-fail:
-	close(fd);
-	free(f);
-	return ret;
 }
 
 void kvm_file_for_each(void (*fn)(struct kvm_file *f, void *arg), void *arg)

@@ -8,7 +8,8 @@
 /* open("/dev/kvm", @flags): a descriptor or -errno. */
 int kvm_dev_open(int flags);
 
-/* One request: >= 0 or -errno. @arg as the client gave it. */
+/* One request: >= 0 or -errno. @arg as the client gave it. Takes the caller's reference
+ * of @f over. */
 int kvm_dispatch_ioctl(struct kvm_file *f, unsigned long request, void *arg);
 
 #define IOCTL_DATA(kind, request, fn) int fn(struct kvm_file *f, void *data);

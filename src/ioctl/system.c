@@ -12,10 +12,12 @@
 int kvm_dev_open(int flags)
 {
 	struct kvm_file *f;
+	int ret;
 
 	if (host_access_init())
 		return -ENOMEM;
-	return kvm_file_create(KVM_FILE_SYSTEM, "kvm", 0, flags, &f);
+	ret = kvm_file_create(KVM_FILE_SYSTEM, "kvm", 0, flags, &f);
+	return ret ? ret : kvm_file_publish(f);
 }
 
 int sys_get_api_version(struct kvm_file *f, unsigned long arg)
@@ -32,21 +34,19 @@ int sys_get_vcpu_mmap_size(struct kvm_file *f, unsigned long arg)
 int sys_create_vm(struct kvm_file *f, unsigned long arg)
 {
 	struct kvm_file *file;
-	struct kvm *kvm;
-	int fd;
+	int ret;
 
 	if (arg)
 		return -EINVAL;
-	kvm = kvm_create_vm();
-	if (!kvm)
+	ret = kvm_file_create(KVM_FILE_VM, "kvm-vm", 0, O_CLOEXEC, &file);
+	if (ret)
+		return ret;
+	file->kvm = kvm_create_vm();
+	if (!file->kvm) {
+		kvm_file_abandon(file);
 		return -ENOMEM;
-	fd = kvm_file_create(KVM_FILE_VM, "kvm-vm", 0, O_CLOEXEC, &file);
-	if (fd < 0) {
-		kvm_put_kvm(kvm);
-		return fd;
 	}
-	file->kvm = kvm;
-	return fd;
+	return kvm_file_publish(file);
 }
 
 /* A list after its count: E2BIG, with the count wanted, when there is no room. */

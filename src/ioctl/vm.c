@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/access.h"
 #include "ioctl/ioctl.h"
@@ -14,27 +12,23 @@
 int vm_create_vcpu(struct kvm_file *f, unsigned long arg)
 {
 	struct kvm_file *file;
-	struct kvm_vcpu *vcpu;
 	char name[32];
-	int fd, ret;
+	int ret;
 
 	if (arg != (uint32_t)arg)
 		return -EINVAL;
 	snprintf(name, sizeof(name), "kvm-vcpu:%lu", arg);
-	fd = kvm_file_create(KVM_FILE_VCPU, name, KVM_VCPU_MMAP_PAGES, O_CLOEXEC,
-			     &file);
-	if (fd < 0)
-		return fd;
-	ret = kvm_vcpu_create(f->kvm, arg, file->pages, &vcpu);
+	ret = kvm_file_create(KVM_FILE_VCPU, name, KVM_VCPU_MMAP_PAGES, O_CLOEXEC,
+			      &file);
+	if (ret)
+		return ret;
+	ret = kvm_vcpu_create(f->kvm, arg, file->pages, &file->vcpu);
 	if (ret) {
-		munmap(file->pages, KVM_VCPU_MMAP_PAGES * PAGE_SIZE);
-		kvm_file_close(fd);
-		close(fd);
+		kvm_file_abandon(file);
 		return ret;
 	}
-	file->vcpu = vcpu;
 	file->kvm = f->kvm;
-	return fd;
+	return kvm_file_publish(file);
 }
 
 /* --- memory --------------------------------------------------------------------------- */

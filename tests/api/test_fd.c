@@ -181,6 +181,92 @@ static void close_while_running(void **state)
 	runner_stop(&r);
 }
 
+/*
+ * A dirty log of 8 MiB: by the time its first words have been copied the request is
+ * far from its end. The descriptors go then; the request does not notice.
+ */
+#define LOG_PAGES	(1ul << 26)
+#define LOG_WORDS	(LOG_PAGES / 64)
+
+struct log_reader {
+	int vm, ret;
+	uint64_t *log;
+};
+
+static void *read_log(void *arg)
+{
+	struct log_reader *r = arg;
+	struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = r->log };
+
+	r->ret = kvm_ioctl(r->vm, KVM_GET_DIRTY_LOG, &log);
+	return NULL;
+}
+
+static void close_during_a_request(void **state)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		.args[0] = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET };
+	void *memory = mmap(NULL, LOG_PAGES * PAGE, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct log_reader r = { .log = test_map(LOG_WORDS * 8) };
+	pthread_t thread;
+	struct vm v;
+
+	assert_ptr_not_equal(memory, MAP_FAILED);
+	vm_new(&v, VM_NO_VCPU);
+	ok(kvm_ioctl(v.fd, KVM_ENABLE_CAP, &cap));
+	vm_set_region(&v, 1, 1ul << 32, LOG_PAGES * PAGE, memory, KVM_MEM_LOG_DIRTY_PAGES);
+	r.vm = v.fd;
+	assert_int_equal(pthread_create(&thread, NULL, read_log, &r), 0);
+	wait_changed((uint32_t *)r.log, 0);
+	kvm_close(v.fd);
+	test_forget_fd(v.fd);
+	fails(EBADF, kvm_ioctl(v.fd, KVM_GET_TSC_KHZ, 0));
+	pthread_join(thread, NULL);
+	munmap(memory, LOG_PAGES * PAGE);
+	assert_int_equal(r.ret, 0);
+	assert_true(r.log[LOG_WORDS - 1] == ~0ul);
+}
+
+/* One thread makes and ends VMs, another asks whatever has the descriptor just then. */
+struct asker {
+	int fd;
+	bool stop;
+};
+
+static void *ask(void *arg)
+{
+	struct kvm_clock_data clock;
+	struct asker *a = arg;
+	struct kvm_regs regs;
+	int fd;
+
+	while (!__atomic_load_n(&a->stop, __ATOMIC_RELAXED)) {
+		fd = __atomic_load_n(&a->fd, __ATOMIC_RELAXED);
+		kvm_ioctl(fd, KVM_GET_CLOCK, &clock);
+		kvm_ioctl(fd + 1, KVM_GET_REGS, &regs);
+	}
+	return NULL;
+}
+
+static void requests_beside_open_and_close(void **state)
+{
+	int sys = test_fd(ok(kvm_dev_open())), vcpu;
+	struct asker a = { .fd = sys + 1 };
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, ask, &a), 0);
+	for (int i = 0; i < 100; i++) {
+		__atomic_store_n(&a.fd, ok(kvm_ioctl(sys, KVM_CREATE_VM, 0)),
+				 __ATOMIC_RELAXED);
+		vcpu = ok(kvm_ioctl(a.fd, KVM_CREATE_VCPU, 0));
+		kvm_close(a.fd);
+		kvm_close(vcpu);
+	}
+	__atomic_store_n(&a.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+}
+
 /* A vCPU runs on one thread at a time: the second waits for the first. */
 static void one_run_at_a_time(void **state)
 {
@@ -473,7 +559,8 @@ static const struct CMUnitTest tests[] = {
 	T(ways_to_dev_kvm),
 #endif
 	T(vm_closed_before_its_vcpu), T(vcpu_closed_before_its_vm),
-	T(many_vms_in_turn), T(close_while_running), T(one_run_at_a_time),
+	T(many_vms_in_turn), T(close_while_running), T(close_during_a_request),
+	T(requests_beside_open_and_close), T(one_run_at_a_time),
 	T(vfork_and_close), T(passed_over_a_socket),
 	T(child_may_not_use_the_parents_vm), T(child_makes_its_own_vm),
 	T(fork_beside_a_running_guest), T(two_vms_at_once), T(vcpu_ids),
