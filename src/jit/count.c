@@ -41,7 +41,7 @@ bool jit_left_next(const struct hw_cpu *cpu, struct hw_left *l)
 	if (!best.count)
 		return false;
 	best.slow = best.at >= x86_nr_rows;
-	best.row = best.at % x86_nr_rows;
+	best.row = best.slow ? best.at - x86_nr_rows : best.at;
 	best.mnemonic = x86_rows[best.row]->mnemonic;
 	*l = best;
 	return true;
