@@ -32,7 +32,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/hold.h"
 #include "base/timer.h"
+
+#define HELD_SLEEP	100000ull	/* ns, the shortest while time is held */
 
 static struct {
 	pthread_mutex_t lock;
@@ -52,12 +55,17 @@ static struct {
 	.fd = -1,
 };
 
-uint64_t ktime_get_ns(void)
+static uint64_t monotonic_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+uint64_t ktime_get_ns(void)
+{
+	return unlikely(time_was_held()) ? time_ns_at(time_tsc()) : monotonic_ns();
 }
 
 static void heap_put(struct hrtimer *t, int slot)
@@ -130,10 +138,22 @@ static void run_first(void)
 		pthread_cond_broadcast(&svc.idle);
 }
 
+/* The first deadline by the host's clock. While ours is held it may come later, and the
+ * thread sleeps again. */
+static uint64_t first_ns(void)
+{
+	uint64_t ns = svc.heap[0]->deadline, now;
+
+	if (likely(!time_was_held()))
+		return ns;
+	now = ktime_get_ns();
+	return monotonic_ns() + (ns > now ? MAX(ns - now, HELD_SLEEP) : 0);
+}
+
 /* Sets the timerfd to the first deadline. */
 static int program(void)
 {
-	uint64_t ns = svc.heap[0]->deadline;
+	uint64_t ns = first_ns();
 	struct itimerspec its = { 0 };
 
 	if (ns == svc.set_to)

@@ -21,7 +21,7 @@ struct hrtimer {
 	bool running;			/* its callback runs at this moment */
 };
 
-/* Nanoseconds of CLOCK_MONOTONIC. */
+/* Nanoseconds of CLOCK_MONOTONIC, less what it was held for (hold.h). */
 uint64_t ktime_get_ns(void);
 
 void hrtimer_init(struct hrtimer *t, void (*fn)(struct hrtimer *t));

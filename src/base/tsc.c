@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "base/hold.h"
 #include "base/tsc.h"
 
 #define MEASURE_NS	3000000ull
@@ -50,7 +51,12 @@ static void tsc_and_clock(clockid_t id, uint64_t *tsc, uint64_t *ns)
 
 void host_tsc_and_ns(uint64_t *tsc, uint64_t *ns)
 {
-	tsc_and_clock(CLOCK_MONOTONIC, tsc, ns);
+	if (unlikely(time_was_held())) {
+		*tsc = time_tsc();
+		*ns = time_ns_at(*tsc);
+	} else {
+		tsc_and_clock(CLOCK_MONOTONIC, tsc, ns);
+	}
 }
 
 static uint32_t measure_khz(void)

@@ -26,8 +26,8 @@ static inline uint64_t host_rdtsc(void)
 uint32_t host_tsc_khz(void);
 
 /*
- * Reads TSC and CLOCK_MONOTONIC as close together as the host allows; the pair
- * is what clocks are set by.
+ * Reads TSC and CLOCK_MONOTONIC, less what they were held for (hold.h), as close together as
+ * the host allows; the pair is what clocks are set by.
  */
 void host_tsc_and_ns(uint64_t *tsc, uint64_t *ns);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Time stamp counters. The processor's own is the host's minus tsc_base; the
+ * Time stamp counters. The processor's own is the host's (hold.h) minus tsc_base; the
  * guest's is that, scaled and offset by the control block (SDM Vol. 3C, "Time-Stamp
  * Counter Offsetting and Scaling"; APM Vol. 2, "TSC Ratio MSR"). And the wait of
  * a halted processor, which ends with a kick.
@@ -11,14 +11,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/hold.h"
 #include "hw/core.h"
 
 uint64_t hw_host_tsc(void)
 {
-	uint32_t lo, hi;
-
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-	return (uint64_t)hi << 32 | lo;
+	return time_tsc();
 }
 
 uint64_t hw_guest_tsc(const struct hw_cpu *cpu)

@@ -39,6 +39,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "base/hold.h"
 #include "jit/check.h"
 
 #define RUN_TURNS	256
@@ -64,6 +65,14 @@ void jit_check_destroy(struct jit *j)
 	if (j->check)
 		munmap(j->check, sizeof(*j->check));
 	j->check = NULL;
+}
+
+/* What is not compared, and takes the guest's time. */
+static void go_without(struct jit_check *k, void (*run)(struct hw_cpu *cpu))
+{
+	time_release();
+	run(k->j->cpu);
+	time_hold();
 }
 
 /* Is this execution of @b compared? */
@@ -97,7 +106,7 @@ static void check_block(struct jit_check *k, const struct jit_block *b)
 	}
 	check_interpret(k, MAX(b->nr, 1));
 	if (!k->nr || k->cut) {
-		check_skip(k->j->cpu);
+		go_without(k, check_skip);
 		return;
 	}
 	check_enter(k, code, flags);
@@ -118,25 +127,34 @@ static struct jit_block *next_block(struct jit_check *k)
 	return b;
 }
 
+static bool one_turn(struct jit_check *k)
+{
+	struct hw_cpu *cpu = k->j->cpu;
+	struct jit_block *b;
+
+	if (!jit_is_translated(cpu) || jit_after_fork(k->j)) {
+		go_without(k, hw_interp);
+		return false;
+	}
+	b = next_block(k);
+	if (b) {
+		check_block(k, b);
+	} else if (k->j->refused) {
+		k->j->refused = false;
+		go_without(k, hw_interp);
+	} else {
+		go_without(k, hw_interp_stretch);
+	}
+	return true;
+}
+
 void jit_check_run(struct hw_cpu *cpu)
 {
 	struct jit_check *k = cpu->jit.jit->check;
 	unsigned turns = RUN_TURNS;
-	struct jit_block *b;
 
-	do {
-		if (!jit_is_translated(cpu) || jit_after_fork(k->j)) {
-			hw_interp(cpu);
-			return;
-		}
-		b = next_block(k);
-		if (b) {
-			check_block(k, b);
-		} else if (k->j->refused) {
-			k->j->refused = false;
-			hw_interp(cpu);
-		} else {
-			hw_interp_stretch(cpu);
-		}
-	} while (!READ_ONCE(cpu->request) && --turns);
+	time_hold();
+	while (one_turn(k) && !READ_ONCE(cpu->request) && --turns)
+		;
+	time_release();
 }

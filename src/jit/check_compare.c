@@ -4,6 +4,7 @@
  * that the interpreter had? What may be otherwise, and why, is here.
  */
 #include "base/access.h"
+#include "base/hold.h"
 #include "emul/alu.h"
 #include "jit/check.h"
 
@@ -217,7 +218,9 @@ void check_compare(struct jit_check *k)
 		check_rewind(k);
 	} else if (moment_same(k, &k->m[0])) {
 		cpu->stats.jit_checked--;
+		time_release();
 		check_skip(cpu);
+		time_hold();
 	} else {
 		fail(k, want);
 	}

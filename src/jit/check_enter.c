@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Lock-step's second run (check.c): the translation of one block by itself. The C
- * functions that it calls are the ones here, which leave where the block ends.
+ * functions that it calls are the ones here, which leave where the block ends. It is the
+ * only time that passes for the guest: everything else holds the clock (base/hold.h).
  */
+#include "base/hold.h"
 #include "jit/check.h"
 
 /* The state is complete. */
@@ -131,6 +133,7 @@ void check_enter(struct jit_check *k, uint32_t code, uint8_t flags)
 	struct hw_cpu *cpu = k->j->cpu;
 	uintptr_t rx = (uintptr_t)k->j->rx;
 
+	time_release();
 	jit_refresh(cpu);
 	k->stopped = k->pushed = false;
 	cpu->jit.tmp = rx + code;
@@ -138,5 +141,6 @@ void check_enter(struct jit_check *k, uint32_t code, uint8_t flags)
 		code = k->enter_host;
 	set_targets(k, true);
 	jit_enter(cpu, rx + code);
+	time_hold();
 	set_targets(k, false);
 }

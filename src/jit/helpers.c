@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/hold.h"
 #include "emul/alu.h"
 #include "jit/jit.h"
 
@@ -141,7 +142,7 @@ void jit_refresh(struct hw_cpu *cpu)
 	cpu->jit.popf_ok = cpu->jit.sti_ok && f->popf;
 	cpu->jit.tsc_ok = f->tsc && !(c->cr4 & X86_CR4_TSD && c->cpl);
 	cpu->jit.tscp_ok = cpu->jit.tsc_ok && f->tscp;
-	cpu->jit.tsc_add = ctl->tsc_offset - cpu->tsc_base;
+	cpu->jit.tsc_add = ctl->tsc_offset - cpu->tsc_base + time_tsc_add();
 	cpu->link_epoch = cpu->jit.jit->link_generation << 12 | c->tlb_key;
 	cpu->jit.flags = alu_pack(c->eflags);
 	refresh_fpu(cpu);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hold.h"
 #include "base/pvclock.h"
 #include "base/timer.h"
 #include "base/tsc.h"
@@ -68,7 +69,7 @@ static bool matches_last_write(struct kvm_vcpu *vcpu, uint64_t guest_tsc,
 void kvm_write_tsc(struct kvm_vcpu *vcpu, uint64_t guest_tsc, bool host)
 {
 	struct kvm *kvm = vcpu->kvm;
-	uint64_t now = host_rdtsc(), offset;
+	uint64_t now = time_tsc(), offset;
 
 	pthread_mutex_lock(&kvm->lock);
 	if (host && matches_last_write(vcpu, guest_tsc, now)) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/access.h"
+#include "base/hold.h"
 #include "base/timer.h"
 #include "base/tsc.h"
 #include "vm/guest_mem.h"
@@ -72,7 +73,7 @@ static void on_smi(struct kvm_vcpu *vcpu)
 
 static uint64_t on_guest_tsc(struct kvm_vcpu *vcpu)
 {
-	return kvm_read_l1_tsc(vcpu, host_rdtsc());
+	return kvm_read_l1_tsc(vcpu, time_tsc());
 }
 
 static uint64_t on_tsc_to_ns(struct kvm_vcpu *vcpu, uint64_t tsc)
