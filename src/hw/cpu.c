@@ -51,15 +51,29 @@ static void reset(struct hw_cpu *cpu)
 	hw_in_place_forget(cpu);
 }
 
+/* Fresh pages: most of the translator's part is never touched. It would rather have them
+ * below 2 GiB, where an address is a displacement. */
+static struct hw_cpu *place_for(const struct hw_config *cfg)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	void *p = MAP_FAILED;
+
+	if (cfg->jit)
+		p = mmap(NULL, sizeof(struct hw_cpu), PROT_READ | PROT_WRITE,
+			 flags | MAP_32BIT, -1, 0);
+	if (p == MAP_FAILED)
+		p = mmap(NULL, sizeof(struct hw_cpu), PROT_READ | PROT_WRITE, flags,
+			 -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
 struct hw_cpu *hw_cpu_create(const struct hw_config *cfg)
 {
 	struct hw_cpu *cpu;
 	void *icache;
 
-	/* Fresh pages: most of the translator's part is never touched. */
-	cpu = mmap(NULL, sizeof(*cpu), PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (cpu == MAP_FAILED)
+	cpu = place_for(cfg);
+	if (!cpu)
 		return NULL;
 	cpu->cfg = *cfg;
 	if (!cpu->cfg.maxphyaddr || cpu->cfg.maxphyaddr > 52)

@@ -269,7 +269,7 @@ int jit_after_fork(struct jit *j)
 		return -ENOMEM;
 	*j->here = 1;
 	j->pos = 0;
-	emit_stubs(j, j->fsgsbase);
+	emit_stubs(j);
 	reset(j);
 	return 0;
 }

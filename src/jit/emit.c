@@ -40,35 +40,41 @@ static void prefixes(struct jit *j, unsigned reg, unsigned rm, unsigned bytes)
 		e8(j, 0x40 | rex);
 }
 
+static void gs_prefix(struct jit *j)
+{
+	if (!j->base)
+		e8(j, 0x65);
+}
+
 void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 	     unsigned bytes)
 {
-	e8(j, 0x65);
+	gs_prefix(j);
 	prefixes(j, reg, 0, bytes);
 	opcode(j, op);
 	e8(j, (reg & 7) << 3 | 4);
 	e8(j, 0x25);
-	e32(j, disp);
+	e32(j, j->base + disp);
 }
 
 void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 		unsigned bytes)
 {
-	e8(j, 0x65);
+	gs_prefix(j);
 	prefixes(j, reg, T2, bytes);
 	opcode(j, op);
 	e8(j, 0x80 | (reg & 7) << 3 | (T2 & 7));
-	e32(j, disp);
+	e32(j, j->base + disp);
 }
 
 void emit_gs_t2x8(struct jit *j, unsigned op, unsigned reg, uint32_t disp)
 {
-	e8(j, 0x65);
+	gs_prefix(j);
 	e8(j, 0x4a | reg >> 3 << 2);			/* REX.W, REX.X: T2 */
 	opcode(j, op);
 	e8(j, (reg & 7) << 3 | 4);
 	e8(j, 3 << 6 | (T2 & 7) << 3 | 5);
-	e32(j, disp);
+	e32(j, j->base + disp);
 }
 
 void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
@@ -268,7 +274,7 @@ static void move_host_sp(struct jit *j, int8_t by)
 	e8(j, 0x48), e8(j, 0x8d), e8(j, 0x64), e8(j, 0x24), e8(j, by);
 }
 
-static void emit_enter(struct jit *j, bool fsgsbase, uint32_t ret_end)
+static void emit_enter(struct jit *j, uint32_t ret_end)
 {
 	unsigned i;
 
@@ -279,7 +285,7 @@ static void emit_enter(struct jit *j, bool fsgsbase, uint32_t ret_end)
 	e8(j, 0x48), e8(j, 0x8d), e8(j, 0x05);		/* lea rax, [ret_end] */
 	e32(j, ret_end - (j->pos + 4));
 	push_pop(j, 0x50, X86_RAX);
-	if (fsgsbase) {
+	if (j->fsgsbase) {
 		gs_base(j, false, X86_RAX);
 		gs_base(j, true, X86_RDI);
 		emit_store(j, X86_RAX, CPU_OFF(jit.host_gs));
@@ -290,14 +296,14 @@ static void emit_enter(struct jit *j, bool fsgsbase, uint32_t ret_end)
 	e8(j, 0x41), e8(j, 0xff), e8(j, 0xe0 | (T2 & 7));	/* jmp T2 */
 }
 
-static void emit_leave(struct jit *j, bool fsgsbase)
+static void emit_leave(struct jit *j)
 {
 	unsigned i;
 
 	j->leave = j->pos;
 	registers(j, true, ALL_REGS);
 	emit_load(j, X86_RSP, CPU_OFF(jit.host_sp));
-	if (fsgsbase) {
+	if (j->fsgsbase) {
 		emit_load(j, X86_RAX, CPU_OFF(jit.host_gs));
 		gs_base(j, true, X86_RAX);
 	}
@@ -393,8 +399,9 @@ static void alu_eax(struct jit *j, unsigned op, uint32_t v, bool w)
 /* op rax or rcx, gs:[rcx + disp] */
 static void gs_rcx(struct jit *j, unsigned op, unsigned reg, uint32_t disp)
 {
-	e8(j, 0x65), e8(j, 0x48), e8(j, op), e8(j, 0x81 | reg << 3);
-	e32(j, disp);
+	gs_prefix(j);
+	e8(j, 0x48), e8(j, op), e8(j, 0x81 | reg << 3);
+	e32(j, j->base + disp);
 }
 
 /* shl, shr T2d, @by */
@@ -601,13 +608,13 @@ static void emit_exec_ret(struct jit *j)
 	emit_jump(j, CC_ALWAYS, j->exec_end);
 }
 
-void emit_stubs(struct jit *j, bool fsgsbase)
+void emit_stubs(struct jit *j)
 {
 	unsigned i;
 
 	j->nr_faults = 0;
-	emit_enter(j, fsgsbase, emit_ret_miss(j));
-	emit_leave(j, fsgsbase);
+	emit_enter(j, emit_ret_miss(j));
+	emit_leave(j);
 	emit_exec(j);
 	for (i = 0; i < 2 * HW_JIT_WHO; i++)
 		emit_fill(j, i / 2, i % 2);

@@ -343,6 +343,8 @@ static uintptr_t fn_far(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 
 void jit_helpers_init(struct hw_cpu *cpu)
 {
+	struct jit *j = cpu->jit.jit;
+
 	cpu->jit.fn[FN_EXEC] = (uintptr_t)fn_exec;
 	cpu->jit.fn[FN_EXEC_END] = (uintptr_t)fn_exec_end;
 	cpu->jit.fn[FN_GO] = (uintptr_t)fn_go;
@@ -351,8 +353,11 @@ void jit_helpers_init(struct hw_cpu *cpu)
 	cpu->jit.fn[FN_WALK] = (uintptr_t)jit_walk;
 	cpu->jit.fn[FN_FAR] = (uintptr_t)fn_far;
 	cpu->jit.fn[FN_GIVE_BACK] = (uintptr_t)hw_tlb_give_back;
-	cpu->jit.jit->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
-	emit_stubs(cpu->jit.jit, cpu->jit.jit->fsgsbase);
+	if ((uintptr_t)cpu + sizeof(*cpu) <= INT32_MAX)
+		j->base = (uintptr_t)cpu;
+	else
+		j->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
+	emit_stubs(j);
 	jit_check_init(cpu);
 }
 
@@ -371,6 +376,7 @@ void jit_enter(struct hw_cpu *cpu, uintptr_t code)
 	struct jit *j = cpu->jit.jit;
 	void (*stub)(struct hw_cpu *cpu, uintptr_t code) =
 		(void (*)(struct hw_cpu *, uintptr_t))(j->rx + j->enter);
+	bool by_call = !j->base && !j->fsgsbase;
 	uint64_t gs = 0;
 
 	j->stack_limit = (uintptr_t)__builtin_frame_address(0) - JIT_STACK_BYTES;
@@ -378,12 +384,12 @@ void jit_enter(struct hw_cpu *cpu, uintptr_t code)
 	if (requested(cpu))
 		return;
 	cpu->stats.jit_entries++;
-	if (!j->fsgsbase) {
+	if (by_call) {
 		arch_prctl(ARCH_GET_GS, (uintptr_t)&gs);
 		arch_prctl(ARCH_SET_GS, (uintptr_t)cpu);
 	}
 	stub(cpu, code);
-	if (!j->fsgsbase)
+	if (by_call)
 		arch_prctl(ARCH_SET_GS, gs);
 	jit_status_in_eflags(cpu);
 }

@@ -16,7 +16,7 @@
  *   host R14			address scratch (T1)
  *   host R13			index scratch (T2)
  *   host RSP			the C stack, and on it the return stack (calls.c)
- *   GS base			the hw_cpu
+ *   GS base			the hw_cpu, unless it is below 2 GiB
  *   status flags		host RFLAGS (FL_HOST) or hw_jit_state.flags (FL_MEM)
  *
  * Everything else of the state is in the hw_cpu. rip is not kept: each way out of
@@ -349,7 +349,8 @@ struct jit {
 	uint8_t context;	/* ... and JIT_CODE32 */
 	uint8_t next_slot[2];	/* by kind */
 	uint64_t slot_since[HW_JIT_WHO * HW_JIT_SLOTS]; /* TSC: budgets begin */
-	bool fsgsbase;		/* the host lets us write the GS base */
+	uint32_t base;		/* the hw_cpu's address, if below 2 GiB; 0: through GS */
+	bool fsgsbase;		/* ... whose base the host lets us write */
 	struct jit_check *check; /* NULL: none */
 	struct jit *next;	/* fault.c's list */
 	void *tables;
@@ -426,7 +427,8 @@ static inline void e64(struct jit *j, uint64_t v)
 				    (s) * sizeof(struct x86_segment)))
 #define GPR_OFF(r)	((uint32_t)(offsetof(struct hw_cpu, c.gpr) + 8 * (r)))
 
-/* op reg, gs:[disp] and op reg, gs:[T2 + disp]; @bytes 1 to 8 of the register. A
+/* gs:[disp] is what is at @disp in the hw_cpu: through GS, or at its address (jit.base).
+ * op reg, gs:[disp] and op reg, gs:[T2 + disp]; @bytes 1 to 8 of the register. A
  * store or load is a matter of @op; two-byte opcodes are 0x0fxx. */
 void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 	     unsigned bytes);
@@ -485,7 +487,7 @@ void emit_alu_imm(struct jit *j, unsigned digit, unsigned reg, int32_t v, bool w
 void emit_flags_save(struct jit *j, unsigned scratch);
 void emit_flags_load(struct jit *j, unsigned scratch);
 /* The stubs at the start of the code area. */
-void emit_stubs(struct jit *j, bool fsgsbase);
+void emit_stubs(struct jit *j);
 
 /* --- regs.c ----------------------------------------------------------------------------- */
 

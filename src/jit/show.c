@@ -41,12 +41,15 @@ static const struct field fields[] = {
 	ONE(jit.unwind), ARRAY(jit.hash.tag), ARRAY(jit.hash.code),
 };
 
-bool jit_field_name(uint32_t disp, char *buf, unsigned size)
+bool jit_field_name(const struct jit *jit, const struct x86_insn *i, char *buf,
+		    unsigned size)
 {
+	uint32_t disp = (uint32_t)i->disp - jit->base, rest;
 	const struct field *f;
-	uint32_t rest;
 	int n;
 
+	if (i->mod == 3 || (!jit->base && i->seg != X86_GS))
+		return false;
 	for (f = fields; f < fields + ARRAY_SIZE(fields); f++) {
 		rest = disp - f->at;
 		if (rest >= f->bytes)

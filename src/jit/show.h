@@ -42,9 +42,10 @@ typedef void (*jit_piece_fn)(void *arg, const struct jit_piece *piece);
  */
 int jit_show(const uint8_t *bytes, unsigned n, uint64_t rip, jit_piece_fn fn, void *arg);
 
-/* The field of the processor at gs:[@disp] in words of the source ("c.gpr[14]") into @buf.
- * False: no translated code uses what is there. */
-bool jit_field_name(uint32_t disp, char *buf, unsigned size);
+/* The field of the processor that host instruction @i of @jit's code has for its operand,
+ * in words of the source ("c.gpr[14]"), into @buf. False: none, or none that is known. */
+bool jit_field_name(const struct jit *jit, const struct x86_insn *i, char *buf,
+		    unsigned size);
 /* The stub at offset @at of @jit's code area; NULL: none begins there. */
 const char *jit_stub_name(const struct jit *jit, uint32_t at);
 

@@ -79,6 +79,17 @@ static void build_tdp(struct guest *g)
 
 unsigned guest_jit_cache;
 
+/* Nothing is left below 2 GiB that a processor would fit into. */
+static void take_low_memory(void)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT;
+	size_t n;
+
+	for (n = 1ul << 30; n >= PAGE_SIZE; n /= 2)
+		while (mmap(NULL, n, PROT_NONE, flags, -1, 0) != MAP_FAILED)
+			;
+}
+
 struct guest *guest_new(bool amd)
 {
 	const char *engine = getenv("ANYKVM_ENGINE");
@@ -92,6 +103,8 @@ struct guest *guest_new(bool amd)
 	cfg.jit_check = engine && !strcmp(engine, "check");
 	if (cfg.jit_check || (engine && !strcmp(engine, "jit")))
 		cfg.jit = &hw_jit;
+	if (getenv("GUEST_HIGH"))
+		take_low_memory();
 	g->cpu = hw_cpu_create(&cfg);
 	assert_non_null(g->cpu);
 	g->c = &g->cpu->c;

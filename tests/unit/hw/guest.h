@@ -51,6 +51,8 @@ struct guest {
 	bool amd;
 };
 
+/* Environment: ANYKVM_ENGINE; GUEST_HIGH: the processor lies where translated code does not
+ * reach it by displacements. */
 struct guest *guest_new(bool amd);
 /* MiB of translated code of the guests made from now on; 0: the default. */
 extern unsigned guest_jit_cache;

@@ -4,6 +4,7 @@
  * go, and rights that change between two of them. Every guest runs by both engines.
  */
 #include "../hw/guest.h"
+#include "jit/jit.h"
 
 #define ROUNDS	"400"
 #define STACK	(G_LARGE + 0x100000)
@@ -126,9 +127,27 @@ static void a_store_of_a_group_faults(void **s)
 
 #define T(f) cmocka_unit_test(f)
 
+/* Displacements where they reach, GS where they do not. */
+static void the_processor_is_addressed(void **s)
+{
+	struct guest *g;
+	uintptr_t at;
+	bool low;
+
+	setenv("ANYKVM_ENGINE", "jit", 1);
+	g = guest_new(false);
+	at = (uintptr_t)g->cpu;
+	low = at + sizeof(*g->cpu) <= INT32_MAX;
+	if (getenv("GUEST_HIGH"))
+		assert_false(low);
+	assert_int_equal(g->cpu->jit.jit->base, low ? at : 0);
+	guest_free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_processor_is_addressed),
 		T(a_frame_crosses_a_page),
 		T(pages_vary),
 		T(every_block_of_a_place_learns_that_its_pages_vary),

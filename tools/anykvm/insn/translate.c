@@ -42,10 +42,10 @@ static void name_of(const struct jit_piece *p, const struct x86_insn *i, uint32_
 	const char *stub = NULL;
 
 	buf[0] = 0;
-	if (i->seg == X86_GS && i->mod != 3)
-		jit_field_name(i->disp, buf, size);
-	else if (i->row->opnd[0].kind == OPK_J)
+	if (i->row->opnd[0].kind == OPK_J)
 		stub = jit_stub_name(p->jit, at + i->len + i->imm);
+	else
+		jit_field_name(p->jit, i, buf, size);
 	if (stub)
 		snprintf(buf, size, "%s", stub);
 }
