@@ -231,6 +231,12 @@ void emit_flags_load(struct jit *j, unsigned scratch)
 	emit_mov_rr(j, X86_RAX, scratch);
 }
 
+void emit_carry_load(struct jit *j, unsigned scratch)
+{
+	emit_gs(j, 0xfb6, scratch, CPU_OFF(jit.flags) + 1, 4);	/* movzx */
+	emit_rr(j, 0xd1, 5, scratch, 4);			/* shr */
+}
+
 /* --- stubs ----------------------------------------------------------------------- */
 
 #define ALL_REGS	0xffffu

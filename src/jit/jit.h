@@ -213,7 +213,8 @@ struct jit_insn {
 	uint64_t rip;
 	enum jit_class class;
 	uint8_t fpu;		/* enum hw_jit_fpu: what has to be live */
-	uint8_t reads, writes;	/* status flags, FLAG_* */
+	uint8_t reads, changes;	/* status flags, FLAG_* */
+	uint8_t writes;		/* of those that it changes: whatever they were */
 	uint8_t live;		/* those that are needed after it */
 	uint32_t code;		/* offset of its translation: show.c */
 	bool dead;		/* a transfer, whose target needs none */
@@ -231,6 +232,7 @@ static inline uint64_t jit_target_of(const struct jit_insn *n)
 
 /* The six status flags in a byte: OF is bit 1. */
 #define FLAG_ALL	0xd7
+#define FLAG_CF		BIT(0)
 #define FLAG_OF		BIT(1)
 
 static inline uint8_t jit_pack_flags(uint64_t eflags)
@@ -486,6 +488,8 @@ void emit_alu_imm(struct jit *j, unsigned digit, unsigned reg, int32_t v, bool w
 /* Flags between RFLAGS and jit_state.flags; @scratch is overwritten. */
 void emit_flags_save(struct jit *j, unsigned scratch);
 void emit_flags_load(struct jit *j, unsigned scratch);
+/* CF alone. */
+void emit_carry_load(struct jit *j, unsigned scratch);
 /* The stubs at the start of the code area. */
 void emit_stubs(struct jit *j);
 

@@ -95,16 +95,20 @@ void jit_flags_free(struct jit *j, uint8_t live)
 
 void jit_flags_need(struct jit *j, const struct jit_insn *n)
 {
-	bool need = n->reads || (n->writes && (n->live & ~n->writes));
+	uint8_t kept = n->changes ? n->live & ~n->writes : 0, need = n->reads | kept;
 
-	if (need && j->loc == FL_MEM) {
+	if (!need || j->loc == FL_HOST)
+		return;
+	/* Others that are live after it, it makes itself. */
+	if (need == FLAG_CF && !(n->live & ~n->writes & ~FLAG_CF))
+		emit_carry_load(j, T2);
+	else
 		emit_flags_load(j, T2);
-		j->loc = FL_HOST;
-	}
+	j->loc = FL_HOST;
 }
 
 void jit_flags_done(struct jit *j, const struct jit_insn *n)
 {
-	if (n->writes)
+	if (n->changes)
 		j->loc = FL_HOST;
 }

@@ -340,23 +340,51 @@ static enum jit_class class_of(const struct jit *j, const struct x86_insn *i)
 	return c;
 }
 
-/* A shift by a constant that is not 0 reads no more than the carry; a rotation by more
- * than 1 leaves OF undefined, and processors leave it alone. */
-static uint8_t shift_reads(const struct x86_insn *i, uint8_t reads)
+/*
+ * Flags that are among those that the row writes, but may stay what they were: all with
+ * a shift's count in CL, or a constant of 0, and OF with a rotation by more than 1. What
+ * the manual calls undefined, processors leave alone there.
+ */
+static uint8_t shift_keeps(const struct x86_insn *i, uint8_t writes)
 {
 	unsigned op = i->row->op, k, count;
 
-	if (op == X86_OP_RCL || op == X86_OP_RCR || op < X86_OP_SHL ||
-	    op > X86_OP_SHRD)
-		return reads;
-	for (k = 0; k < X86_MAX_OPERANDS; k++)
-		if (i->row->opnd[k].kind == OPK_I) {
-			count = i->imm & (i->opsize == 8 ? 63 : 31);
-			if (count > 1 && (op == X86_OP_ROL || op == X86_OP_ROR))
-				return reads & FLAG_OF;
-			return count ? 0 : reads;
-		}
-	return reads;
+	for (k = 0; k < X86_MAX_OPERANDS; k++) {
+		if (i->row->opnd[k].kind == OPK_ONE)
+			return 0;
+		if (i->row->opnd[k].kind != OPK_I)
+			continue;
+		count = i->imm & (i->opsize == 8 ? 63 : 31);
+		if (!count)
+			return writes;
+		return count > 1 && op >= X86_OP_ROL && op <= X86_OP_RCR ? FLAG_OF : 0;
+	}
+	return writes;
+}
+
+static uint8_t keeps(const struct jit_insn *n)
+{
+	unsigned op = n->i.row->op;
+
+	if (op >= X86_OP_SHL && op <= X86_OP_SHRD)
+		return shift_keeps(&n->i, n->changes);
+	if ((op >= X86_OP_BT && op <= X86_OP_BSR) ||
+	    (op >= X86_OP_MOV_CR && op <= X86_OP_MOV_FROM_DR) ||
+	    (n->class == JIT_STRING && jit_is_rep(&n->i)))
+		return n->changes;
+	return 0;
+}
+
+/* A shift's row reads what it may keep. */
+static uint8_t reads(const struct x86_insn *i)
+{
+	unsigned op = i->row->op;
+
+	if (op == X86_OP_RCL || op == X86_OP_RCR)
+		return FLAG_CF;
+	if (op >= X86_OP_SHL && op <= X86_OP_SHRD)
+		return 0;
+	return jit_pack_flags(i->row->flags_read);
 }
 
 void jit_classify(const struct jit *j, struct jit_insn *n)
@@ -365,14 +393,9 @@ void jit_classify(const struct jit *j, struct jit_insn *n)
 	uint64_t next = n->rip + n->i.len;
 
 	n->class = class_of(j, &n->i);
-	n->reads = shift_reads(&n->i, jit_pack_flags(row->flags_read));
-	n->writes = jit_pack_flags(row->flags_written);
-	/* What they leave undefined, processors leave alone. */
-	if ((row->op >= X86_OP_BT && row->op <= X86_OP_BSR) ||
-	    (row->op >= X86_OP_MOV_CR && row->op <= X86_OP_MOV_FROM_DR))
-		n->reads |= n->writes;
-	if (n->class == JIT_STRING && jit_is_rep(&n->i))
-		n->reads |= n->writes;
+	n->reads = reads(&n->i);
+	n->changes = jit_pack_flags(row->flags_written);
+	n->writes = n->changes & ~keeps(n);
 	n->fpu = n->class == JIT_SAME ? fpu_of(row) : HW_JIT_NO_FPU;
 	/* A branch out of canonical space is the interpreter's to refuse. */
 	if ((n->class >= JIT_JCC && n->class <= JIT_CALL &&

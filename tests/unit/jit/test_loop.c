@@ -313,6 +313,38 @@ static void checks_that_fail_are_given_up(void **s)
 	assert_true(g->cpu->stats.jit_group_fails < 10000);
 }
 
+/* --- flags that may stay what they were -------------------------------------------------- */
+
+/* A rotation by more than 1 leaves OF, a shift by CL may leave all: who overwrites them
+ * before anybody looks is a loop, who looks finds those of the turn before. */
+GUEST_CODE(rounds, 64, "mov $200, %ecx; 1: ror $11, %eax; shl %cl, %edx; bsf %rbx, %rdi\n"
+	   "xor (%rsi), %eax; add %edx, %eax; dec %ecx; jnz 1b; hlt");
+GUEST_CODE(looks, 64, "mov $200, %ecx; 1: ror $11, %eax; seto %dl; adc %rdx, %r8\n"
+	   "rol $12, %eax; shl %cl, %ebx; seto %dl; adc %rdx, %r8; xor (%rsi), %eax\n"
+	   "imul %ecx, %eax; dec %ecx; jnz 1b; hlt");
+
+static uint64_t loops_of(const char *from, const char *to)
+{
+	uint64_t loops = pair[1]->cpu->stats.jit_loops;
+	unsigned k;
+
+	start_pair(1);
+	for (k = 0; k < 2; k++) {
+		pair[k]->c->gpr[X86_RSI] = G_DATA;
+		guest_put(pair[k], G_CODE, from, to);
+		guest_hlt(pair[k]);
+		assert_int_equal(guest_vector(pair[k]), 13);	/* HLT at CPL 3 */
+	}
+	assert_true(same());
+	return pair[1]->cpu->stats.jit_loops - loops;
+}
+
+static void flags_of_shifts(void **s)
+{
+	assert_int_equal(loops_of(rounds, rounds_end), 1);
+	assert_int_equal(loops_of(looks, looks_end), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -323,6 +355,7 @@ int main(void)
 		T(kick_ends_a_loop),
 		T(only_stores_make_pages_dirty),
 		T(checks_that_fail_are_given_up),
+		T(flags_of_shifts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
