@@ -65,8 +65,6 @@ static bool in_loop(const struct jit *j, const uint8_t *code, unsigned room)
 		    i.row->opnd[0].kind == OPK_J && to <= j->rip &&
 		    to + LOOP_BYTES > j->rip)
 			return true;
-		if (i.row->op == X86_OP_RET)
-			return false;
 	}
 	return false;
 }
