@@ -105,11 +105,36 @@ bool kvm_file_is_ours(int fd)
 	return peek(fd);
 }
 
-/* With the lock held. 0 or -ENOMEM, -EMFILE. */
-static int install(int fd, struct kvm_file *f)
+/*
+ * With the lock held: @fd names nothing any more. Returns the object if that was its
+ * last descriptor, for put_last() when the lock is released.
+ */
+static struct kvm_file *forget(int fd)
+{
+	struct kvm_file *f = peek(fd);
+
+	if (!f)
+		return NULL;
+	__atomic_store_n(slot_of(fd), NULL, __ATOMIC_RELEASE);
+	if (--f->fds)
+		return NULL;
+	list_del(&f->link);
+	return f;
+}
+
+static void put_last(struct kvm_file *f)
+{
+	if (f)
+		kvm_file_put(f);
+}
+
+/*
+ * With the lock held. 0 or -ENOMEM, -EMFILE. What the number named before (it was closed
+ * where we did not see it) is forgotten: @last as forget() returns it.
+ */
+static int install(int fd, struct kvm_file *f, struct kvm_file **last)
 {
 	unsigned n = fd;
-	struct kvm_file **slot;
 
 	if (fd < 0 || n >> CHUNK_BITS >= NR_CHUNKS)
 		return -EMFILE;
@@ -120,8 +145,10 @@ static int install(int fd, struct kvm_file *f)
 			return -ENOMEM;
 		__atomic_store_n(&chunks[n >> CHUNK_BITS], c, __ATOMIC_RELEASE);
 	}
-	slot = slot_of(fd);
-	__atomic_store_n(slot, f, __ATOMIC_RELEASE);
+	if (peek(fd) == f)
+		return 0;
+	*last = forget(fd);
+	__atomic_store_n(slot_of(fd), f, __ATOMIC_RELEASE);
 	f->fds++;
 	return 0;
 }
@@ -138,7 +165,7 @@ static struct kvm_file *find_inode(const struct stat *st)
 
 struct kvm_file *kvm_file_find(int fd)
 {
-	struct kvm_file *f = kvm_file_get(fd);
+	struct kvm_file *f = kvm_file_get(fd), *last = NULL;
 	struct stat st;
 
 	if (f)
@@ -147,9 +174,10 @@ struct kvm_file *kvm_file_find(int fd)
 		return NULL;
 	pthread_mutex_lock(&lock);
 	f = find_inode(&st);
-	if (f && (install(fd, f) || !get_unless_ended(f)))
+	if (f && (install(fd, f, &last) || !get_unless_ended(f)))
 		f = NULL;
 	pthread_mutex_unlock(&lock);
+	put_last(last);
 	return f;
 }
 
@@ -170,27 +198,19 @@ void kvm_file_put(struct kvm_file *f)
 
 void kvm_file_close(int fd)
 {
-	struct kvm_file *f, *last = NULL;
+	struct kvm_file *last;
 
 	if (!peek(fd) || is_vforked())
 		return;
 	pthread_mutex_lock(&lock);
-	f = peek(fd);
-	if (f) {
-		__atomic_store_n(slot_of(fd), NULL, __ATOMIC_RELEASE);
-		if (!--f->fds) {
-			list_del(&f->link);
-			last = f;
-		}
-	}
+	last = forget(fd);
 	pthread_mutex_unlock(&lock);
-	if (last)
-		kvm_file_put(last);
+	put_last(last);
 }
 
 void kvm_file_dup(int oldfd, int newfd)
 {
-	struct kvm_file *f;
+	struct kvm_file *f, *last = NULL;
 
 	if (oldfd == newfd)
 		return;
@@ -200,8 +220,9 @@ void kvm_file_dup(int oldfd, int newfd)
 	pthread_mutex_lock(&lock);
 	f = peek(oldfd);
 	if (f)
-		install(newfd, f);
+		install(newfd, f, &last);
 	pthread_mutex_unlock(&lock);
+	put_last(last);
 }
 
 /* The size is sealed: a client that truncated it would pull kvm_run from under us. */
@@ -284,6 +305,7 @@ void kvm_file_abandon(struct kvm_file *f)
 
 int kvm_file_publish(struct kvm_file *f)
 {
+	struct kvm_file *last = NULL;
 	int fd = f->new_fd, ret;
 	struct stat st;
 
@@ -292,10 +314,11 @@ int kvm_file_publish(struct kvm_file *f)
 	f->ino = st.st_ino;
 	if (!ret) {
 		pthread_mutex_lock(&lock);
-		ret = install(fd, f);
+		ret = install(fd, f, &last);
 		if (!ret)
 			list_add_tail(&f->link, &files);
 		pthread_mutex_unlock(&lock);
+		put_last(last);
 	}
 	if (ret) {
 		kvm_file_abandon(f);

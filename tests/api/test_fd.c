@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 DECLARE_GUEST(halt);
@@ -159,6 +160,39 @@ static void many_vms_in_turn(void **state)
 	}
 }
 
+/* Places in memory of vCPU @id's pages: the test's and the library's mappings. */
+static unsigned mappings_of_vcpu(unsigned id)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512], name[32];
+	unsigned n = 0;
+
+	assert_non_null(maps);
+	snprintf(name, sizeof(name), "kvm-vcpu:%u ", id);
+	while (fgets(line, sizeof(line), maps))
+		n += !!strstr(line, name);
+	fclose(maps);
+	return n;
+}
+
+/* Closed where nobody saw it, a VM ends when its numbers are used again. */
+static void numbers_used_again(void **state)
+{
+	int sys = test_fd(ok(kvm_dev_open())), vm, vcpu;
+
+	vm = ok(kvm_ioctl(sys, KVM_CREATE_VM, 0));
+	vcpu = ok(kvm_ioctl(vm, KVM_CREATE_VCPU, 61));
+	assert_int_equal(mappings_of_vcpu(61), 1);
+	syscall(SYS_close, vcpu);
+	syscall(SYS_close, vm);
+	assert_int_equal(mappings_of_vcpu(61), 1);
+	assert_int_equal(test_fd(ok(kvm_ioctl(sys, KVM_CREATE_VM, 0))), vm);
+	assert_int_equal(mappings_of_vcpu(61), 1);
+	assert_int_equal(test_fd(ok(kvm_ioctl(vm, KVM_CREATE_VCPU, 62))), vcpu);
+	assert_int_equal(mappings_of_vcpu(61), 0);
+	assert_int_equal(mappings_of_vcpu(62), 1);
+}
+
 static void close_while_running(void **state)
 {
 	volatile uint32_t *n;
@@ -259,12 +293,13 @@ static void requests_beside_open_and_close(void **state)
 	for (int i = 0; i < 100; i++) {
 		__atomic_store_n(&a.fd, ok(kvm_ioctl(sys, KVM_CREATE_VM, 0)),
 				 __ATOMIC_RELAXED);
-		vcpu = ok(kvm_ioctl(a.fd, KVM_CREATE_VCPU, 0));
+		vcpu = ok(kvm_ioctl(a.fd, KVM_CREATE_VCPU, 63));
 		kvm_close(a.fd);
 		kvm_close(vcpu);
 	}
 	__atomic_store_n(&a.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
+	assert_int_equal(mappings_of_vcpu(63), 0);
 }
 
 /* A vCPU runs on one thread at a time: the second waits for the first. */
@@ -560,7 +595,7 @@ static const struct CMUnitTest tests[] = {
 #endif
 	T(vm_closed_before_its_vcpu), T(vcpu_closed_before_its_vm),
 	T(many_vms_in_turn), T(close_while_running), T(close_during_a_request),
-	T(requests_beside_open_and_close), T(one_run_at_a_time),
+	T(requests_beside_open_and_close), T(numbers_used_again), T(one_run_at_a_time),
 	T(vfork_and_close), T(passed_over_a_socket),
 	T(child_may_not_use_the_parents_vm), T(child_makes_its_own_vm),
 	T(fork_beside_a_running_guest), T(two_vms_at_once), T(vcpu_ids),
