@@ -163,7 +163,7 @@ int anykvm_stats(int fd)
 __attribute__((constructor)) static void api_init(void)
 {
 	const char *params = getenv("ANYKVM_PARAMS"), *trace = getenv("ANYKVM_TRACE");
-	const char *engine = getenv("ANYKVM_ENGINE");
+	const char *engine = getenv("ANYKVM_ENGINE"), *events = getenv("ANYKVM_TRACE_EVENTS");
 	char bad[128];
 	int err;
 
@@ -172,14 +172,16 @@ __attribute__((constructor)) static void api_init(void)
 		_exit(2);
 	}
 	if (engine && kvm_param_set("engine", engine)) {
-		log_error("ANYKVM_ENGINE: no engine \"%s\"", engine);
+		log_error("ANYKVM_ENGINE: no engine \"%s\"; there are interp and jit", engine);
 		_exit(2);
 	}
-	err = trace ? trace_start(trace, getenv("ANYKVM_TRACE_EVENTS")) : 0;
-	if (err) {
+	err = trace ? trace_start(trace, events) : 0;
+	if (err == -EINVAL && events)
+		log_error("ANYKVM_TRACE_EVENTS: no such tracepoint in \"%s\"", events);
+	else if (err)
 		log_error("ANYKVM_TRACE: %s: %s", trace, strerror(-err));
+	if (err)
 		_exit(2);
-	}
 }
 
 __attribute__((destructor)) static void api_fini(void)
@@ -187,6 +189,8 @@ __attribute__((destructor)) static void api_fini(void)
 	const char *path = getenv("ANYKVM_STATS");
 	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
 
+	if (path && fd < 0)
+		log_error("ANYKVM_STATS: %s: %s", path, strerror(errno));
 	if (fd < 0)
 		return;
 	anykvm_stats(fd);

@@ -30,7 +30,7 @@ static const struct param params[] = {
 	{ "engine", "what executes guest code: interp (interpreter) or jit (translator)",
 	  &kvm_params.engine, 0, 1, engines },
 #define PARAM(name, def, min, max, desc) \
-	{ #name, desc, &kvm_params.name, min, max, NULL },
+	{ #name, desc " [" #min ".." #max "]", &kvm_params.name, min, max, NULL },
 #include "vm/params.def"
 #undef PARAM
 };

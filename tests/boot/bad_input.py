@@ -54,7 +54,7 @@ with tempfile.TemporaryDirectory() as d:
         refuses(f"--cpus {value!r}", [*run, "good", "--cpus", value], "--cpus: bad value")
     for value in ("0", "-3", "inf", "nan", "1x"):
         refuses(f"--timeout {value!r}", [*run, "good", "--timeout", value], "--timeout: bad value")
-    refuses("an unknown parameter", [*run, "good", "--param", "nope=1"], "nope: no such parameter")
+    refuses("an unknown parameter", [*run, "good", "--param", "nope=1"], r"nope: no such parameter \(anykvm params\)")
     refuses("a parameter's bad value", [*run, "good", "--param", "vpid=7"], "vpid: bad value")
     for value in ("0", "513", "-1", "1M", ""):
         refuses(f"jit_cache={value!r}", [*run, "good", "--param", f"jit_cache={value}"],
@@ -62,12 +62,13 @@ with tempfile.TemporaryDirectory() as d:
     refuses("a parameter without a value", [*run, "good", "--param", "vpid"], "NAME=VALUE")
     refuses("an unknown vendor", [*run, "good", "--vendor", "via"], "vendor: bad value")
     refuses("an unknown engine", [*run, "good", "--engine", "magic"], "engine: bad value")
-    refuses("an unknown tracepoint", [*run, "good", "--trace", "t", "--trace-events", "kvm_nope"], "trace")
+    refuses("an unknown tracepoint", [*run, "good", "--trace", "t", "--trace-events", "kvm_exit,kvm_nope"],
+            "no such tracepoint")
     refuses("a trace file that cannot be", [*run, "good", "--trace", "no/where"], "No such file")
     refuses("two guests at once", ["run", "--kernel", "good", "--flat", "flat"], "one of them")
     refuses("no guest", ["run"], "one of them")
     refuses("a stray argument", [*run, "good", "stray"], "stray")
-    refuses("an option unknown to run", [*run, "good", "--nope"], "nope")
+    refuses("an option unknown to run", [*run, "good", "--nope"], "^anykvm run: .*nope")
     refuses("a flat binary above 1 MiB in real mode", ["run", "--flat", "flat", "--load-addr", "0x100000"], "1 MiB")
     refuses("a flat binary outside memory",
             ["run", "--flat", "flat", "--flat-mode", "prot32", "--load-addr", "0xf0000000"], "do not fit")
@@ -79,6 +80,8 @@ with tempfile.TemporaryDirectory() as d:
     refuses("exec of what cannot run", ["exec", "--", "./text"], "denied", status=126)
     if os.path.exists("/bin/busybox"):
         refuses("exec of a static program", ["exec", "--", "/bin/busybox", "true"], "statically linked", status=126)
+    refuses("exec with an unknown tracepoint", ["exec", "--trace", "t", "--trace-events", "nope", "--", "true"],
+            "no such tracepoint")
     refuses("exec with a bad parameter", ["exec", "--param", "nope=1", "--", "true"], "no such parameter")
 
 sys.exit(1 if failures else 0)

@@ -16,7 +16,7 @@ const char lib_options_help[] =
 	"  --engine jit|interp     how guest code is executed: translator (default), interpreter\n"
 	"  --param NAME=VALUE      a module parameter (anykvm params lists them)\n"
 	"  --trace FILE            write tracepoints to FILE\n"
-	"  --trace-events A,B      only these tracepoints\n"
+	"  --trace-events A,B      only these of Linux's: kvm_exit,kvm_msr,...\n"
 	"  --stats                 print statistics to standard error at the end\n";
 
 int usage_error(const char *fmt, ...)
@@ -38,8 +38,8 @@ static int take_param(struct lib_options *o, const char *name,
 	int err = anykvm_param_set(name, value);
 
 	if (err) {
-		usage_error(err == -ENOENT ? "%s: no such parameter (%s)"
-			    : "%s: bad value \"%s\"", name, value);
+		usage_error(err == -ENOENT ? "%s: no such parameter (anykvm params)"
+			    : "%s: bad value \"%s\" (anykvm params)", name, value);
 		return -1;
 	}
 	if (strpbrk(value, ",") ||

@@ -229,7 +229,7 @@ int cmd_insn(int argc, char **argv)
 	if (!o.file && optind < argc && strcmp(argv[optind], "-"))
 		hex = argv[optind++];
 	else if (!o.file && optind == argc)
-		return usage_error("insn wants hexadecimal bytes, or - (--help)");
+		return usage_error("insn wants hexadecimal bytes, or - (anykvm insn --help)");
 	else if (read_text(o.file ? o.file : argv[optind++], text, sizeof(text)))
 		return EXIT_USAGE;
 	if (!o.run && optind < argc)

@@ -204,7 +204,7 @@ static int parse(int argc, char **argv, struct vmm_config *cfg,
 		return usage_error("%s: no such argument (anykvm run --help)",
 				   argv[optind]);
 	if (!cfg->kernel == !cfg->flat)
-		return usage_error("run wants --kernel or --flat, one of them");
+		return usage_error("run wants --kernel or --flat, one of them (anykvm run --help)");
 	if (cfg->flat && (cfg->initrd || cfg->append))
 		return usage_error("--flat takes no --initrd and no --append");
 	if (cfg->device && lib->any)
@@ -223,6 +223,8 @@ static int start_trace(const struct lib_options *lib)
 		return lib->events ? usage_error("--trace-events wants --trace")
 				   : -1;
 	err = anykvm_trace(lib->trace, lib->events);
+	if (err == -EINVAL && lib->events)
+		return usage_error("--trace-events: no such tracepoint in \"%s\"", lib->events);
 	return err ? usage_error("--trace %s: %s", lib->trace, strerror(-err))
 		   : -1;
 }

@@ -32,6 +32,16 @@ static int help(FILE *to)
 	return to == stdout ? 0 : EXIT_USAGE;
 }
 
+/* getopt's messages begin with what is in place of the program's name. */
+static int run(const struct command *c, int argc, char **argv)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), "anykvm %s", c->name);
+	argv[0] = name;
+	return c->run(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
@@ -45,6 +55,6 @@ int main(int argc, char **argv)
 	}
 	for (unsigned i = 0; i < NR_COMMANDS; i++)
 		if (!strcmp(argv[1], commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
+			return run(&commands[i], argc - 1, argv + 1);
 	return usage_error("%s: no such command (anykvm --help)", argv[1]);
 }
