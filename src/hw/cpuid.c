@@ -92,7 +92,7 @@ static const struct {
 	{ X86_FEATURE_LAHF_LM,	0 },
 	{ X86_FEATURE_CR8_LEGACY, F_AMD },
 	{ X86_FEATURE_LZCNT,	0 },	/* without it the row is BSR */
-	{ X86_FEATURE_PREFETCHW, F_ROWS },
+	{ X86_FEATURE_PREFETCHW, 0 },	/* without it the row is a NOP */
 	{ X86_FEATURE_SSE4A,	F_ROWS | F_AMD },
 	{ X86_FEATURE_CLZERO,	F_ROWS | F_AMD },
 	{ X86_FEATURE_SYSCALL,	F_ROWS },
@@ -269,13 +269,26 @@ static void leaf_signature(bool amd, uint32_t subleaf, uint32_t out[4])
 	out[EBX] = 1u << 16 | 8u << 8;	/* one processor, CLFLUSH of 64 */
 }
 
+/* On AMD the extended leaf repeats features of leaf 1. */
 static void leaf_ext_signature(bool amd, uint32_t subleaf, uint32_t out[4])
 {
-	if (amd)
-		out[EAX] = SIGNATURE_AMD;
+	uint32_t basic[4] = { 0 };
+
+	if (!amd)
+		return;
+	feature_leaf(amd, 1, 0, basic);
+	out[EAX] = SIGNATURE_AMD;
+	out[EDX] = basic[EDX] & HW_CPUID_AMD_REPEATED;
 }
 
-/* "Deterministic Cache Parameters": lines of 64 bytes, one partition. */
+/* Intel: caches are leaf 4's to tell. */
+static void leaf_descriptors(bool amd, uint32_t subleaf, uint32_t out[4])
+{
+	if (!amd)
+		out[EAX] = 0x0000ff01;
+}
+
+/* Intel: "Deterministic Cache Parameters": lines of 64 bytes, one partition. */
 static void leaf_caches(bool amd, uint32_t subleaf, uint32_t out[4])
 {
 	static const struct {
@@ -286,7 +299,7 @@ static void leaf_caches(bool amd, uint32_t subleaf, uint32_t out[4])
 		{ 3, 3, 16, 16384 },
 	};
 
-	if (subleaf >= ARRAY_SIZE(cache))
+	if (amd || subleaf >= ARRAY_SIZE(cache))
 		return;
 	out[EAX] = cache[subleaf].type | (uint32_t)cache[subleaf].level << 5 |
 		   BIT(8);
@@ -462,7 +475,7 @@ static const struct leaf {
 } leaves[] = {
 	{ .leaf = 0x00, .fn = leaf_vendor },
 	{ .leaf = 0x01, .fn = leaf_signature },
-	{ .leaf = 0x02, .fixed = { 0x00feff01 } },	/* caches: see leaf 4 */
+	{ .leaf = 0x02, .fn = leaf_descriptors },
 	{ .leaf = 0x04, .fn = leaf_caches, .has_subleaves = true },
 	{ .leaf = 0x05, .fixed = { 64, 64, 3 } },	/* MONITOR's line; interrupts break */
 	{ .leaf = 0x06 },

@@ -83,6 +83,9 @@ void hw_cpuid(struct hw_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 /* CPUID without a processor, for KVM_GET_SUPPORTED_CPUID: the leaves of a
  * processor of vendor @amd on this host. False: no such leaf. */
 bool hw_cpuid_model(bool amd, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+/* What of leaf 1's EDX stands in EDX of AMD's leaf 80000001H again: FPU ... APIC,
+ * MTRR ... PSE36, MMX, FXSR. APM Vol. 3, "Function 8000_0001h". */
+#define HW_CPUID_AMD_REPEATED	0x0183f3ffu
 const uint64_t *hw_features_model(void);
 /* Components that a guest's XCR0 can have; 0: there is no XSAVE. */
 uint64_t hw_xcr0_model(void);

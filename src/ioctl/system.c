@@ -140,6 +140,5 @@ int sys_get_supported_cpuid(struct kvm_file *f, unsigned long arg)
 /* Nothing is emulated that the processor lacks. */
 int sys_get_emulated_cpuid(struct kvm_file *f, unsigned long arg)
 {
-
 	return host_write_32(USER_FIELD(kvm_cpuid2, arg, nent), 0);
 }

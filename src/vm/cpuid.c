@@ -154,6 +154,8 @@ static void add_model_leaf(struct leaf_list *l, bool amd, uint32_t leaf,
 		e->eax = (e->eax & ~0xff00u) | 48u << 8;
 	if (e->function == 5)		/* of MONITOR */
 		e->eax = e->ebx = e->ecx = 0;
+	if (e->function == 0x8000000a)	/* of SVM */
+		e->eax = e->ebx = e->ecx = e->edx = 0;
 }
 
 static void add_range(struct leaf_list *l, bool amd, uint32_t base)
@@ -170,6 +172,20 @@ static void add_range(struct leaf_list *l, bool amd, uint32_t base)
 		for (unsigned i = 0; i < n; i++)
 			add_model_leaf(l, amd, leaf, i,
 				       KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
+	}
+}
+
+/* AMD: what has been supplied to leaf 1 is repeated too. */
+static void repeat_features(struct leaf_list *l)
+{
+	struct kvm_cpuid_entry2 *e, *end = l->e + l->n;
+	uint32_t edx = 0;
+
+	for (e = l->e; e < end; e++) {
+		if (e->function == 1)
+			edx = e->edx;
+		if (e->function == 0x80000001)
+			e->edx |= edx & HW_CPUID_AMD_REPEATED;
 	}
 }
 
@@ -201,6 +217,8 @@ int kvm_get_supported_cpuid(enum kvm_vendor vendor, struct kvm_cpuid_entry2 *e,
 	add_range(&l, vendor == KVM_VENDOR_AMD, 0x80000000);
 	if (l.n > l.max)
 		return -E2BIG;
+	if (vendor == KVM_VENDOR_AMD)
+		repeat_features(&l);
 	*nent = l.n;
 	return 0;
 }

@@ -283,6 +283,16 @@ static void supported_cpuid(void **state)
 			assert_true(c.e[i].ecx & 1u << 31);	/* hypervisor */
 		if (c.e[i].function == 0x40000001)		/* kvmclock */
 			assert_int_equal(c.e[i].eax & 0xb, 0xb);
+		/* What nested virtualization would need: VMX, SVM, its features. */
+		if (c.e[i].function == 1)
+			assert_int_equal(c.e[i].ecx & 1u << 5, 0);
+		if (c.e[i].function == 0x80000001)
+			assert_int_equal(c.e[i].ecx & 1u << 2, 0);
+		if (c.e[i].function == 0x8000000a)
+			assert_int_equal(c.e[i].eax | c.e[i].ebx | c.e[i].ecx | c.e[i].edx, 0);
+		/* AMD repeats the local APIC, which is the hypervisor's. */
+		if (c.e[i].function == 0x80000001)
+			assert_int_equal(c.e[i].edx >> 9 & 1, vendor_is_amd());
 	}
 	c2.h.nent = c.h.nent - 1;
 	fails(E2BIG, kvm_ioctl(fd, KVM_GET_SUPPORTED_CPUID, &c2));

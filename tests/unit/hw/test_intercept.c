@@ -419,8 +419,16 @@ static void cpuid_model_is_consistent(void **state)
 		/* Not OSXSAVE, VMX, the hypervisor bit. */
 		assert_int_equal(out[2] & 0x88000020, 0);
 		assert_true(hw_cpuid_model(amd, 0x80000001, 0, out));
-		/* LM NX SYSCALL */
+		/* LM NX SYSCALL; on AMD leaf 1's FPU ... FXSR again, on Intel not. */
 		assert_int_equal(~out[3] & 0x20100800, 0);
+		assert_int_equal(out[3] & 0x0181a179, amd ? 0x0181a179 : 0);
+		/* LAHF, LZCNT, PREFETCHW: here on every host. */
+		assert_int_equal(~out[2] & 0x121, 0);
+		/* Caches are leaf 4's on Intel; AMD has neither. */
+		assert_true(hw_cpuid_model(amd, 4, 0, out));
+		assert_int_equal(!out[0], amd);
+		assert_true(hw_cpuid_model(amd, 2, 0, out));
+		assert_int_equal(out[0], amd ? 0 : 0xff01);
 		assert_false(hw_cpuid_model(amd, 0x40000000, 0, out));
 		assert_false(hw_cpuid_model(amd, 0x8000ffff, 0, out));
 	}
