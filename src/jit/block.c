@@ -286,7 +286,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	jit_liveness(j);
 	j->entry = j->nr && !jit_live_before(&j->insn[0]) ? FL_MEM | FL_HOST : loc;
 	j->loc = j->entry == loc ? loc : FL_MEM;
-	if (j->entry != (FL_MEM | FL_HOST))
+	if (j->entry != (FL_MEM | FL_HOST) && !jit_loop_keeps_carry(j))
 		jit_loop_off(j);
 	j->nr_slow = j->nr_miss = 0;
 	j->fpu_checked = j->seg_checked = 0;

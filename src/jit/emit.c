@@ -231,10 +231,16 @@ void emit_flags_load(struct jit *j, unsigned scratch)
 	emit_mov_rr(j, X86_RAX, scratch);
 }
 
+/* Bytes, so that the load gets what the store has on its way. */
+void emit_carry_save(struct jit *j)
+{
+	emit_gs(j, 0xf92, 0, CPU_OFF(jit.flags) + 1, 1);	/* setc */
+}
+
 void emit_carry_load(struct jit *j, unsigned scratch)
 {
 	emit_gs(j, 0xfb6, scratch, CPU_OFF(jit.flags) + 1, 4);	/* movzx */
-	emit_rr(j, 0xd1, 5, scratch, 4);			/* shr */
+	emit_rr(j, 0xd1, 5, scratch, 4);			/* shr by 1 */
 }
 
 /* --- stubs ----------------------------------------------------------------------- */

@@ -488,7 +488,8 @@ void emit_alu_imm(struct jit *j, unsigned digit, unsigned reg, int32_t v, bool w
 /* Flags between RFLAGS and jit_state.flags; @scratch is overwritten. */
 void emit_flags_save(struct jit *j, unsigned scratch);
 void emit_flags_load(struct jit *j, unsigned scratch);
-/* CF alone. */
+/* The same where CF is all that is needed. */
+void emit_carry_save(struct jit *j);
 void emit_carry_load(struct jit *j, unsigned scratch);
 /* The stubs at the start of the code area. */
 void emit_stubs(struct jit *j);
@@ -581,6 +582,8 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);
 void jit_loop_plan(struct jit *j);
 /* ... is none: flags live when a turn begins. */
 void jit_loop_off(struct jit *j);
+/* ... no other than CF, which the loop leaves alone. */
+bool jit_loop_keeps_carry(const struct jit *j);
 /* What is looked at before the first turn. */
 void jit_loop_enter(struct jit *j);
 /* On to the next turn; no flags are needed. */

@@ -26,6 +26,9 @@
  *		jne  leave
  *		jmp  enter				the next page
  *
+ * The checks overwrite RFLAGS, so a turn may need no flags of the one before; but CF, if
+ * none of its instructions writes that (DEC does not): it is in memory all the time.
+ *
  * The counter is a register that has a step. How many turns there are without a look at
  * requests is bounded (MAX_INSNS). Accesses without a step are checked in each turn.
  * Where the checks fail, a turn is done by the plain variant, whose jump back comes
@@ -172,6 +175,18 @@ void jit_loop_plan(struct jit *j)
 	jit_plan(j);
 }
 
+bool jit_loop_keeps_carry(const struct jit *j)
+{
+	unsigned k;
+
+	if (!j->loop.on || jit_live_before(&j->insn[0]) != FLAG_CF)
+		return false;
+	for (k = 0; k < j->nr; k++)
+		if (j->insn[k].changes & FLAG_CF)
+			return false;
+	return true;
+}
+
 void jit_loop_off(struct jit *j)
 {
 	unsigned k;
@@ -266,6 +281,7 @@ void jit_loop_enter(struct jit *j)
 	unsigned k;
 
 	j->cur = &j->insn[0];
+	jit_flags_free(j, jit_live_before(j->cur));
 	enter_fpu(j);
 	if (j->loop.counts) {
 		emit_gs(j, 0xc7, 0, CPU_OFF(jit.turns), 8);	/* mov */

@@ -88,7 +88,9 @@ void jit_liveness(struct jit *j)
 
 void jit_flags_free(struct jit *j, uint8_t live)
 {
-	if (j->loc == FL_HOST && live)
+	if (j->loc == FL_HOST && live == FLAG_CF)
+		emit_carry_save(j);
+	else if (j->loc == FL_HOST && live)
 		emit_flags_save(j, T1), j->t1 = 0;
 	j->loc = FL_MEM;
 }

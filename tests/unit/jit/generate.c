@@ -221,8 +221,8 @@ unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter)
 	back = -(int32_t)(at + 4);
 	memcpy(code + at, &back, 4);
 	at += 4;
-	code[at++] = 0xf4;
-	return at;
+	memcpy(code + at, "\x40\x0f\x92\xc5\xf4", 5);	/* setc bpl; hlt */
+	return at + 5;
 }
 
 /* --- pointers that walk ------------------------------------------------------------ */
@@ -248,19 +248,20 @@ static unsigned put_walker(uint8_t *p, uint8_t *rex, unsigned reg, unsigned inde
 	return n;
 }
 
-/* An access, or arithmetic of registers that do not walk. */
-static unsigned put_access(uint8_t *p)
+/* An access, or arithmetic of registers that do not walk. @keep: CF stays. */
+static unsigned put_access(uint8_t *p, bool keep)
 {
 	static const struct { uint8_t prefix, rex, map, opcode; } forms[] = {
 		{ 0, 0, 0, 0x8b }, { 0, 8, 0, 0x8b }, { 0, 8, 0, 0x89 },
-		{ 0, 0, 0, 0x89 }, { 0, 0, 0, 0x88 }, { 0, 8, 0, 0x03 },
-		{ 0, 8, 0, 0x01 }, { 0xf0, 8, 0, 0x01 }, { 0, 0, 0, 0x87 },
-		{ 0, 0, 1, 0xb6 }, { 0, 8, 0, 0x3b }, { 0xf3, 0, 1, 0x6f },
-		{ 0xf3, 0, 1, 0x7f }, { 0x66, 0, 1, 0xfe }, { 0, 8, 0, 0x13 },
-		{ 0, 8, 0, 0x8d },
+		{ 0, 0, 0, 0x89 }, { 0, 0, 0, 0x88 }, { 0, 0, 0, 0x87 },
+		{ 0, 0, 1, 0xb6 }, { 0xf3, 0, 1, 0x6f }, { 0xf3, 0, 1, 0x7f },
+		{ 0x66, 0, 1, 0xfe }, { 0, 8, 0, 0x8d },
+		/* CF changes: */
+		{ 0, 8, 0, 0x03 }, { 0, 8, 0, 0x01 }, { 0xf0, 8, 0, 0x01 },
+		{ 0, 8, 0, 0x3b }, { 0, 8, 0, 0x13 },
 	};
 	static const uint8_t regs[] = { X86_RDX, X86_R10, X86_R11, X86_RBP, X86_R14 };
-	unsigned k = (rnd() >> 30) % ARRAY_SIZE(forms), n = 0, m;
+	unsigned k = (rnd() >> 30) % (ARRAY_SIZE(forms) - 5 * keep), n = 0, m;
 	unsigned reg = regs[(rnd() >> 30) % sizeof(regs)];
 	uint8_t rex = 0x40 | forms[k].rex, modrm[8];
 	unsigned index = one_in(3) ? X86_R9 : X86_REG_NONE;
@@ -283,11 +284,11 @@ static unsigned put_access(uint8_t *p)
 }
 
 /* ADD, SUB or LEA of a small constant. */
-static unsigned put_step(uint8_t *p, unsigned reg)
+static unsigned put_step(uint8_t *p, unsigned reg, bool keep)
 {
 	static const uint8_t steps[] = { 1, 4, 8, 8, 16, 16, 24, 32, 64, 0 };
 	uint8_t by = steps[(rnd() >> 30) % sizeof(steps)];
-	bool lea = one_in(4);
+	bool lea = keep || one_in(4);
 
 	p[0] = 0x48 | (reg >> 3) * (lea ? 5 : 1);
 	p[1] = lea ? 0x8d : 0x83;
@@ -321,22 +322,24 @@ static unsigned put_end(uint8_t *p)
 
 unsigned generate_walk(uint8_t *code)
 {
-	unsigned at = 0, n = 1 + (rnd() >> 30) % 6, k;
+	unsigned at = 5, n = 1 + (rnd() >> 30) % 6, k;
 	uint8_t *exit = NULL;
+	bool keep = one_in(3);
 	int32_t rel;
 
+	memcpy(code, "\x41\x0f\xba\xe1\x03", 5);	/* bt r9d, 3 */
 	while (n--) {
-		at += put_access(code + at);
+		at += put_access(code + at, keep);
 		if (!exit && one_in(12))
 			at += put_exit(code + at, &exit);
 	}
 	for (k = 0; k < sizeof(walkers); k++)
 		if (!one_in(4))
-			at += put_step(code + at, walkers[k]);
+			at += put_step(code + at, walkers[k], keep);
 	if (one_in(2))
-		at += put_step(code + at, X86_R9);
+		at += put_step(code + at, X86_R9, keep);
 	at += put_end(code + at);
-	rel = -(int32_t)(at + 4);
+	rel = 5 - (int32_t)(at + 4);
 	memcpy(code + at, &rel, 4);
 	at += 4;
 	if (exit) {

@@ -169,6 +169,27 @@ static void pointers_walk(void **s)
 	assert_true(pair[1]->cpu->stats.jit_loops > 500);
 }
 
+/* CF comes in RFLAGS, now set, now clear, and goes through a loop that leaves it alone. */
+GUEST_CODE(carry, 64, "mov $64, %ebx; 1: mov $50, %ecx; bt $0, %ebx; jmp 2f\n"
+	   "2: mov (%rsi), %rdx; lea 8(%rsi), %rsi; dec %ecx; jnz 2b; adc %rax, %rax\n"
+	   "lea -400(%rsi), %rsi; dec %ebx; jnz 1b; hlt");
+
+static void carry_goes_through_a_loop(void **s)
+{
+	struct guest *g = pair[1];
+	uint64_t loops = g->cpu->stats.jit_loops;
+
+	guest_catch_faults();
+	start_pair(1);
+	guest_long(g);
+	g->c->gpr[X86_RSI] = G_DATA;
+	g->c->gpr[X86_RAX] = 0;
+	guest_put(g, G_CODE, carry, carry_end);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 0x5555555555555555);
+	assert_true(g->cpu->stats.jit_loops > loops);
+}
+
 /* --- requests ------------------------------------------------------------------------ */
 
 static bool kicking;
@@ -351,6 +372,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(pointers_walk),
+		T(carry_goes_through_a_loop),
 		T(pointers_walk_over_exits),
 		T(kick_ends_a_loop),
 		T(only_stores_make_pages_dirty),
