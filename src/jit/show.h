@@ -9,6 +9,7 @@
 #include "base/types.h"
 
 struct jit;
+struct x86_insn;
 
 enum jit_piece_kind {
 	JIT_PIECE_INSN,		/* what was made of the instruction at @rip */

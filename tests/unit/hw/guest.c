@@ -151,6 +151,25 @@ int guest_teardown(void **state)
 	return 0;
 }
 
+struct guest *pair[2];
+
+int guest_setup_pair(void **state)
+{
+	guest_catch_faults();
+	setenv("ANYKVM_ENGINE", "interp", 1);
+	pair[0] = guest_new(false);
+	setenv("ANYKVM_ENGINE", "jit", 1);
+	pair[1] = guest_new(false);
+	return 0;
+}
+
+int guest_teardown_pair(void **state)
+{
+	guest_free(pair[0]);
+	guest_free(pair[1]);
+	return 0;
+}
+
 struct guest *guest_by_engine(const char *engine, uint64_t rsp)
 {
 	struct guest *g;

@@ -61,6 +61,10 @@ void guest_free(struct guest *g);
 int guest_setup_intel(void **state);
 int guest_setup_amd(void **state);
 int guest_teardown(void **state);
+/* ... for comparisons: two of guest_new(false), run by the interpreter and the translator. */
+extern struct guest *pair[2];
+int guest_setup_pair(void **state);
+int guest_teardown_pair(void **state);
 /* One in 64-bit mode with registers of zero but RSP, run by "interp" or "jit". */
 struct guest *guest_by_engine(const char *engine, uint64_t rsp);
 /* cmocka has signal handlers of its own: the access handler back in place. */

@@ -18,33 +18,15 @@
 #define COUNTER		(G_DATA + 0x1ff8)
 #define AR_USER_CODE32	0xc0fb
 
-static struct guest *pair[2];		/* interpreter, translator */
-
-static struct guest *make(bool jit)
-{
-	struct guest *g;
-
-	setenv("ANYKVM_ENGINE", jit ? "jit" : "interp", 1);
-	g = guest_new(false);
-	guest_user(g);
-	*guest_pte(g, G_DATA + 0x1000) |= PTE_U;
-	*guest_pte(g, G_DATA + 0x2000) = 0;
-	*guest_pte(g, G_CODE + 0x1000) |= PTE_U;
-	return g;
-}
-
 static int setup(void **s)
 {
-	guest_catch_faults();
-	pair[0] = make(false);
-	pair[1] = make(true);
-	return 0;
-}
-
-static int teardown(void **s)
-{
-	guest_free(pair[0]);
-	guest_free(pair[1]);
+	guest_setup_pair(s);
+	for (int i = 0; i < 2; i++) {
+		guest_user(pair[i]);
+		*guest_pte(pair[i], G_DATA + 0x1000) |= PTE_U;
+		*guest_pte(pair[i], G_DATA + 0x2000) = 0;
+		*guest_pte(pair[i], G_CODE + 0x1000) |= PTE_U;
+	}
 	return 0;
 }
 
@@ -429,9 +411,8 @@ static void another_page_under_the_same_address(void **s)
 /* A second processor on the same memory, which has written the page before. */
 static void another_processor_changes_code(void **s)
 {
-	struct guest *g = LONG_GUEST(adds_one), *other = make(true);
+	struct guest *g = LONG_GUEST(adds_one), *other = guest_by_engine("jit", G_STACK);
 
-	guest_long(other);
 	other->cpu->ctl.tdp_root = g->cpu->ctl.tdp_root;
 	guest_put(g, G_DATA, stores_two, stores_two_end);
 	other->c->rip = G_DATA;
@@ -776,7 +757,7 @@ static void kick_ends_a_string(void **s)
 	assert_true(g->c->gpr[X86_RAX] > 10);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, guest_teardown_pair)
 
 GUEST_CODE(bases_code, 64,
 	   "mov $40, %ecx; movabs $0x7fff12345678, %rbx; 1:\n"

@@ -14,29 +14,6 @@
 #define DATA_BYTES	0x3000
 #define HOLE		(G_DATA + DATA_BYTES)	/* a page that is not there */
 
-static struct guest *pair[2];		/* interpreter, translator */
-
-static struct guest *make(bool jit)
-{
-	setenv("ANYKVM_ENGINE", jit ? "jit" : "interp", 1);
-	return guest_new(false);
-}
-
-static int setup(void **s)
-{
-	guest_catch_faults();
-	pair[0] = make(false);
-	pair[1] = make(true);
-	return 0;
-}
-
-static int teardown(void **s)
-{
-	guest_free(pair[0]);
-	guest_free(pair[1]);
-	return 0;
-}
-
 static unsigned any(unsigned n)
 {
 	return (rnd() >> 20) % n;
@@ -366,7 +343,8 @@ static void flags_of_shifts(void **s)
 	assert_int_equal(loops_of(looks, looks_end), 0);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) \
+	cmocka_unit_test_setup_teardown(f, guest_setup_pair, guest_teardown_pair)
 
 int main(void)
 {
