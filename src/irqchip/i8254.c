@@ -105,7 +105,6 @@ static bool pit_get_out(struct kvm_pit *pit, int ch)
 
 	switch (c->mode) {
 	case 0:
-		return d >= c->count;
 	case 1:
 		return d >= c->count;
 	case 2:

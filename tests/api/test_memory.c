@@ -308,8 +308,8 @@ static void unmapped_under_the_guest(void **state)
 	munmap(p, PAGE);
 	vm_set_rip(&v, CODE);
 	fails(EFAULT, kvm_ioctl(v.vcpu[0], KVM_RUN, 0));
-	mmap(p, PAGE, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS,
-	     -1, 0);
+	assert_ptr_equal(mmap(p, PAGE, PROT_READ | PROT_WRITE, MAP_FIXED |
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0), p);
 	run_until(&v, KVM_EXIT_HLT);
 }
 

@@ -169,26 +169,25 @@ static void propose(struct tcase *t, unsigned id, struct enc *e)
 static void find_disp(struct tcase *t)
 {
 	const struct x86_insn *i = &t->insn;
-	unsigned rm = i->modrm & 7, at = t->modrm_at + 1u, size = 4;
+	unsigned rm = i->modrm & 7, at = t->modrm_at + 1u;
 
 	t->disp_bytes = 0;
 	t->disp_at = at;
 	if (i->mod == 3)
 		return;
 	if (i->adsize == 2) {
-		size = 2;
 		t->disp_bytes = i->mod == 1 ? 1 : i->mod == 2 || rm == 6 ? 2 : 0;
 		return;
 	}
 	if (rm == 4) {
 		t->disp_at++;
 		if (i->mod == 0 && (t->bytes[at] & 7) == 5)
-			t->disp_bytes = size;
+			t->disp_bytes = 4;
 	} else if (i->mod == 0 && rm == 5) {
-		t->disp_bytes = size;
+		t->disp_bytes = 4;
 	}
 	if (i->mod)
-		t->disp_bytes = i->mod == 1 ? 1 : size;
+		t->disp_bytes = i->mod == 1 ? 1 : 4;
 }
 
 static bool accept(struct tcase *t, const struct enc *e, unsigned id)

@@ -136,8 +136,8 @@ static void test_rep(void)
 {
 	uint8_t *p = (uint8_t *)0x1400000, *q = (uint8_t *)0x1800000;
 	const ulong n = 0x300000;
-	ulong left = n, wrong = 0, runs = 0;
-	void *s = p, *d = q;
+	ulong left, wrong = 0, runs = 0;
+	void *s, *d;
 
 	for (ulong i = 0; i < n; i += 8)
 		*(uint64_t *)(p + i) = i * 0x9e3779b97f4a7c15;

@@ -213,15 +213,19 @@ static void test_cr0(enum mode mode)
 	write_cr(mode, &to_cr0, n, v, "and back", NO_EXC);
 }
 
+static unsigned maxphyaddr(void)
+{
+	return cpuid(0x80000008, 0).a & 0xff;
+}
+
 static void test_cr3(enum mode mode)
 {
-	const unsigned bits = cpuid(0x80000008, 0).a & 0xff;
 	const ulong v = read_cr3();
 
 	write_cr(mode, &to_cr3, "MOV to CR3", v, "the same value", NO_EXC);
 	if (!is_64bit(mode))
 		return;
-	write_cr(mode, &to_cr3, "MOV to CR3", v | 1ull << (HAS_COMPAT ? bits : 0), "a bit past MAXPHYADDR", GP);
+	write_cr(mode, &to_cr3, "MOV to CR3", v | 1ull << (HAS_COMPAT ? maxphyaddr() : 0), "a bit past MAXPHYADDR", GP);
 	write_cr(mode, &to_cr3, "MOV to CR3", v | 1ull << (HAS_COMPAT ? 62 : 0), "bit 62 (LAM_U48)",
 		 cpuid(7, 1).a & BIT(26) ? NO_EXC : GP);
 	write_cr(mode, &to_cr3, "MOV to CR3", v | 1ull << (HAS_COMPAT ? 63 : 0), "bit 63 without PCIDE",
