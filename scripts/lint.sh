@@ -29,9 +29,11 @@ run_cppcheck() {
 		-j2 -Isrc -Iinclude -D__x86_64__ src tools
 }
 
+# .clang-tidy and tests/.clang-tidy say which checks, and why not the others. The fuzzers
+# are not in that build.
 tidy() {
 	CC=clang scripts/build.sh build-clang >/dev/null || return 1
-	find src tools -name '*.c' | LC_ALL=C sort |
+	find src tools tests -name '*.c' | LC_ALL=C sort |
 		xargs -P2 -n8 clang-tidy -p build-clang --quiet 2>/dev/null
 }
 
