@@ -46,29 +46,6 @@ static void discover(struct jit *j, const uint8_t *code, unsigned room)
 		j->insn[j->nr - 1].class = JIT_EXEC_END;
 }
 
-#define LOOP_BYTES	512
-
-/* Does a branch not far behind the block go back to it, or to before it? */
-static bool in_loop(const struct jit *j, const uint8_t *code, unsigned room)
-{
-	unsigned at, len;
-	struct x86_insn i;
-	uint64_t to;
-
-	for (at = 0; at < MIN(room, LOOP_BYTES); at += len) {
-		if (x86_decode(&i, code + at, room - at, j->mode) !=
-		    X86_DECODE_OK)
-			return false;
-		len = i.len;
-		to = j->rip + at + len + i.imm;
-		if ((i.row->attr & I_JUMP) && i.row->op != X86_OP_CALL &&
-		    i.row->opnd[0].kind == OPK_J && to <= j->rip &&
-		    to + LOOP_BYTES > j->rip)
-			return true;
-	}
-	return false;
-}
-
 static void lea(struct jit *j, struct jit_insn *n)
 {
 	unsigned h = jit_host_reg(n->i.reg), dst = h == IN_MEM ? T1 : h;
@@ -248,7 +225,6 @@ static bool read_code(struct jit *j, hva_t host)
 	discover(j, code, room);
 	if (!j->nr)
 		discover_crossing(j, code, room);
-	j->in_loop = j->who && in_loop(j, code, room);
 	if (!hw_code_add(j->cpu, host, j->len ? j->len : 1))
 		return false;
 	if (host_copy_in(again, (const void *)host, j->len) ||

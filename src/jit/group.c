@@ -331,7 +331,7 @@ static void find_group(struct jit *j, struct plan *p, unsigned insn,
 	b.first = insn;
 	x->group = j->nr_groups;
 	b.apart |= !is_groupable(j, &x->a) ||
-		   jit_fails(j, jit_insn_host(j, &j->insn[insn]));
+		   jit_fails(j, jit_place(j, &j->insn[insn], b.stack));
 	if (!b.apart && !(j->variant & JIT_PLAIN)) {
 		for (g = j->group; g < j->group + j->nr_groups; g++) {
 			if (g->apart || !joins(p, g, &b))

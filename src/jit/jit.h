@@ -95,10 +95,10 @@ struct jit_fault {
 	uint32_t pc, landing;
 };
 
-/* A call of a stub that fills a slot, and the guest instruction that it serves. */
+/* A call of a stub that fills a slot, and the access that it serves: jit_place(). */
 struct jit_site {
 	uint32_t pc;		/* return address */
-	hva_t insn;
+	hva_t place;
 };
 
 /* A jump inside of a page from one region of code memory to another. */
@@ -115,7 +115,7 @@ struct jit_marks {
 
 /* How often the check of a group failed, since when (TSC). */
 struct jit_fails {
-	hva_t insn;
+	hva_t place;
 	uint32_t count;
 	uint64_t since;
 };
@@ -295,7 +295,7 @@ struct jit_miss {
 	bool shared;		/* by several accesses, or turns of a loop */
 	bool single;		/* the one access of an instruction without FPU state */
 	struct jit_addr lo;	/* the first byte */
-	hva_t insn;
+	hva_t place;
 	struct jit_slow *slow;	/* it is not in the TLB */
 	uint64_t rip;
 	uint32_t code;		/* where it was emitted */
@@ -345,7 +345,7 @@ struct jit {
 	uint8_t *bloom;
 	struct jit_site *sites;
 	uint32_t nr_sites;
-	uint8_t *marks;		/* by instruction: MARK_* */
+	uint8_t *marks;		/* by jit_place(): MARK_* */
 	struct jit_fails fails[JIT_NR_FAILS];
 	uint8_t who;		/* runs now, as in hw_cpu.jit.slot */
 	uint8_t context;	/* ... and JIT_CODE32 */
@@ -367,7 +367,6 @@ struct jit {
 	struct jit_group group[JIT_MAX_GROUPS];
 	unsigned nr_groups, nr_addends;
 	uint64_t slots_used[HW_JIT_SLOTS / 64];	/* by the block */
-	bool in_loop;		/* a user's block that seems to be in a short loop */
 	struct jit_loop loop;
 	struct jit_insn *cur;
 	enum x86_mode mode;	/* of the block: PROT64 or PROT32 */
@@ -555,11 +554,11 @@ void jit_values_begin(struct jit_values *v);
 void jit_values_after(struct jit_values *v, const struct jit_insn *n);
 /* A slot for @g that no other group of the block has. */
 uint32_t jit_slot_new(struct jit *j, const struct jit_group *g);
-bool jit_varies(const struct jit *j, hva_t insn);
-/* Groups that begin at @insn mostly fail their check. */
-bool jit_fails(const struct jit *j, hva_t insn);
+bool jit_varies(const struct jit *j, hva_t place);
+/* Groups that begin at @place mostly fail their check. */
+bool jit_fails(const struct jit *j, hva_t place);
 /* The code there has changed. */
-void jit_unmark(struct jit *j, hva_t insn);
+void jit_unmark(struct jit *j, hva_t place);
 void jit_slots_create(struct hw_cpu *cpu);
 /* The slots of @who are for a key that is not the context's. */
 void jit_slots_new_key(struct hw_cpu *cpu, unsigned who);
@@ -710,6 +709,13 @@ static inline hva_t jit_insn_host(const struct jit *j, const struct jit_insn *n)
 {
 	return j->host + (n->rip - j->rip);
 }
+/* What stands for one of its accesses: the instruction, or its second byte for the stack
+ * of one that has another operand in memory. */
+static inline hva_t jit_place(const struct jit *j, const struct jit_insn *n, bool stack)
+{
+	return jit_insn_host(j, n) + (stack && n->nr_access > 1);
+}
+
 /* hw_cpu.link_epoch, 31 bits: generation and key (12 bits). The last generation has
  * no links. */
 #define JIT_NO_EPOCH	UINT32_MAX	/* of a far jump that is not linked */

@@ -168,7 +168,7 @@ static struct jit_miss *miss_add(struct jit *j, const struct jit_addr *lo,
 		.own = own, .fixed = in_one_place(lo), .lo = *lo,
 		.shared = shared, .walk = shared || !in_one_place(lo),
 		.single = !shared && j->cur->class == JIT_SAME && !j->cur->fpu,
-		.insn = jit_insn_host(j, j->cur), .slow = s, .retry = j->pos,
+		.place = jit_place(j, j->cur, g->stack), .slow = s, .retry = j->pos,
 		.rip = j->cur->rip,
 	};
 	return m;
@@ -246,7 +246,7 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 		emit_mov_imm(j, T2, m->slot << 16 | bytes);
 		emit_jump(j, CC_CALL, j->fill[j->who][m->kind]);
 		j->sites[j->nr_sites++] =
-			(struct jit_site){ .pc = j->pos, .insn = m->insn };
+			(struct jit_site){ .pc = j->pos, .place = m->place };
 		emit_jump(j, CC_E, m->retry);
 	}
 	if (m->walk) {
@@ -259,7 +259,7 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 		emit_jump(j, CC_CALL, j->walk);
 		if (m->shared)
 			j->sites[j->nr_sites++] =
-				(struct jit_site){ .pc = j->pos, .insn = m->insn };
+				(struct jit_site){ .pc = j->pos, .place = m->place };
 		emit_jump(j, CC_E, m->retry);
 	}
 	jit_slow_jump(j, m->slow, CC_ALWAYS);
@@ -273,12 +273,13 @@ void jit_miss_emit(struct jit *j)
 		miss_one(j, &j->miss[k]);
 }
 
-/* Will the next access be to the same page? */
+/* Will the next access be to the same page? The supervisor's places are many, and see
+ * what everybody has. */
 static bool wants_slot(const struct jit *j, const struct jit_addr *a,
 		       const struct jit_group *g)
 {
-	return (j->in_loop || g->stack || a->fixed) &&
-	       !jit_varies(j, jit_insn_host(j, j->cur));
+	return (j->who || g->stack || a->fixed) &&
+	       !jit_varies(j, jit_place(j, j->cur, g->stack));
 }
 
 /* @own: what the access that asks is. */

@@ -148,24 +148,24 @@ static bool goes_to_guest(const struct hw_cpu *cpu)
 #define MARK_COUNT	0x1cu	/* blocks that were made anew because it varies */
 #define MARK_ONE	BIT(2)
 
-static uint8_t *mark_of(const struct jit *j, hva_t insn)
+static uint8_t *mark_of(const struct jit *j, hva_t place)
 {
-	return &j->marks[(insn * 0x9e3779b97f4a7c15ull) >> (64 - JIT_MARK_BITS)];
+	return &j->marks[(place * 0x9e3779b97f4a7c15ull) >> (64 - JIT_MARK_BITS)];
 }
 
-bool jit_varies(const struct jit *j, hva_t insn)
+bool jit_varies(const struct jit *j, hva_t place)
 {
-	return *mark_of(j, insn) & MARK_VARIES;
+	return *mark_of(j, place) & MARK_VARIES;
 }
 
-bool jit_fails(const struct jit *j, hva_t insn)
+bool jit_fails(const struct jit *j, hva_t place)
 {
-	return *mark_of(j, insn) & MARK_FAILS;
+	return *mark_of(j, place) & MARK_FAILS;
 }
 
-void jit_unmark(struct jit *j, hva_t insn)
+void jit_unmark(struct jit *j, hva_t place)
 {
-	*mark_of(j, insn) = 0;
+	*mark_of(j, place) = 0;
 }
 
 static const struct jit_site *site_at(const struct jit *j, uint32_t pc)
@@ -188,9 +188,9 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 	slot_of(cpu, which)->budget = BUDGET;
 	j->slot_since[which] = now;
 	/* The instruction may be in several blocks, some older than the mark. */
-	if (soon && site && (*mark_of(j, site->insn) & MARK_COUNT) != MARK_COUNT) {
-		cpu->stats.jit_varying += !jit_varies(j, site->insn);
-		*mark_of(j, site->insn) = (*mark_of(j, site->insn) | MARK_VARIES) +
+	if (soon && site && (*mark_of(j, site->place) & MARK_COUNT) != MARK_COUNT) {
+		cpu->stats.jit_varying += !jit_varies(j, site->place);
+		*mark_of(j, site->place) = (*mark_of(j, site->place) | MARK_VARIES) +
 					  MARK_ONE;
 		jit_retranslate(j, site->pc);
 	}
@@ -201,15 +201,15 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 static void failed(struct hw_cpu *cpu, const struct jit_site *site)
 {
 	struct jit *j = cpu->jit.jit;
-	struct jit_fails *f = &j->fails[site->insn % JIT_NR_FAILS];
+	struct jit_fails *f = &j->fails[site->place % JIT_NR_FAILS];
 	uint64_t now = hw_host_tsc();
 
 	cpu->stats.jit_group_fails++;
-	if (f->insn != site->insn || now - f->since > FAILS * FAIL_CYCLES)
-		*f = (struct jit_fails){ .insn = site->insn, .since = now };
-	if (++f->count < FAILS || jit_fails(j, site->insn))
+	if (f->place != site->place || now - f->since > FAILS * FAIL_CYCLES)
+		*f = (struct jit_fails){ .place = site->place, .since = now };
+	if (++f->count < FAILS || jit_fails(j, site->place))
 		return;
-	*mark_of(j, site->insn) |= MARK_FAILS;
+	*mark_of(j, site->place) |= MARK_FAILS;
 	cpu->stats.jit_failing++;
 	jit_retranslate(j, site->pc);
 }
