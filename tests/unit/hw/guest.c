@@ -79,15 +79,18 @@ static void build_tdp(struct guest *g)
 
 unsigned guest_jit_cache;
 
-/* Nothing is left below 2 GiB that a processor would fit into. */
+/* Nothing is left below 2 GiB that a processor would fit into. MAP_32BIT begins to search
+ * where chance says, so it does not find all that is free. */
 static void take_low_memory(void)
 {
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT;
-	size_t n;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+			  MAP_FIXED_NOREPLACE;
+	const size_t step = 1ul << 16;
+	uintptr_t at;
 
-	for (n = 1ul << 30; n >= PAGE_SIZE; n /= 2)
-		while (mmap(NULL, n, PROT_NONE, flags, -1, 0) != MAP_FAILED)
-			;
+	_Static_assert(sizeof(struct hw_cpu) > 4 * 65536, "larger than what is left");
+	for (at = 1ul << 30; at < 1ul << 31; at += step)
+		mmap((void *)at, step, PROT_NONE, flags, -1, 0);
 }
 
 struct guest *guest_new(bool amd)
