@@ -5,7 +5,8 @@
  * The host saves into, or restores from, an image of our own in the standard form;
  * between it and the guest's area move only the components that the guest asked for
  * and has in XCR0, in the form that the instruction has (standard or compacted).
- * Component offsets in the standard form are the host's (xstate.c). PKRU is not in the
+ * Component offsets in the standard form are the host's (xstate.c). In the usual case the
+ * host does without our image (xsave_in_place.c). PKRU is not in the
  * host's registers: it is put into our image, and taken out, beside the host.
  *
  * Outside 64-bit mode registers 8-15 are neither saved nor restored. There are no
@@ -13,12 +14,13 @@
  * the compacted form with a privilege check.
  */
 #include "emul/fpu.h"
+#include "emul/xsave.h"
 #include "emul/xstate.h"
 
 #define LEGACY_BYTES	512
 #define HEADER_BYTES	64
-#define EXTENDED	(LEGACY_BYTES + HEADER_BYTES)
-#define COMPACT		BIT_ULL(63)
+#define EXTENDED	XSTATE_EXTENDED
+#define COMPACT		XSTATE_COMPACT
 
 #define F_SSE_AVX	(X86_XCR0_SSE | X86_XCR0_AVX)
 
@@ -56,24 +58,6 @@ static uint64_t requested(const struct x86_emulate_ctxt *c)
 			    (uint32_t)c->gpr[X86_RAX]);
 }
 
-/* Where component @i is in an area of the form that @xcomp_bv says. */
-static unsigned component_offset(unsigned i, uint64_t xcomp_bv)
-{
-	unsigned at = EXTENDED, k;
-
-	if (!(xcomp_bv & COMPACT))
-		return xstate(i)->offset;
-	for (k = 2; k <= i; k++) {
-		if (!(xcomp_bv >> k & 1))
-			continue;
-		if (xstate(k)->aligned)
-			at = ALIGN_UP(at, 64u);
-		if (k < i)
-			at += xstate(k)->size;
-	}
-	return at;
-}
-
 /* Bytes of component @i that exist in this mode: of YMM (2) and ZMM (6) upper parts
  * those of registers 0-7, of ZMM16-31 (7) none. */
 static unsigned component_bytes(const struct x86_emulate_ctxt *c, unsigned i)
@@ -89,17 +73,6 @@ static unsigned xmm_bytes(const struct x86_emulate_ctxt *c)
 }
 
 /* --- checks ------------------------------------------------------------------------ */
-
-/* Up to the end of the last component, @rfbm's, in the form of @xcomp_bv. */
-static unsigned area_bytes(uint64_t rfbm, uint64_t xcomp_bv)
-{
-	unsigned i;
-
-	for (i = XSTATE_NR - 1; i > 1; i--)
-		if (rfbm >> i & 1 && xstate(i)->size)
-			return component_offset(i, xcomp_bv) + xstate(i)->size;
-	return EXTENDED;
-}
 
 static int check(struct x86_emulate_ctxt *c)
 {
@@ -121,7 +94,7 @@ static int probe_area(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm,
 {
 	uint64_t v;
 
-	return emul_read_la(c, wrap_to(c, la + area_bytes(rfbm, xcomp_bv) - 8), &v,
+	return emul_read_la(c, wrap_to(c, la + xstate_area_bytes(rfbm, xcomp_bv) - 8), &v,
 			    8, acc);
 }
 
@@ -198,7 +171,7 @@ static int put_components(struct x86_emulate_ctxt *c, uint64_t la,
 
 	for (i = 2; i < XSTATE_NR && !rc; i++)
 		if (parts >> i & 1)
-			rc = fpu_write_la(c, la + component_offset(i, xcomp_bv),
+			rc = fpu_write_la(c, la + xstate_at(i, xcomp_bv),
 					  a->b + xstate(i)->offset,
 					  component_bytes(c, i));
 	return rc;
@@ -214,12 +187,12 @@ static int save_standard(struct x86_emulate_ctxt *c, bool optimize)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	rc = fpu_image_la(c, area_bytes(rfbm, 0), 64, ACC_WRITE, &la);
+	rc = fpu_image_la(c, xstate_area_bytes(rfbm, 0), 64, ACC_WRITE, &la);
 	if (!rc)
 		rc = emul_read_la(c, la + LEGACY_BYTES, &bv, 8, ACC_WRITE);
 	if (!rc)
 		rc = probe_area(c, la, rfbm, 0, ACC_WRITE | ACC_PROBE);
-	if (rc)
+	if (rc || (!optimize && xsave_in_place(c, la, rfbm, false)))
 		return rc;
 	used = host_xsave(c, &a, rfbm);
 	parts = optimize ? rfbm & used : rfbm;
@@ -239,14 +212,14 @@ static int save_compacted(struct x86_emulate_ctxt *c)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	rc = fpu_image_la(c, area_bytes(rfbm, rfbm | COMPACT), 64, ACC_WRITE, &la);
+	rc = fpu_image_la(c, xstate_area_bytes(rfbm, rfbm | COMPACT), 64, ACC_WRITE, &la);
 	if (!rc)
 		rc = emul_read_la(c, wrap_to(c, la + EXTENDED - 8), head, 8,
 				  ACC_WRITE | ACC_PROBE);
 	if (!rc)
 		rc = probe_area(c, la, rfbm, rfbm | COMPACT,
 				ACC_WRITE | ACC_PROBE);
-	if (rc)
+	if (rc || xsave_in_place(c, la, rfbm, true))
 		return rc;
 	used = host_xsave(c, &a, rfbm) & rfbm;
 	if ((rfbm & X86_XCR0_SSE) && a.fx.mxcsr != X86_MXCSR_INIT)
@@ -330,7 +303,7 @@ static int get_components(struct x86_emulate_ctxt *c, uint64_t la, union xarea *
 
 	for (i = 2; i < XSTATE_NR && !rc; i++)
 		if (parts >> i & 1)
-			rc = fpu_read_la(c, la + component_offset(i, xcomp_bv),
+			rc = fpu_read_la(c, la + xstate_at(i, xcomp_bv),
 					 a->b + xstate(i)->offset,
 					 component_bytes(c, i));
 	return rc;
@@ -412,7 +385,7 @@ static int probe_compacted(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfb
 static int probe_standard(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfbm)
 {
 	uint64_t v;
-	int rc = fpu_image_la(c, area_bytes(rfbm, 0), 64, 0, &la);
+	int rc = fpu_image_la(c, xstate_area_bytes(rfbm, 0), 64, 0, &la);
 
 	if (!rc && rfbm & (F_SSE_AVX | X86_XCR0_X87))
 		rc = emul_read_la(c, la, &v, 8, 0);
@@ -441,6 +414,8 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 		return rc;
 	if (!header_is_valid(c, &head, compact_only))
 		return emul_gp(c, 0);
+	if (xrstor_in_place(c, la, rfbm))
+		return X86EMUL_CONTINUE;
 	parts = head.xstate_bv & rfbm;
 	/* The standard form loads MXCSR whatever XSTATE_BV says. */
 	mxcsr = compact ? parts & X86_XCR0_SSE : rfbm & F_SSE_AVX;

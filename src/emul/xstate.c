@@ -67,3 +67,30 @@ const struct xstate *xstate(unsigned i)
 		know();
 	return &components[i];
 }
+
+unsigned xstate_at(unsigned i, uint64_t xcomp_bv)
+{
+	unsigned at = XSTATE_EXTENDED, k;
+
+	if (!(xcomp_bv & XSTATE_COMPACT))
+		return xstate(i)->offset;
+	for (k = 2; k <= i; k++) {
+		if (!(xcomp_bv >> k & 1))
+			continue;
+		if (xstate(k)->aligned)
+			at = ALIGN_UP(at, 64u);
+		if (k < i)
+			at += xstate(k)->size;
+	}
+	return at;
+}
+
+unsigned xstate_area_bytes(uint64_t rfbm, uint64_t xcomp_bv)
+{
+	unsigned i;
+
+	for (i = XSTATE_NR - 1; i > 1; i--)
+		if (rfbm >> i & 1 && xstate(i)->size)
+			return xstate_at(i, xcomp_bv) + xstate(i)->size;
+	return XSTATE_EXTENDED;
+}

@@ -44,7 +44,7 @@ static inline void fpu_on_signal(int sig, siginfo_t *si, void *uc)
 
 static inline void fpu_take_signals(void)
 {
-	static const int sigs[] = { SIGFPE, SIGILL };
+	static const int sigs[] = { SIGFPE, SIGILL, SIGSEGV };
 	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_NODEFER };
 	unsigned i;
 

@@ -9,6 +9,7 @@
 #define AREA VM_DATA		/* 64-byte aligned */
 
 static uint32_t ymm_offset;
+static bool wide;
 
 /* Whole states, AVX included, move here. */
 static void xget(struct x86_emulate_ctxt *c)
@@ -61,6 +62,8 @@ static bool host_has_avx(void)
 	return c >> 27 & 1 && c >> 28 & 1;
 }
 
+/* With REX.W the host may work on the area itself (xsave_in_place.c). */
+#define RUN(vm, ...)	(wide ? VM_RUN(vm, 0x48, __VA_ARGS__) : VM_RUN(vm, __VA_ARGS__))
 #define XSAVE	0x0f, 0xae, 0x26
 #define XRSTOR	0x0f, 0xae, 0x2e
 #define XSAVEOPT 0x0f, 0xae, 0x36
@@ -94,7 +97,7 @@ static void parts(void **state)
 	memset(vm->mem + AREA, 0x77, 1024);
 	vm_put(vm, AREA + 512, 0x3, 8);
 	vm->c.gpr[X86_RAX] = 4;
-	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	assert_int_equal(RUN(vm, XSAVE), 0);
 	assert_int_equal(vm_get(vm, AREA, 2), 0x7777);
 	assert_int_equal(vm_get(vm, AREA + 24, 4), X86_MXCSR_INIT);
 	assert_int_equal(vm_get(vm, AREA + 160, 8), 0x7777777777777777ull);
@@ -107,7 +110,7 @@ static void parts(void **state)
 	vm->c.xcr0 = 3;
 	vm->c.gpr[X86_RAX] = ~0ull;
 	vm->c.gpr[X86_RDX] = ~0ull;
-	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	assert_int_equal(RUN(vm, XSAVE), 0);
 	assert_int_equal(vm_get(vm, AREA + ymm_offset, 8), 0x7777777777777777ull);
 	assert_int_equal(vm_get(vm, AREA + 512, 8) & 4, 0);
 	vm_free(vm);
@@ -117,17 +120,17 @@ static void initial_components(void **state)
 {
 	struct vm *vm = xvm(X86_MODE_PROT64);
 
-	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	assert_int_equal(RUN(vm, XSAVE), 0);
 	/* AVX in its initial state: XRSTOR clears, whatever the area holds. */
 	vm_put(vm, AREA + 512, 3, 8);
-	assert_int_equal(VM_RUN(vm, XRSTOR), 0);
+	assert_int_equal(RUN(vm, XRSTOR), 0);
 	assert_int_equal(header()[0] & 4, 0);
 	/* XSAVEOPT leaves it alone, XSAVE writes zeros. */
 	vm_put(vm, AREA + ymm_offset, 0x1122, 2);
-	assert_int_equal(VM_RUN(vm, XSAVEOPT), 0);
+	assert_int_equal(RUN(vm, XSAVEOPT), 0);
 	assert_int_equal(vm_get(vm, AREA + ymm_offset, 2), 0x1122);
 	assert_int_equal(vm_get(vm, AREA + 512, 8) & 4, 0);
-	assert_int_equal(VM_RUN(vm, XSAVE), 0);
+	assert_int_equal(RUN(vm, XSAVE), 0);
 	assert_int_equal(vm_get(vm, AREA + ymm_offset, 2), 0);
 	vm_free(vm);
 }
@@ -138,14 +141,14 @@ static void compacted(void **state)
 	static struct x86_fpu old;
 
 	vm->c.gpr[X86_RAX] = 6;
-	assert_int_equal(VM_RUN(vm, XSAVEC), 0);
+	assert_int_equal(RUN(vm, XSAVEC), 0);
 	assert_int_equal(vm_get(vm, AREA + 512, 8), 6);
 	assert_int_equal(vm_get(vm, AREA + 520, 8), 6 | 1ull << 63);
 	assert_memory_equal(vm->mem + AREA + 576, fpu_guest.area + ymm_offset, 256);
 	old = fpu_guest;
 	memset(fpu_guest.area + ymm_offset, 0, 256);
 	memset(fpu_guest.fx.xmm, 0, 256);
-	assert_int_equal(VM_RUN(vm, XRSTOR), 0);
+	assert_int_equal(RUN(vm, XRSTOR), 0);
 	assert_memory_equal(old.fx.xmm, fpu_guest.fx.xmm, 256);
 	assert_memory_equal(old.area + ymm_offset, fpu_guest.area + ymm_offset, 256);
 	vm_free(vm);
@@ -188,7 +191,7 @@ static void refusals(void **state)
 		vm_put(vm, AREA + 24, X86_MXCSR_INIT, 4);
 		vm_put(vm, AREA + 512, 7, 8);
 		vm_put(vm, AREA + bad[k].at, bad[k].v, bad[k].bytes);
-		assert_fault_code(VM_RUN(vm, XRSTOR), vm, X86_GP, 0);
+		assert_fault_code(RUN(vm, XRSTOR), vm, X86_GP, 0);
 		assert_int_equal(fpu_guest.fx.xmm[1].b[0], 16);
 	}
 	vm->c.gpr[X86_RSI] = AREA + 32;
@@ -204,15 +207,125 @@ static void refusals(void **state)
 	vm_free(vm);
 }
 
+/* --- in place -------------------------------------------------------------------- */
+
+static unsigned asked;		/* how often the area was asked for */
+static bool apart;		/* the area's second page is not beside the first */
+
+static void *lend_area(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
+		       unsigned acc)
+{
+	struct vm *vm = container_of(c, struct vm, c);
+
+	assert_true(bytes && (la & ~PAGE_MASK) + bytes <= PAGE_SIZE);
+	asked++;
+	return apart && asked % 2 == 0 ? NULL : vm->mem + la;
+}
+
+/* An area over the end of a page; by way of an image the same comes out. */
+static void over_the_end_of_a_page(void **state)
+{
+	struct vm *vm = xvm(X86_MODE_PROT64);
+	static struct x86_fpu old;
+	unsigned k;
+
+	vm->ops.host_ptr = lend_area;
+	vm->c.gpr[X86_RSI] = AREA + 0x1000 - 640;
+	for (k = 0; k < 2; k++) {
+		asked = 0;
+		apart = k;
+		memset(vm->mem + AREA, 0x77, 0x2000);
+		memset(vm->mem + AREA + 0x1000 - 128, 0, 64);
+		vm->c.gpr[X86_RAX] = 6;
+		assert_int_equal(VM_RUN(vm, 0x48, XSAVEC), 0);
+		assert_int_equal(asked, 2);
+		assert_int_equal(vm_get(vm, AREA + 0x1000 - 128, 8), 6);
+		assert_memory_equal(vm->mem + AREA + 0x1000 - 64,
+				    fpu_guest.area + ymm_offset, 256);
+		/* XSAVEC leaves x87's part alone, and what is behind the area. */
+		assert_int_equal(vm_get(vm, AREA + 0x1000 - 640, 8),
+				 0x7777777777777777ull);
+		assert_int_equal(vm_get(vm, AREA + 0x1000 + 192, 8),
+				 0x7777777777777777ull);
+		old = fpu_guest;
+		memset(fpu_guest.area + ymm_offset, 0, 256);
+		memset(fpu_guest.fx.xmm, 0, 256);
+		assert_int_equal(VM_RUN(vm, 0x48, XRSTOR), 0);
+		assert_int_equal(asked, 4);
+		assert_memory_equal(old.fx.xmm, fpu_guest.fx.xmm, 256);
+		assert_memory_equal(old.area + ymm_offset,
+				    fpu_guest.area + ymm_offset, 256);
+	}
+	vm_free(vm);
+}
+
+/* The host has executed the guest's x87 instructions: its FIP is no guest's business. */
+static void pointers_of_the_host_stay_there(void **state)
+{
+	struct vm *vm = xvm(X86_MODE_PROT64);
+
+	vm->ops.host_ptr = lend_area;
+	vm->c.fpu_ptr = (struct x86_fpu_pointers){
+		.valid = true, .fip = 0x1234, .fdp = 0x5678, .fop = 0x123 };
+	fpu_guest.fx.fip = 0x7fff00001111;
+	asked = 0;
+	assert_int_equal(VM_RUN(vm, 0x48, XSAVE), 0);
+	assert_int_equal(asked, 0);
+	assert_int_equal(vm_get(vm, AREA + 8, 8), 0x1234);
+	assert_int_equal(vm_get(vm, AREA + 16, 8), 0x5678);
+	/* Without x87 nothing of it is seen. */
+	vm->c.fpu_ptr.valid = true;
+	vm->c.gpr[X86_RAX] = 6;
+	memset(vm->mem + AREA, 0x77, 24);
+	assert_int_equal(VM_RUN(vm, 0x48, XSAVE), 0);
+	assert_int_equal(asked, 1);
+	assert_int_equal(vm_get(vm, AREA + 8, 8), 0x7777777777777777ull);
+	vm_free(vm);
+}
+
+static void area_that_is_gone(void **state)
+{
+	struct vm *vm = xvm(X86_MODE_PROT64);
+
+	assert_int_equal(VM_RUN(vm, 0x48, XSAVE), 0);
+	vm_put(vm, AREA + 24, 0x80000000, 4);	/* the host's #GP */
+	assert_fault_code(VM_RUN(vm, 0x48, XRSTOR), vm, X86_GP, 0);
+	assert_int_equal(fpu_guest.fx.xmm[1].b[0], 16);
+	vm->c.gpr[X86_RSI] = VM_MEM_SIZE;
+	assert_fault(VM_RUN(vm, 0x48, XSAVE), vm, X86_PF);
+	assert_fault(VM_RUN(vm, 0x48, XRSTOR), vm, X86_PF);
+	vm_free(vm);
+}
+
+static int narrow_operand(void **state)
+{
+	wide = false;
+	return 0;
+}
+
+static int wide_operand(void **state)
+{
+	fpu_take_signals();
+	wide = true;
+	return 0;
+}
+
+#define BOTH(f)							\
+	cmocka_unit_test_setup(f, narrow_operand),		\
+	cmocka_unit_test_setup(f, wide_operand)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_image),
-		cmocka_unit_test(parts),
-		cmocka_unit_test(initial_components),
-		cmocka_unit_test(compacted),
+		BOTH(parts),
+		BOTH(initial_components),
+		BOTH(compacted),
 		cmocka_unit_test(registers_of_64bit_mode),
-		cmocka_unit_test(refusals),
+		BOTH(refusals),
+		cmocka_unit_test(over_the_end_of_a_page),
+		cmocka_unit_test(pointers_of_the_host_stay_there),
+		cmocka_unit_test_setup(area_that_is_gone, wide_operand),
 	};
 
 	if (!host_has_avx()) {

@@ -2,6 +2,7 @@
 /* See guest.h. The tables here are written independently of src/paging. */
 #include <signal.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "base/access.h"
 #include "guest.h"
@@ -184,6 +185,13 @@ struct guest *guest_by_engine(const char *engine, uint64_t rsp)
 	memset(g->c->gpr, 0, sizeof(g->c->gpr));
 	g->c->gpr[X86_RSP] = rsp;
 	return g;
+}
+
+void guest_cool_down(void)
+{
+	struct timespec ms = { .tv_nsec = 100000000 };
+
+	nanosleep(&ms, NULL);
 }
 
 void guest_put(struct guest *g, uint64_t gpa, const void *from, const void *to)

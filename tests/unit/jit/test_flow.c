@@ -14,15 +14,6 @@
 #define SPACE	(G_DATA + 0x4000)	/* tables of a second address space */
 #define STACK	(G_LARGE + 0x100000)
 
-/* A page that was written again and again is interpreted for a while (hw/code.c), and
- * the next guest may get the same memory. */
-static void cool_down(void)
-{
-	struct timespec ms = { .tv_nsec = 100000000 };
-
-	nanosleep(&ms, NULL);
-}
-
 /* Runs what @prepare sets up by both engines to its HLT: RAX must be @rax. The
  * translator's, which is still there. */
 static struct guest *both(void (*prepare)(struct guest *g), uint64_t rax)
@@ -147,7 +138,7 @@ static void an_instruction_changes_in_its_second_page(void **s)
 	assert_int_equal(g->cpu->stats.jit_drops, 0);
 	guest_free(g);
 	guest_free(both(do_crossing_grows, 600));
-	cool_down();
+	guest_cool_down();
 }
 
 /* --- no pairs --------------------------------------------------------------------- */
@@ -369,7 +360,7 @@ static void do_pages_by_cr3(struct guest *g)
 static void code_changes_between_call_and_return(void **s)
 {
 	guest_free(both(do_rewrites, 5050));
-	cool_down();
+	guest_cool_down();
 }
 
 static void the_caller_moves_between_call_and_return(void **s)
@@ -412,7 +403,7 @@ static void the_callee_moves(void **s)
 {
 	guest_free(both(do_two_callees, 300));
 	guest_free(both(do_writes_callee, 5050));
-	cool_down();
+	guest_cool_down();
 }
 
 /* Two pages that call and jump to each other. */

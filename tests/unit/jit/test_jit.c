@@ -432,6 +432,7 @@ static void another_processor_changes_code(void **s)
 GUEST_CODE(crossing, 64, "1: add $1, %rax; dec %ecx; jnz 1b; hlt");
 #define CROSSING	(G_CODE + 0xffd)
 
+/* What was translated is; for other bytes in the second page the interpreter does it. */
 static void crossing_adds(struct guest *g, unsigned each)
 {
 	uint64_t execs = g->cpu->stats.jit_execs;
@@ -441,13 +442,15 @@ static void crossing_adds(struct guest *g, unsigned each)
 	g->c->gpr[X86_RCX] = 1000;
 	guest_hlt(g);
 	assert_int_equal(g->c->gpr[X86_RAX], 1000 * each);
-	assert_true(g->cpu->stats.jit_execs - execs < 50);
+	if (each == 1)
+		assert_true(g->cpu->stats.jit_execs - execs < 50);
 }
 
 static void an_instruction_crosses_a_page(void **s)
 {
 	struct guest *g = LONG_GUEST(crossing);
 
+	guest_cool_down();
 	guest_put(g, CROSSING, crossing, crossing_end);
 	crossing_adds(g, 1);
 	/* Only the second page changes: by the client, by another mapping. */
