@@ -167,20 +167,28 @@ static int exec_rdmsr(struct x86_emulate_ctxt *c)
 	return next(c);
 }
 
+uint64_t *hw_written_base(struct hw_cpu *cpu, uint32_t msr)
+{
+	if (hw_msr_exits(cpu, msr, true))
+		return NULL;
+	if (msr == MSR_KERNEL_GS_BASE)
+		return &cpu->msr.kernel_gs_base;
+	return &cpu->c.seg[msr == MSR_FS_BASE ? X86_FS : X86_GS].base;
+}
+
 /* Those that systems write at each switch of a process, without an exit. */
 static bool write_base(struct hw_cpu *cpu, uint32_t msr, uint64_t val)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
+	uint64_t *base;
 
 	if (msr < MSR_FS_BASE || msr > MSR_KERNEL_GS_BASE ||
-	    c->mode != X86_MODE_PROT64 || !is_canonical(val, c->cr4 & X86_CR4_LA57) ||
-	    hw_msr_exits(cpu, msr, true))
+	    c->mode != X86_MODE_PROT64 || !is_canonical(val, c->cr4 & X86_CR4_LA57))
 		return false;
-	if (msr == MSR_KERNEL_GS_BASE)
-		cpu->msr.kernel_gs_base = val;
-	else
-		c->seg[msr == MSR_FS_BASE ? X86_FS : X86_GS].base = val;
-	return true;
+	base = hw_written_base(cpu, msr);
+	if (base)
+		*base = val;
+	return base;
 }
 
 static int exec_wrmsr(struct x86_emulate_ctxt *c)

@@ -90,6 +90,7 @@ static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 	[JIT_STRING] = jit_string, [JIT_X87] = jit_x87,
 	[JIT_BIT_STRING] = jit_bit_string, [JIT_RDTSC] = jit_rdtsc,
 	[JIT_CPUID] = jit_cpuid, [JIT_RDMSR] = jit_rdmsr,
+	[JIT_WRMSR] = jit_wrmsr,
 	[JIT_JCC] = jit_jcc, [JIT_LOOP] = jit_loop, [JIT_JMP] = jit_jmp,
 	[JIT_CALL] = jit_call, [JIT_RET] = jit_ret,
 	[JIT_JMP_IND] = jit_indirect, [JIT_CALL_IND] = jit_call_indirect,

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * CPUID and RDMSR whose answer the hypervisor has given and said to keep
- * (hw/in_place.c): a look at the table of answers, in line. An exit is counted.
+ * (hw/in_place.c): a look at the table of answers, in line. An exit is counted. And WRMSR
+ * to the bases of FS and GS, where that is no exit.
+ *
+ * CPUID and WRMSR serialize: they look at requests, for news of changed code.
  */
 #include "jit/jit.h"
+#include "x86/msr.h"
 
 #define CPUID_OFF(field)	((uint32_t)(offsetof(struct hw_cpu, in_place.cpuid) + \
 					    offsetof(struct hw_kept_cpuid, field)))
@@ -35,6 +39,8 @@ void jit_cpuid(struct jit *j, struct jit_insn *n)
 	unsigned k;
 
 	jit_flags_free(j, jit_live_before(n));
+	jit_compare_request(j);
+	jit_slow_jump(j, s, CC_NE);
 	find(j, X86_RAX, 5);
 	emit_gs_t2(j, 0x3b, X86_RAX, CPUID_OFF(leaf), 4);	/* cmp */
 	jit_slow_jump(j, s, CC_NE);
@@ -56,5 +62,39 @@ void jit_rdmsr(struct jit *j, struct jit_insn *n)
 	count(j);
 	emit_gs_t2(j, 0x8b, X86_RAX, MSR_OFF(val), 4);
 	emit_gs_t2(j, 0x8b, X86_RDX, MSR_OFF(val) + 4, 4);
+	s->back = j->pos;
+}
+
+/* T1 = EDX:EAX; RFLAGS say whether it is canonical. T2 is overwritten. */
+static void value(struct jit *j)
+{
+	emit_mov_rr(j, T1, X86_RAX);
+	e8(j, 0x49), e8(j, 0xc1), e8(j, 0xe0 | (T1 & 7)), e8(j, 32);	/* shl */
+	e8(j, 0x49), e8(j, 0x0f), e8(j, 0xac);				/* shrd T1, rdx */
+	e8(j, 0xc0 | X86_RDX << 3 | (T1 & 7)), e8(j, 32);
+	emit_mov_rr(j, T2, T1);
+	e8(j, 0x49), e8(j, 0xc1), e8(j, 0xe0 | (T2 & 7)), e8(j, 16);	/* shl */
+	e8(j, 0x49), e8(j, 0xc1), e8(j, 0xf8 | (T2 & 7)), e8(j, 16);	/* sar */
+	emit_rr(j, 0x39, T1, T2, 8);					/* cmp */
+}
+
+_Static_assert(MSR_KERNEL_GS_BASE == MSR_FS_BASE + 2, "hw_jit_state.base_at");
+
+void jit_wrmsr(struct jit *j, struct jit_insn *n)
+{
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.cli_ok));
+
+	jit_compare_request(j);
+	jit_slow_jump(j, s, CC_NE);
+	value(j);
+	jit_slow_jump(j, s, CC_NE);
+	emit_rr(j, 0x89, X86_RCX, T2, 4);
+	emit_alu_imm(j, 5, T2, (int32_t)MSR_FS_BASE, false);		/* sub */
+	emit_alu_imm(j, 7, T2, 2, false);				/* cmp */
+	jit_slow_jump(j, s, CC_A);
+	emit_gs_t2x8(j, 0x8b, T2, CPU_OFF(jit.base_at));
+	emit_rr(j, 0x85, T2, T2, 8);					/* test */
+	jit_slow_jump(j, s, CC_E);
+	emit_gs_t2(j, 0x89, T1, 0, 8);
 	s->back = j->pos;
 }

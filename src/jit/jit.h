@@ -131,7 +131,7 @@ enum jit_class {
 	JIT_LEA, JIT_CLI, JIT_STI, JIT_PUSHF, JIT_POPF,
 	JIT_SWAPGS, JIT_STAC, JIT_CLAC, JIT_DF, JIT_FROM_SREG, JIT_FSGSBASE,
 	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING, JIT_X87,
-	JIT_BIT_STRING, JIT_RDTSC, JIT_CPUID, JIT_RDMSR,
+	JIT_BIT_STRING, JIT_RDTSC, JIT_CPUID, JIT_RDMSR, JIT_WRMSR,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
 	JIT_JMP_IND, JIT_CALL_IND, JIT_SERIALIZE,
 };
@@ -643,6 +643,7 @@ void jit_bit_string(struct jit *j, struct jit_insn *n);
 void jit_rdtsc(struct jit *j, struct jit_insn *n);
 void jit_cpuid(struct jit *j, struct jit_insn *n);
 void jit_rdmsr(struct jit *j, struct jit_insn *n);
+void jit_wrmsr(struct jit *j, struct jit_insn *n);
 
 /* --- x87.c ---------------------------------------------------------------------------- */
 

@@ -293,6 +293,9 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 		return JIT_CPUID;
 	case X86_OP_RDMSR:
 		return has(j, X86_FEATURE_MSR) ? JIT_RDMSR : JIT_EXEC;
+	case X86_OP_WRMSR:
+		return has(j, X86_FEATURE_MSR) && i->mode == X86_MODE_PROT64 ?
+			JIT_WRMSR : JIT_EXEC;
 	case X86_OP_CLD:
 	case X86_OP_STD:
 		return JIT_DF;

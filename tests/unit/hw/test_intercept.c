@@ -251,6 +251,67 @@ static void svm_msr_bitmap(void **state)
 			 X86_INTERCEPT_MSR_WRITE);
 }
 
+/* The bases of FS and GS, often enough to be translated. What is in the upper halves of
+ * RAX and RDX does not count. */
+GUEST_CODE(wrmsrs, 64, "1: wrmsr; dec %ebp; jnz 1b; hlt");
+
+static int bases_run(struct guest *g, uint64_t *base, uint32_t msr, uint64_t val)
+{
+	guest_long(g);
+	*base = 0x1000;
+	g->c->gpr[X86_RBP] = 100;
+	g->c->gpr[X86_RCX] = 0xabcull << 32 | msr;
+	g->c->gpr[X86_RAX] = 0xdeadull << 32 | (uint32_t)val;
+	g->c->gpr[X86_RDX] = 0xdeadull << 32 | val >> 32;
+	return guest_run(g)->id;
+}
+
+static void bases_are_written(void **state)
+{
+	static uint8_t map[4096];
+	struct guest *g = *state;
+	uint64_t *base[] = { &g->c->seg[X86_FS].base, &g->c->seg[X86_GS].base,
+			     &g->cpu->msr.kernel_gs_base };
+	const uint64_t val = 0xffff812345678abc;
+	uint64_t before;
+	unsigned k;
+
+	memset(map, 0, sizeof(map));
+	GUEST_LOAD(g, wrmsrs);
+	hw_ctl_set(&g->cpu->ctl, X86_INTERCEPT_MSR_WRITE);
+	g->cpu->ctl.msrpm_format = HW_MSRPM_VMX;
+	g->cpu->ctl.msrpm = map;
+	for (k = 0; k < ARRAY_SIZE(base); k++) {
+		before = g->cpu->stats.interpreted;
+		assert_int_equal(bases_run(g, base[k], MSR_FS_BASE + k, val),
+				 X86_INTERCEPT_HLT);
+		assert_int_equal(*base[k], val);
+		assert_int_equal(g->c->gpr[X86_RBP], 0);
+		if (g->cpu->jit_ops)
+			assert_true(g->cpu->stats.interpreted - before < 10);
+		/* Not canonical: #GP, and nothing has changed. */
+		assert_int_equal(bases_run(g, base[k], MSR_FS_BASE + k, 0x812345678abc),
+				 X86_INTERCEPT_HLT);
+		assert_int_equal(guest_vector(g), X86_GP);
+		assert_int_equal(*base[k], 0x1000);
+		/* The hypervisor wants to know. */
+		map[2048 + 1024 + (0x100 + k) / 8] = 1 << (0x100 + k) % 8;
+		assert_int_equal(bases_run(g, base[k], MSR_FS_BASE + k, 5),
+				 X86_INTERCEPT_MSR_WRITE);
+		assert_int_equal(g->cpu->exit.val, 5);
+		assert_int_equal(*base[k], 0x1000);
+	}
+	/* The neighbour is another's, and a user may write none. */
+	assert_int_equal(bases_run(g, base[2], MSR_TSC_AUX, 77), X86_INTERCEPT_HLT);
+	assert_int_equal(g->cpu->msr.tsc_aux, 77);
+	memset(map, 0, sizeof(map));
+	guest_user(g);
+	g->c->gpr[X86_RCX] = MSR_KERNEL_GS_BASE;
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_int_equal(*base[2], 0x1000);
+}
+
 static void bad_msr_writes_fault(void **state)
 {
 	static const struct {
@@ -464,6 +525,7 @@ int main(void)
 		AMD(selective_cr0_write),
 		BOTH(bad_control_register_values_fault),
 		INTEL(vmx_msr_bitmap),
+		INTEL(bases_are_written),
 		AMD(svm_msr_bitmap),
 		BOTH(bad_msr_writes_fault),
 		BOTH(upper_halves_fault_or_are_dropped),
