@@ -58,6 +58,20 @@ static void constant(struct jit *j, const struct jit_slow *s)
 	e64(j, s->rip);
 }
 
+/* T1 is what it was (mem.c). */
+static void slow_t1(struct jit *j, const struct jit_slow *s)
+{
+	struct jit_mem m = { .base = T1, .disp = -s->t1_moved };
+
+	if (!s->t1)
+		return;
+	emit_load(j, T1, s->t1);
+	if (s->t1_base == NO_REG)
+		return;
+	m.index = jit_host_reg(s->t1_base);
+	emit_mem(j, 0x8d, T1, &m);
+}
+
 static void slow_one(struct jit *j, const struct jit_slow *s)
 {
 	unsigned k;
@@ -85,8 +99,7 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 			jit_loop_resume(j);
 		if (s->restore)
 			emit_flags_load(j, T2);
-		if (s->t1)
-			emit_load(j, T1, s->t1);
+		slow_t1(j, s);
 		emit_jump(j, CC_ALWAYS, s->back);
 		break;
 	case SLOW_EXEC_END:

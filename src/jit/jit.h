@@ -256,7 +256,9 @@ struct jit_slow {
 	uint32_t site;		/* SLOW_FAR */
 	int32_t  undo;		/* RSP has moved so far, and moves back */
 	uint32_t back;		/* where the instruction is over; 0: nowhere */
-	uint32_t t1;		/* jit.t1 there */
+	uint32_t t1;		/* jit.t1 there, and what it is made of: */
+	uint8_t  t1_base;	/* with this guest register, or NO_REG */
+	int32_t  t1_moved;	/* which is so far from what it was */
 	uint64_t fip;		/* to be stored: jit.fip */
 	uint32_t code;		/* offset of what has been emitted for it: show.c */
 	uint32_t fault, nr_faults; /* entries of jit.faults that land here */
@@ -385,6 +387,12 @@ struct jit {
 	uint64_t fip;		/* of an x87 instruction, not yet stored; 0: none */
 	uint32_t t1;		/* the addend that T1 holds: jit_group.addend; 0: none */
 	bool keeps_t1;		/* cur writes T1 for its operand only */
+	bool t1_folded;		/* a base has been added to it, as it was then: */
+	int64_t t1_base_at;	/* against its version (group.c) */
+	/* The last access that used it so. */
+	const struct jit_insn *t1_insn;
+	uint8_t t1_base;
+	int32_t t1_moved;
 };
 
 /* Bytes of an address, and of what the stack holds, in the mode of @i; in the one of the

@@ -417,22 +417,62 @@ static struct jit_mem computed(struct jit *j, const struct jit_addr *a,
 
 static void addend_in_t1(struct jit *j, struct jit_group *g)
 {
-	if (!g->in_t1 && (!j->keeps_t1 || j->t1 != g->addend))
+	if (!g->in_t1 && (!j->keeps_t1 || j->t1 != g->addend || j->t1_folded))
 		emit_load(j, T1, g->addend);
 	g->in_t1 = false;
 	/* One access's is nobody else's. */
 	j->t1 = g->members > 1 ? g->addend : 0;
+	j->t1_folded = false;
 }
 
-/* @at: where @a is, against @g's values. */
+/* Can T1 be addend and base, for this access and others of its group? */
+static bool is_foldable(const struct jit_addr *a, const struct jit_access *x,
+			const struct jit_group *g)
+{
+	return x && g->members > 1 && !a->fixed && a->seg == X86_SEG_NONE &&
+	       a->base != X86_REG_NONE && jit_host_reg(a->base) != IN_MEM &&
+	       a->index != X86_REG_NONE && jit_host_reg(a->index) != IN_MEM;
+}
+
+/*
+ * T1 stays addend and base of the first of them. What the base is against the values that
+ * the group was found by tells how far it has moved since.
+ */
+static struct jit_mem folded(struct jit *j, const struct jit_addr *a,
+			     const struct jit_access *x, struct jit_group *g)
+{
+	struct jit_mem m = { .base = T1, .index = jit_host_reg(a->index),
+			     .scale = a->scale, .disp = a->disp };
+	int64_t base_at = x->base_at - a->disp, moved = base_at - j->t1_base_at;
+
+	if (!j->keeps_t1 || j->t1 != g->addend || !j->t1_folded ||
+	    a->disp + moved != (int32_t)(a->disp + moved)) {
+		struct jit_mem sum = { .base = T1, .index = jit_host_reg(a->base) };
+
+		addend_in_t1(j, g);
+		emit_mem(j, 0x8d, T1, &sum);		/* lea */
+		j->t1_folded = true;
+		j->t1_base_at = base_at;
+		moved = 0;
+	}
+	m.disp += moved;
+	j->t1_insn = j->cur;
+	j->t1_base = a->base;
+	j->t1_moved = moved;
+	return m;
+}
+
+/* @x: what group.c found out about @a, or NULL. */
 static struct jit_mem operand(struct jit *j, const struct jit_addr *a,
-			      struct jit_group *g, int64_t at)
+			      const struct jit_access *x, struct jit_group *g)
 {
 	if (in_one_place(a)) {
 		addend_in_t1(j, g);
 		return (struct jit_mem){ .base = T1, .index = NO_INDEX,
 					 .disp = a->la & ~PAGE_MASK };
 	}
+	if (is_composable(a) && is_foldable(a, x, g))
+		return folded(j, a, x, g);
 	if (is_composable(a)) {
 		addend_in_t1(j, g);
 		return compose(j, a);
@@ -441,7 +481,7 @@ static struct jit_mem operand(struct jit *j, const struct jit_addr *a,
 		return computed(j, a, g);
 	g->host_in_t1 = false;
 	j->t1 = 0;
-	return (struct jit_mem){ .base = T1, .index = NO_INDEX, .disp = at - g->lo };
+	return (struct jit_mem){ .base = T1, .index = NO_INDEX, .disp = (x ? x->at : 0) - g->lo };
 }
 
 static bool same_addr(const struct jit_addr *a, const struct jit_addr *b)
@@ -504,7 +544,7 @@ struct jit_mem jit_lookup(struct jit *j, const struct jit_addr *a, unsigned byte
 		open_group(j, a, g, x ? x->at : 0, kind, s);
 	if (g->reg != NO_REG)
 		return jit_loop_operand(j, x, g);
-	return operand(j, a, g, x ? x->at : 0);
+	return operand(j, a, x, g);
 }
 
 void jit_may_fault(struct jit *j, struct jit_slow *s)
@@ -516,9 +556,33 @@ void jit_may_fault(struct jit *j, struct jit_slow *s)
 	s->save = !s->checked && j->loc == FL_HOST && jit_live_before(j->cur);
 }
 
+/* Does @r hold after @n what it held before? */
+static bool keeps_reg(const struct jit_insn *n, unsigned r)
+{
+	struct jit_values v;
+
+	jit_values_begin(&v);
+	jit_values_after(&v, n);
+	return v.gpr[r].version == r + 1 && !v.gpr[r].offset;
+}
+
+/* What T1 holds is made again after @s; or it holds nothing any more. */
+static void slow_t1(struct jit *j, const struct jit_insn *n, struct jit_slow *s)
+{
+	bool fold = j->keeps_t1 && j->t1 && j->t1_folded;
+
+	s->t1_base = NO_REG;
+	if (fold && (j->t1_insn != n || !keeps_reg(n, j->t1_base)))
+		j->t1 = 0;
+	else if (fold)
+		s->t1_base = j->t1_base;
+	s->t1_moved = j->t1_moved;
+	s->t1 = j->keeps_t1 ? j->t1 : 0;
+}
+
 void jit_slow_back(struct jit *j, const struct jit_insn *n, struct jit_slow *s)
 {
-	s->t1 = j->keeps_t1 ? j->t1 : 0;
+	slow_t1(j, n, s);
 	s->back = j->pos;
 	s->restore = j->loc == FL_HOST && n->live;
 }

@@ -125,6 +125,38 @@ static void a_store_of_a_group_faults(void **s)
 	}
 }
 
+/*
+ * Base and index, which move between the accesses of a group, across a page's end at some
+ * of the turns; the FPU's state is not there at first; a load overwrites the base.
+ */
+GUEST_CODE(table, 64,
+	   "mov $3000, %ecx; xor %eax, %eax; mov $0x2fe00, %ebx\n"
+	   "1: mov %ecx, %edx; and $127, %edx; mov %rbx, %rbp\n"
+	   "add (%rbx,%rdx,8), %rax; movzbl 1(%rbx,%rdx,8), %edi; add $16, %rbx\n"
+	   "movq -8(%rbx,%rdx,8), %xmm1; add -8(%rbx,%rdx,8), %rax; incl 4(%rbx,%rdx,8); mov %rax, -16(%rbx,%rdx,8)\n"
+	   "mov (%rbx,%rdx,8), %rsi; mov %edx, %esi; inc %edx; add %rdi, %rax\n"
+	   "xor -8(%rbx,%rdx,8), %rax; mov %rbx, %r8; mov (%rbx,%rsi,8), %rbx\n"
+	   "add 8(%r8,%rsi,8), %rbx; add %rbx, %rax; mov %ecx, 3(%r8,%rsi,8)\n"
+	   "mov %rbp, %rbx; dec %ecx; jnz 1b; hlt");
+
+static void bases_move_inside_a_group(void **s)
+{
+	static const char *const engines[] = { "interp", "jit" };
+	struct guest *g[2];
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		g[k] = guest_by_engine(engines[k], STACK);
+		GUEST_LOAD(g[k], table);
+		guest_hlt(g[k]);
+		assert_int_equal(guest_vector(g[k]), -1);
+	}
+	assert_memory_equal(g[0]->c->gpr, g[1]->c->gpr, sizeof(g[0]->c->gpr));
+	assert_memory_equal(g[0]->mem + 0x2f000, g[1]->mem + 0x2f000, 0x2000);
+	for (k = 0; k < 2; k++)
+		guest_free(g[k]);
+}
+
 #define T(f) cmocka_unit_test(f)
 
 /* Displacements where they reach, GS where they do not. */
@@ -153,6 +185,7 @@ int main(void)
 		T(every_block_of_a_place_learns_that_its_pages_vary),
 		T(a_page_moves_inside_a_group),
 		T(a_store_of_a_group_faults),
+		T(bases_move_inside_a_group),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
