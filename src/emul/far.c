@@ -282,25 +282,6 @@ static int jmp_real(struct x86_emulate_ctxt *c, const struct far_ptr *p)
 	return rc ? rc : far_commit(c, &cs, p->off);
 }
 
-int em_jmp_far(struct x86_emulate_ctxt *c)
-{
-	struct far_ptr p;
-	struct sys_desc d;
-	int rc = fetch_far_ptr(c, &p);
-
-	if (rc)
-		return rc;
-	if (emul_is_real_like(c))
-		return jmp_real(c, &p);
-	if (is_null_sel(p.sel))
-		return emul_gp(c, 0);
-	rc = desc_read(c, p.sel, X86_GP, 0, &d);
-	if (rc)
-		return rc;
-	return desc_is_code(&d) ? jmp_code(c, &p, &d) :
-				  system_transfer(c, &d, true);
-}
-
 static int call_real(struct x86_emulate_ctxt *c, const struct far_ptr *p)
 {
 	const uint64_t vals[] = { c->seg[X86_CS].selector, c->next_rip };
@@ -330,7 +311,7 @@ static int call_code(struct x86_emulate_ctxt *c, const struct far_ptr *p,
 	return rc ? rc : call_same(c, d, p->off, &v, p->width);
 }
 
-int em_call_far(struct x86_emulate_ctxt *c)
+static int jmp_or_call(struct x86_emulate_ctxt *c, bool jmp)
 {
 	struct far_ptr p;
 	struct sys_desc d;
@@ -339,14 +320,25 @@ int em_call_far(struct x86_emulate_ctxt *c)
 	if (rc)
 		return rc;
 	if (emul_is_real_like(c))
-		return call_real(c, &p);
+		return jmp ? jmp_real(c, &p) : call_real(c, &p);
 	if (is_null_sel(p.sel))
 		return emul_gp(c, 0);
 	rc = desc_read(c, p.sel, X86_GP, 0, &d);
 	if (rc)
 		return rc;
-	return desc_is_code(&d) ? call_code(c, &p, &d) :
-				  system_transfer(c, &d, false);
+	if (!desc_is_code(&d))
+		return system_transfer(c, &d, jmp);
+	return jmp ? jmp_code(c, &p, &d) : call_code(c, &p, &d);
+}
+
+int em_jmp_far(struct x86_emulate_ctxt *c)
+{
+	return jmp_or_call(c, true);
+}
+
+int em_call_far(struct x86_emulate_ctxt *c)
+{
+	return jmp_or_call(c, false);
 }
 
 /* --- RET ------------------------------------------------------------------------ */
