@@ -47,15 +47,22 @@ static void long_vm(struct vm *v, unsigned flags)
 	vm_long_mode(v);
 }
 
+/* A VM in 64-bit mode with this code, and these registers. */
+static void start(struct vm *v, const struct kvm_regs *r, const uint8_t *code,
+		  const uint8_t *end)
+{
+	long_vm(v, 0);
+	vm_load(v, code, end);
+	ok(kvm_ioctl(v->vcpu[0], KVM_SET_REGS, r));
+}
+
 static void cpuid_follows_the_client(void **state)
 {
 	struct kvm_regs r = { .rip = CODE, .rflags = 2, .rsi = LEAF, .r10 = 1000 };
 	struct vm v;
 
-	long_vm(&v, 0);
+	start(&v, &r, GUEST(cpuids));
 	set_leaf(&v, 0x11);
-	vm_load(&v, GUEST(cpuids));
-	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
 	expect_leaf(&v, 0x11);
 	expect_leaf(&v, 0x11);
 	set_leaf(&v, 0x22);
@@ -68,10 +75,8 @@ static void registers_follow_the_client(void **state)
 	struct kvm_sregs s;
 	struct vm v;
 
-	long_vm(&v, 0);
+	start(&v, &r, GUEST(cpuids));
 	set_leaf(&v, 0x11);
-	vm_load(&v, GUEST(cpuids));
-	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
 	expect_leaf(&v, 0x11);
 	/* Another leaf, and CR4.OSXSAVE, which leaf 1 shows. */
 	vm_get_regs(&v, &r);
@@ -96,9 +101,7 @@ static void ends_when_the_client_says(void **state)
 	struct runner run;
 	struct vm v;
 
-	long_vm(&v, 0);
-	vm_load(&v, GUEST(cpuid_loop));
-	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
+	start(&v, &r, GUEST(cpuid_loop));
 	runner_start(&run, &v, 0);
 	wait_changed((uint32_t *)(v.ram + 0x2000), 0);
 	runner_stop(&run);
@@ -111,9 +114,7 @@ static void immediate_exit_comes_first(void **state)
 	struct kvm_regs r = { .rip = CODE, .rflags = 2 };
 	struct vm v;
 
-	long_vm(&v, 0);
-	vm_load(&v, GUEST(cpuid_loop));
-	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
+	start(&v, &r, GUEST(cpuid_loop));
 	v.run[0]->immediate_exit = 1;
 	fails(EINTR, kvm_ioctl(v.vcpu[0], KVM_RUN, 0));
 	vm_get_regs(&v, &r);
@@ -149,9 +150,7 @@ static void all_state_is_there_to_be_moved(void **state)
 	struct vm v, w;
 	uint64_t pat;
 
-	long_vm(&v, 0);
-	vm_load(&v, GUEST(in_place_state));
-	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
+	start(&v, &r, GUEST(in_place_state));
 	run_until(&v, KVM_EXIT_IO);
 	assert_int_equal(get_msr(v.vcpu[0], MSR_PAT, &pat), 1);
 	assert_int_equal(pat, r.r9);
@@ -174,9 +173,7 @@ static void a_refused_write_faults(void **state)
 	struct vm v;
 	uint64_t pat;
 
-	long_vm(&v, 0);
-	vm_load(&v, GUEST(bad_pat));
-	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
+	start(&v, &r, GUEST(bad_pat));
 	run_until(&v, KVM_EXIT_SHUTDOWN);
 	assert_int_equal(get_msr(v.vcpu[0], MSR_PAT, &pat), 1);
 	assert_int_equal(pat, 1);
@@ -324,10 +321,8 @@ static void each_is_traced(void **state)
 	char path[] = "/tmp/anykvm-trace-XXXXXX";
 	struct vm v;
 
-	long_vm(&v, 0);
+	start(&v, &r, GUEST(cpuids));
 	set_leaf(&v, 0x11);
-	vm_load(&v, GUEST(cpuids));
-	ok(kvm_ioctl(v.vcpu[0], KVM_SET_REGS, &r));
 	expect_leaf(&v, 0x11);
 	test_fd(ok(mkstemp(path)));
 	ok(anykvm_trace(path, "kvm_exit,kvm_entry,kvm_cpuid"));

@@ -20,6 +20,19 @@ static void set_segments(struct vm *v, uint64_t ds_base)
 	ok(kvm_ioctl(v->vcpu[0], KVM_SET_SREGS, &s));
 }
 
+/* A VM with this code and a page at OTHER, slot 1, where the segments of data begin. */
+static uint32_t *vm_with_page(struct vm *v, uint32_t flags, const uint8_t *code,
+			      const uint8_t *end)
+{
+	uint32_t *p = test_map(PAGE);
+
+	vm_new(v, 0);
+	vm_set_region(v, 1, OTHER, PAGE, p, flags);
+	set_segments(v, OTHER);
+	vm_load(v, code, end);
+	return p;
+}
+
 /* --- arguments -------------------------------------------------------------------- */
 
 /* KVM_CAP_USER_MEMORY, KVM_CAP_DESTROY_MEMORY_REGION_WORKS; KVM_SET_USER_MEMORY_REGION. */
@@ -147,11 +160,7 @@ static void guest_uses_memory_in_place(void **state)
 	struct vm v;
 	uint32_t *p;
 
-	vm_new(&v, 0);
-	p = test_map(PAGE);
-	vm_set_region(&v, 1, OTHER, PAGE, p, 0);
-	set_segments(&v, OTHER);
-	vm_load(&v, GUEST(mmio));
+	p = vm_with_page(&v, 0, GUEST(mmio));
 	p[0] = 0xcafef00d;
 	run_until(&v, KVM_EXIT_HLT);
 	assert_int_equal(p[2], 0xcafef00d);
@@ -166,12 +175,8 @@ static void readonly_slot(void **state)
 	struct vm v;
 	uint32_t *p;
 
-	vm_new(&v, 0);
-	p = test_map(PAGE);
+	p = vm_with_page(&v, KVM_MEM_READONLY, GUEST(mmio));
 	p[0] = 0x01020304;
-	vm_set_region(&v, 1, OTHER, PAGE, p, KVM_MEM_READONLY);
-	set_segments(&v, OTHER);
-	vm_load(&v, GUEST(mmio));
 	run_until(&v, KVM_EXIT_MMIO);	/* the read was none */
 	assert_int_equal(v.run[0]->mmio.is_write, 1);
 	assert_int_equal(v.run[0]->mmio.phys_addr, OTHER + 8);
@@ -191,13 +196,8 @@ static void readonly_slot(void **state)
 static void deleted_slot_is_mmio(void **state)
 {
 	struct vm v;
-	uint32_t *p;
 
-	vm_new(&v, 0);
-	p = test_map(PAGE);
-	vm_set_region(&v, 1, OTHER, PAGE, p, 0);
-	set_segments(&v, OTHER);
-	vm_load(&v, GUEST(mmio));
+	vm_with_page(&v, 0, GUEST(mmio));
 	run_until(&v, KVM_EXIT_HLT);
 	vm_set_region(&v, 1, 0, 0, NULL, 0);
 	vm_set_rip(&v, CODE);
@@ -275,11 +275,7 @@ static void unbacked_memory(void **state)
 	struct vm v;
 	uint32_t *p;
 
-	vm_new(&v, 0);
-	p = test_map(PAGE);
-	vm_set_region(&v, 1, OTHER, PAGE, p, 0);
-	set_segments(&v, OTHER);
-	vm_load(&v, GUEST(mmio));
+	p = vm_with_page(&v, 0, GUEST(mmio));
 	munmap(p, PAGE);
 	fails(EFAULT, kvm_ioctl(v.vcpu[0], KVM_RUN, 0));
 	vm_get_regs(&v, &regs);
@@ -299,11 +295,7 @@ static void unmapped_under_the_guest(void **state)
 	struct vm v;
 	uint32_t *p;
 
-	vm_new(&v, 0);
-	p = test_map(PAGE);
-	vm_set_region(&v, 1, OTHER, PAGE, p, 0);
-	set_segments(&v, OTHER);
-	vm_load(&v, GUEST(mmio));
+	p = vm_with_page(&v, 0, GUEST(mmio));
 	run_until(&v, KVM_EXIT_HLT);
 	munmap(p, PAGE);
 	vm_set_rip(&v, CODE);
@@ -318,12 +310,8 @@ static void write_to_protected_host_memory(void **state)
 	struct vm v;
 	uint32_t *p;
 
-	vm_new(&v, 0);
-	p = test_map(PAGE);
+	p = vm_with_page(&v, 0, GUEST(mmio));
 	p[0] = 5;
-	vm_set_region(&v, 1, OTHER, PAGE, p, 0);
-	set_segments(&v, OTHER);
-	vm_load(&v, GUEST(mmio));
 	mprotect(p, PAGE, PROT_READ);
 	fails(EFAULT, kvm_ioctl(v.vcpu[0], KVM_RUN, 0));
 	mprotect(p, PAGE, PROT_READ | PROT_WRITE);
