@@ -88,6 +88,21 @@ static inline uint64_t fuzz_value(struct fuzz_input *in, uint64_t near)
 	}
 }
 
+/* @val with a bit changed, or another value: what a control field becomes. */
+static inline uint64_t fuzz_change(struct fuzz_input *in, uint64_t val)
+{
+	switch (fuzz_below(in, 4)) {
+	case 0:
+		return val ^ 1ull << fuzz_below(in, 64);
+	case 1:
+		return val ^ 1ull << fuzz_below(in, 16);
+	case 2:
+		return fuzz_u16(in);
+	default:
+		return fuzz_u64(in);
+	}
+}
+
 /* A finding: says which, and ends the run as a crash. */
 #define FUZZ_FAIL(...)							\
 	do {								\

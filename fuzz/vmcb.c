@@ -26,20 +26,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-static uint64_t change(struct fuzz_input *in, uint64_t val)
-{
-	switch (fuzz_below(in, 4)) {
-	case 0:
-		return val ^ BIT_ULL(fuzz_below(in, 64));
-	case 1:
-		return val ^ BIT_ULL(fuzz_below(in, 16));
-	case 2:
-		return fuzz_u16(in);
-	default:
-		return fuzz_u64(in);
-	}
-}
-
 /* The I/O map has three pages, the MSR map two: those of the harness from P_IO_A. */
 static uint64_t some_map(struct fuzz_input *in, struct virt *v)
 {
@@ -59,7 +45,7 @@ static void change_control(struct fuzz_input *in, struct virt *v)
 	struct vmcb_control *c = &v->vmcb->control;
 	uint64_t *q = (uint64_t *)c + fuzz_u16(in) % (0x110 / 8);
 
-	*q = change(in, *q);
+	*q = fuzz_change(in, *q);
 	c->iopm_base_pa = some_map(in, v);
 	c->msrpm_base_pa = some_map(in, v);
 	c->nested_ctl |= SVM_NESTED_CTL_NP_ENABLE;
@@ -73,7 +59,7 @@ static void change_save(struct fuzz_input *in, struct virt *v)
 {
 	uint64_t *q = (uint64_t *)&v->vmcb->save + fuzz_u16(in) % (0x2e8 / 8);
 
-	*q = change(in, *q);
+	*q = fuzz_change(in, *q);
 }
 
 static void change_npt(struct fuzz_input *in, struct virt *v)

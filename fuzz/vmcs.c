@@ -69,20 +69,6 @@ static uint64_t some_page(struct fuzz_input *in, struct virt *v)
 	}
 }
 
-static uint64_t change(struct fuzz_input *in, uint64_t val)
-{
-	switch (fuzz_below(in, 4)) {
-	case 0:
-		return val ^ BIT_ULL(fuzz_below(in, 64));
-	case 1:
-		return val ^ BIT_ULL(fuzz_below(in, 16));
-	case 2:
-		return fuzz_u16(in);
-	default:
-		return fuzz_u64(in);
-	}
-}
-
 /* Bits without which the harness would not be safe. */
 static uint64_t keep(uint32_t enc, uint64_t val)
 {
@@ -113,7 +99,7 @@ static void change_field(struct fuzz_input *in, struct virt *v)
 		val = fuzz_below(in, 2) ? (uintptr_t)v->g->tdp | fuzz_u16(in) % 4096 :
 			BIT_ULL(63) | fuzz_u64(in);
 	else
-		val = is_address(enc) ? some_page(in, v) : change(in, val);
+		val = is_address(enc) ? some_page(in, v) : fuzz_change(in, val);
 	/* Read-only fields cannot be written; everything else can. */
 	if (hw_vmwrite(v->g->cpu, enc, keep(enc, val)))
 		FUZZ_CHECK((enc >> 10 & 3) == VMCS_READONLY);
