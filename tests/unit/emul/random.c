@@ -9,14 +9,14 @@
  */
 #include "random.h"
 
+uint64_t rnd_state = 0x2545f4914f6cdd1d;
+
 uint64_t rnd(void)
 {
-	static uint64_t s = 0x2545f4914f6cdd1d;
-
-	s ^= s << 13;
-	s ^= s >> 7;
-	s ^= s << 17;
-	return s * 0x9e3779b97f4a7c15;
+	rnd_state ^= rnd_state << 13;
+	rnd_state ^= rnd_state >> 7;
+	rnd_state ^= rnd_state << 17;
+	return rnd_state * 0x9e3779b97f4a7c15;
 }
 
 uint64_t random_value(void)

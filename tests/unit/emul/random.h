@@ -7,6 +7,8 @@
 
 #define RANDOM_MEM	0x20000u	/* where memory is */
 
+/* Never 0. Other numbers come after it has been changed. */
+extern uint64_t rnd_state;
 uint64_t rnd(void);
 /* A register's value. */
 uint64_t random_value(void);

@@ -19,6 +19,7 @@
 #include "avx_owner.h"
 #include "host_run.h"
 #include "isa/rows.h"
+#include "random.h"
 
 extern void *host_run_code;
 
@@ -33,16 +34,6 @@ static unsigned after;			/* offset of the code behind the insn */
 static int seen_signal;
 static uint64_t seen_address;
 static unsigned faults;
-
-static uint64_t seed = 0x2545f4914f6cdd1d;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x9e3779b97f4a7c15;
-}
 
 static uint64_t value(void)
 {
@@ -503,7 +494,7 @@ static void agrees_with_the_host(void **state)
 	struct vm *vm = avx_vm(X86_MODE_PROT64);
 	unsigned id, rows = 0, bad = 0;
 
-	seed ^= env_number("ANYKVM_AVX_SEED", 0) * 0x9e3779b97f4a7c15;
+	rnd_state ^= env_number("ANYKVM_AVX_SEED", 0) * 0x9e3779b97f4a7c15;
 	pages = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(pages, MAP_FAILED);

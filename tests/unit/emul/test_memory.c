@@ -5,31 +5,14 @@
  * ask user space, XLAT, MOVDIR64B, CLFLUSH, RDRAND.
  */
 #define _GNU_SOURCE
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "base/access.h"
+#include "../faults.h"
 #include "harness.h"
 #include "host_run.h"
 
 #define GONE 0x40000u		/* a page that is unmapped from the host */
-
-static void on_fault(int sig, siginfo_t *si, void *uc)
-{
-	if (!host_access_fixup(uc))
-		abort();
-}
-
-/* As host_access_init() does; cmocka puts its own handler in for every test. */
-static void catch_faults(void)
-{
-	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_NODEFER };
-
-	sa.sa_sigaction = on_fault;
-	assert_int_equal(sigaction(SIGSEGV, &sa, NULL), 0);
-	assert_int_equal(sigaction(SIGBUS, &sa, NULL), 0);
-}
 
 static int gone(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 		unsigned bytes, unsigned acc)

@@ -16,6 +16,7 @@
 #include "emul/host_stub.h"
 #include "fpu_owner.h"
 #include "host_run.h"
+#include "random.h"
 
 #define BUF_SIZE 512
 
@@ -23,16 +24,6 @@ static uint8_t buffer[BUF_SIZE] __attribute__((aligned(64)));
 static uint8_t before[BUF_SIZE], emulated[BUF_SIZE];
 static struct x86_fxsave start __attribute__((aligned(16)));
 static struct x86_fxsave want __attribute__((aligned(16)));
-
-static uint64_t rnd(void)
-{
-	static uint64_t s = 0x2545f4914f6cdd1d;
-
-	s ^= s << 13;
-	s ^= s >> 7;
-	s ^= s << 17;
-	return s * 0x9e3779b97f4a7c15;
-}
 
 static uint64_t value(void)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* See guest.h. The tables here are written independently of src/paging. */
-#include <signal.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <time.h>
 
-#include "base/access.h"
+#include "../faults.h"
 #include "guest.h"
 #include "x86/msr.h"
 
@@ -18,20 +18,9 @@
 #define AR_LDT_NONE	0x10082
 #define AR_DPL3		0x60
 
-static void on_fault(int sig, siginfo_t *si, void *uc)
-{
-	if (!host_access_fixup(uc))
-		signal(sig, SIG_DFL);
-}
-
 void guest_catch_faults(void)
 {
-	struct sigaction sa = { .sa_flags = SA_SIGINFO, .sa_sigaction = on_fault };
-
-	sigaction(SIGSEGV, &sa, NULL);
-	sigaction(SIGBUS, &sa, NULL);
-	sigaction(SIGFPE, &sa, NULL);
-	sigaction(SIGILL, &sa, NULL);
+	catch_faults();
 }
 
 static void *pages(size_t n)
@@ -368,6 +357,24 @@ const struct hw_exit *guest_run(struct guest *g)
 void guest_hlt(struct guest *g)
 {
 	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_HLT);
+}
+
+static void *kicker(void *cpu)
+{
+	struct timespec ms = { .tv_nsec = 5000000 };
+
+	nanosleep(&ms, NULL);
+	hw_kick(cpu);
+	return NULL;
+}
+
+void guest_run_kicked(struct guest *g)
+{
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, kicker, g->cpu), 0);
+	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_EXTINT);
+	pthread_join(t, NULL);
 }
 
 int guest_vector(struct guest *g)

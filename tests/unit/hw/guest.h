@@ -85,6 +85,9 @@ void guest_user(struct guest *g);
 const struct hw_exit *guest_run(struct guest *g);
 /* ... which must be the intercepted HLT. */
 void guest_hlt(struct guest *g);
+/* Runs until another thread's kick, a few milliseconds later, ends it. A busy host may
+ * kick before the guest has begun. */
+void guest_run_kicked(struct guest *g);
 /* The vector whose handler ran into its HLT, -1: none. */
 int guest_vector(struct guest *g);
 

@@ -3,7 +3,6 @@
  * Between instructions: faults that meet faults, injection, windows, virtual
  * interrupts, traps and breakpoints, timers and kicks.
  */
-#include <pthread.h>
 #include <time.h>
 
 #include "guest.h"
@@ -458,24 +457,6 @@ static void general_detect_faults(void **state)
 GUEST_CODE(forever, 64, "1: inc %rax; jmp 1b");
 GUEST_CODE(rep_forever, 64, "mov $-1, %rcx; rep lodsb; hlt");
 
-static void *kicker(void *cpu)
-{
-	struct timespec ts = { .tv_nsec = 20000000 };
-
-	nanosleep(&ts, NULL);
-	hw_kick(cpu);
-	return NULL;
-}
-
-static void run_kicked(struct guest *g)
-{
-	pthread_t t;
-
-	assert_int_equal(pthread_create(&t, NULL, kicker, g->cpu), 0);
-	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_EXTINT);
-	pthread_join(t, NULL);
-}
-
 static void kick_ends_a_loop(void **state)
 {
 	struct guest *g = *state;
@@ -485,7 +466,7 @@ static void kick_ends_a_loop(void **state)
 	g->c->gpr[X86_RAX] = 0;
 	/* A busy host may kick before the guest has begun. */
 	do
-		run_kicked(g);
+		guest_run_kicked(g);
 	while (g->c->gpr[X86_RAX] <= 1000);
 }
 
@@ -511,7 +492,7 @@ static void kick_wakes_a_halted_guest(void **state)
 	GUEST_LOAD(g, nops);
 	memset(g->cpu->ctl.intercepts, 0, sizeof(g->cpu->ctl.intercepts));
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t0);
-	run_kicked(g);
+	guest_run_kicked(g);
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t1);
 	assert_int_equal(g->cpu->activity, HW_HLT);
 	assert_int_equal(g->c->rip, G_CODE + 4);

@@ -91,8 +91,10 @@ static const struct hw_in_place_ops ops = {
 #define HLT(v)	CODE(v, EXIT_REASON_HLT, SVM_EXIT_HLT)
 #define CPUID(v) CODE(v, EXIT_REASON_CPUID, SVM_EXIT_CPUID)
 
-static void setup(struct virt *v, enum hw_in_place how)
+/* The guest's code is that between @from and @to; what it asks is answered with @how. */
+static void setup(struct virt *v, enum hw_in_place how, const char *from, const char *to)
 {
+	guest_put(v->g, G_CODE, from, to);
 	memset(&hv, 0, sizeof(hv));
 	hv.answer = how;
 	hw_set_in_place(v->g->cpu, &ops, &hv, &hv.exits);
@@ -105,6 +107,8 @@ static void setup(struct virt *v, enum hw_in_place how)
 	memset(page(v, P_IO_A), 0xff, 2 * PAGE_SIZE);
 }
 
+#define SETUP(v, how, code) setup(v, how, code, code##_end)
+
 /* The loop runs often enough to be translated: rbp counts down. */
 GUEST_CODE(cpuids_code, 64, "mov $100, %ebp; 1: mov $7, %eax; mov $9, %ecx; stc; cpuid;"
 	   "jnc 2f; dec %ebp; jnz 1b; 2: hlt");
@@ -114,8 +118,7 @@ static void cpuid_is_answered(void **state)
 	FOR_BOTH(v, guest_long) {
 		uint64_t *gpr = hw_gprs(v->g->cpu);
 
-		setup(v, HW_DONE);
-		GUEST_LOAD(v->g, cpuids_code);
+		SETUP(v, HW_DONE, cpuids_code);
 		assert_int_equal(run(v), HLT(v));
 		assert_int_equal(get_rax(v), 0x107);
 		assert_int_equal(gpr[X86_RBX], 0x209);
@@ -133,8 +136,7 @@ GUEST_CODE(fpu_code, 64, "mov $100, %ebp; 1: movq %rbp, %xmm3; cpuid; movq %xmm3
 static void the_fpu_state_is_the_guests(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE);
-		GUEST_LOAD(v->g, fpu_code);
+		SETUP(v, HW_DONE, fpu_code);
 		assert_int_equal(run(v), HLT(v));
 		assert_int_equal(hw_gprs(v->g->cpu)[X86_RBP], 0);
 		assert_int_equal(hv.cpuids, 100);
@@ -144,8 +146,7 @@ static void the_fpu_state_is_the_guests(void **state)
 static void kept_answers_count_as_exits(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE_KEEP);
-		GUEST_LOAD(v->g, cpuids_code);
+		SETUP(v, HW_DONE_KEEP, cpuids_code);
 		assert_int_equal(run(v), HLT(v));
 		assert_int_equal(hv.cpuids, 1);
 		assert_int_equal(hv.exits, 100);
@@ -161,8 +162,7 @@ static void kept_answers_count_as_exits(void **state)
 static void declining_is_an_exit(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_LEAVE);
-		GUEST_LOAD(v->g, cpuids_code);
+		SETUP(v, HW_LEAVE, cpuids_code);
 		assert_int_equal(run(v), CPUID(v));
 		assert_int_equal(get_rip(v), G_CODE + 16);
 		assert_int_equal(get_rax(v), 7);
@@ -177,9 +177,8 @@ static void declining_is_an_exit(void **state)
 static void a_kick_leaves_behind_the_instruction(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE);
+		SETUP(v, HW_DONE, cpuids_code);
 		hv.kick = v->g->cpu;
-		GUEST_LOAD(v->g, cpuids_code);
 		assert_int_equal(run(v), CODE(v, EXIT_REASON_EXTERNAL_INTERRUPT,
 					      SVM_EXIT_INTR));
 		assert_true(hv.exits >= 1 && hv.exits < 100);
@@ -194,11 +193,10 @@ GUEST_CODE(sti_cpuids_code, 64, "sti; mov $100, %ebp; 1: cpuid; dec %ebp; jnz 1b
 static void a_kick_brings_an_interrupt(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE);
+		SETUP(v, HW_DONE, sti_cpuids_code);
 		hv.kick = v->g->cpu;
 		hv.kick_answer = HW_DONE;
 		hv.vector = 0x41;
-		GUEST_LOAD(v->g, sti_cpuids_code);
 		assert_int_equal(run(v), HLT(v));
 		assert_int_equal(get_rip(v), G_STUBS + 16 * 0x41);
 		assert_int_equal(hv.kicks, 1);
@@ -212,11 +210,10 @@ static void a_kick_brings_an_interrupt(void **state)
 static void a_kick_brings_nothing(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE);
+		SETUP(v, HW_DONE, sti_cpuids_code);
 		hv.kick = v->g->cpu;
 		hv.kick_answer = HW_DONE;
 		hv.vector = -1;
-		GUEST_LOAD(v->g, sti_cpuids_code);
 		assert_int_equal(run(v), HLT(v));
 		assert_int_equal(get_rip(v) & ~0xfull, G_CODE);
 		assert_int_equal(hv.kicks, 1);
@@ -229,9 +226,8 @@ static void a_kick_brings_nothing(void **state)
 static void a_kick_with_interrupts_off(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE);
+		SETUP(v, HW_DONE, cpuids_code);
 		hv.kick = v->g->cpu;
-		GUEST_LOAD(v->g, cpuids_code);
 		assert_int_equal(run(v), CODE(v, EXIT_REASON_EXTERNAL_INTERRUPT,
 					      SVM_EXIT_INTR));
 		assert_int_equal(hv.kicks, 1);
@@ -243,12 +239,11 @@ static void a_kick_with_interrupts_off(void **state)
 static void an_interrupt_that_faults(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE);
+		SETUP(v, HW_DONE, sti_cpuids_code);
 		hv.kick = v->g->cpu;
 		hv.kick_answer = HW_DONE;
 		hv.vector = 0x41;
 		guest_tdp(v->g, G_IDT, 0);
-		GUEST_LOAD(v->g, sti_cpuids_code);
 		assert_int_equal(run(v), CODE(v, EXIT_REASON_EPT_VIOLATION,
 					      SVM_EXIT_NPF));
 		assert_int_equal(is_amd(v) ? v->vmcb->control.exit_int_info :
@@ -260,8 +255,7 @@ static void an_interrupt_that_faults(void **state)
 static void nobody_is_asked_while_stepping(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE_KEEP);
-		GUEST_LOAD(v->g, cpuids_code);
+		SETUP(v, HW_DONE_KEEP, cpuids_code);
 		catch(v, X86_DB);
 		set_rflags(v, X86_EFLAGS_FIXED | X86_EFLAGS_TF);
 		set_rip(v, G_CODE + 16);
@@ -276,9 +270,8 @@ GUEST_CODE(rdmsrs_code, 64, "mov $100, %ebp; 1: mov $0xc0000080, %ecx; rdmsr; de
 static void msrs_are_answered(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE_KEEP);
+		SETUP(v, HW_DONE_KEEP, rdmsrs_code);
 		hv.val = 0x1234567887654321;
-		GUEST_LOAD(v->g, rdmsrs_code);
 		assert_int_equal(run(v), HLT(v));
 		/* A write makes it ask again. */
 		assert_int_equal(hv.rdmsrs, 2);
@@ -294,8 +287,7 @@ GUEST_CODE(user_code, 64, "mov $0xc0000080, %ecx; rdmsr");
 static void the_user_gets_gp(void **state)
 {
 	FOR_BOTH(v, guest_user) {
-		setup(v, HW_DONE_KEEP);
-		GUEST_LOAD(v->g, user_code);
+		SETUP(v, HW_DONE_KEEP, user_code);
 		catch(v, X86_GP);
 		assert_int_equal(run(v), CODE(v, EXIT_REASON_EXCEPTION_NMI,
 					      SVM_EXIT_EXCP_BASE + X86_GP));
@@ -310,10 +302,9 @@ GUEST_CODE(device_code, 64, "mov $50, %ebp; 1: movl $0x55, 0x3010; mov 0x3018, %
 static void a_device_is_accessed(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE);
+		SETUP(v, HW_DONE, device_code);
 		hv.val = 0x1122334400000000;
 		guest_tdp(v->g, DEVICE, 0);
-		GUEST_LOAD(v->g, device_code);
 		assert_int_equal(run(v), HLT(v));
 		assert_int_equal(hv.reads, 50);
 		assert_int_equal(hv.writes, 50);
@@ -330,9 +321,8 @@ GUEST_CODE(flush_code, 64, "mov $50, %ebp; 1: movl $0x55, 0x3010; dec %ebp; jnz 
 static void a_device_page_is_forgotten(void **state)
 {
 	FOR_BOTH(v, guest_long) {
-		setup(v, HW_DONE);
+		SETUP(v, HW_DONE, flush_code);
 		guest_tdp(v->g, DEVICE, 0);
-		GUEST_LOAD(v->g, flush_code);
 		hv.kick = NULL;
 		assert_int_equal(run(v), HLT(v));
 		assert_int_equal(hv.writes, 51);
@@ -354,9 +344,8 @@ static void other_accesses_leave(void **state)
 	FOR_BOTH(v, guest_long) {
 		uint64_t fault = CODE(v, EXIT_REASON_EPT_VIOLATION, SVM_EXIT_NPF);
 
-		setup(v, HW_DONE);
+		SETUP(v, HW_DONE, add_code);
 		guest_tdp(v->g, DEVICE, 0);
-		GUEST_LOAD(v->g, add_code);
 		assert_int_equal(run(v), fault);
 		assert_int_equal(get_rip(v), G_CODE);
 		GUEST_LOAD(v->g, cross_code);

@@ -228,20 +228,6 @@ static const char *const rules[] = {
 #undef CHECK_SEGS
 };
 
-static struct vmx_env *env;
-
-static int setup(void **state)
-{
-	env = vmx_env_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	vmx_env_free(env);
-	return 0;
-}
-
 static void apply(const struct brk *b)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(b->w) && b->w[i].how != END; i++) {
@@ -428,5 +414,5 @@ int main(void)
 		cmocka_unit_test(test_pdptes_from_memory),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, vmx_env_setup, vmx_env_teardown);
 }

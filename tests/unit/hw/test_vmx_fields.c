@@ -10,7 +10,6 @@
 
 #include "vmx_env.h"
 
-static struct vmx_env *env;
 static struct hw_exit next_exit;
 static struct x86_insn insn;
 
@@ -21,18 +20,6 @@ void hw_run(struct hw_cpu *cpu)
 	cpu->exit = next_exit;
 	cpu->last_insn = &insn;
 	cpu->ctl.inject_valid = false;
-}
-
-static int setup(void **state)
-{
-	env = vmx_env_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	vmx_env_free(env);
-	return 0;
 }
 
 static void expect_error(enum hw_vmx_result rc, unsigned error)
@@ -481,5 +468,5 @@ int main(void)
 		cmocka_unit_test(test_msr_store),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, vmx_env_setup, vmx_env_teardown);
 }

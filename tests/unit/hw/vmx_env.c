@@ -37,6 +37,20 @@ void vmx_env_free(struct vmx_env *e)
 	free(e);
 }
 
+struct vmx_env *env;
+
+int vmx_env_setup(void **state)
+{
+	env = vmx_env_new();
+	return 0;
+}
+
+int vmx_env_teardown(void **state)
+{
+	vmx_env_free(env);
+	return 0;
+}
+
 void vmcs_write(struct vmx_env *e, uint32_t field, uint64_t val)
 {
 	assert_int_equal(hw_vmwrite(e->cpu, field, val), HW_VMX_SUCCEED);

@@ -32,6 +32,10 @@ enum vmx_guest { G_LONG, G_LONG_UG, G_PROT32, G_V86, G_REAL_UG, G_PAE };
 
 struct vmx_env *vmx_env_new(void);
 void vmx_env_free(struct vmx_env *e);
+/* cmocka's fixtures: one for all tests of a program. */
+extern struct vmx_env *env;
+int vmx_env_setup(void **state);
+int vmx_env_teardown(void **state);
 /* VMCLEAR, VMPTRLD and every field for @kind. */
 void vmx_env_fill(struct vmx_env *e, enum vmx_guest kind);
 

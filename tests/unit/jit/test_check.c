@@ -5,7 +5,6 @@
  * code.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
 #include <time.h>
 #include <unistd.h>
 #include <stdio.h>
@@ -155,27 +154,15 @@ static void special_code_agrees(void **s)
 GUEST_CODE(jumps, 64, "nop; .byte 0xf3, 0xeb, 0xfd");
 GUEST_CODE(scans, 64, "mov $-1, %rcx; 1: mov $0x30000, %edi; rep scasb; jmp 1b");
 
-static void *kicker(void *arg)
-{
-	struct timespec ms = { .tv_nsec = 20000000 };
-
-	nanosleep(&ms, NULL);
-	hw_kick(arg);
-	return NULL;
-}
-
 static void kicks_come_through(void **s)
 {
 	struct guest *g[2] = { LOAD(jumps), LOAD(scans) };
-	pthread_t t;
 	unsigned k;
 
 	for (k = 0; k < 2; k++) {
 		memset(g[k]->mem + G_DATA, 0, 0x100000);
 		g[k]->mem[G_DATA + 0x100000] = 1;	/* or a slow host sees it fault */
-		assert_int_equal(pthread_create(&t, NULL, kicker, g[k]->cpu), 0);
-		assert_int_equal(guest_run(g[k])->id, X86_INTERCEPT_EXTINT);
-		pthread_join(t, NULL);
+		guest_run_kicked(g[k]);
 		guest_free(g[k]);
 	}
 }

@@ -534,16 +534,6 @@ GUEST_CODE(long_recursion, 64,
 	   "1: mov $5000, %ecx; call 2f; jmp 1b\n"
 	   "2: dec %ecx; jz 3f; call 2b; 3: inc %rax; ret");
 
-static void *kicker(void *arg)
-{
-	struct guest *g = arg;
-	struct timespec ms = { .tv_nsec = 5000000 };
-
-	nanosleep(&ms, NULL);
-	hw_kick(g->cpu);
-	return NULL;
-}
-
 static void kick_ends(const char *from, const char *to)
 {
 	struct guest *g = guest_by_engine("jit", STACK);
@@ -551,13 +541,8 @@ static void kick_ends(const char *from, const char *to)
 
 	guest_put(g, G_CODE, from, to);
 	g->c->gpr[X86_RBX] = G_CODE;
-	for (k = 0; k < 10; k++) {
-		pthread_t t;
-
-		assert_int_equal(pthread_create(&t, NULL, kicker, g), 0);
-		assert_int_equal(guest_run(g)->id, X86_INTERCEPT_EXTINT);
-		pthread_join(t, NULL);
-	}
+	for (k = 0; k < 10; k++)
+		guest_run_kicked(g);
 	guest_free(g);
 }
 

@@ -4,10 +4,8 @@
  * memory run the same code, one by each engine, and must end in the same state. And
  * what only a translator can get wrong: code that changes.
  */
-#include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include <unistd.h>
 
@@ -476,34 +474,15 @@ static void an_instruction_crosses_a_page(void **s)
 GUEST_CODE(endless, 64, "1: inc %rax; jmp 1b");
 GUEST_CODE(endless_calls, 64, "1: call 2f; jmp 1b; 2: ret");
 
-static void *kicker(void *arg)
-{
-	struct guest *g = arg;
-	struct timespec ms = { .tv_nsec = 5000000 };
-
-	nanosleep(&ms, NULL);
-	hw_kick(g->cpu);
-	return NULL;
-}
-
-static void kick_ends(struct guest *g)
-{
-	pthread_t t;
-
-	assert_int_equal(pthread_create(&t, NULL, kicker, g), 0);
-	assert_int_equal(guest_run(g)->id, X86_INTERCEPT_EXTINT);
-	pthread_join(t, NULL);
-}
-
 static void kick_ends_a_loop(void **s)
 {
 	struct guest *g = LONG_GUEST(endless);
 
 	/* A busy host may kick before the guest has begun. */
 	do
-		kick_ends(g);
+		guest_run_kicked(g);
 	while (g->c->gpr[X86_RAX] <= 1000);
-	kick_ends(LONG_GUEST(endless_calls));
+	guest_run_kicked(LONG_GUEST(endless_calls));
 }
 
 /* The stack's page goes away: the store of the CALL has the fault, and nothing else
@@ -756,7 +735,7 @@ static void kick_ends_a_string(void **s)
 	struct guest *g = LONG_GUEST(endless_copy);
 
 	memset(g->mem + G_DATA, 1, 0x3000);
-	kick_ends(g);
+	guest_run_kicked(g);
 	assert_true(g->c->gpr[X86_RAX] > 10);
 }
 

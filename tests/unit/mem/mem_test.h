@@ -5,14 +5,13 @@
 
 #include <errno.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/access.h"
+#include "../faults.h"
 #include "mem/mem.h"
 
 struct record {
@@ -92,22 +91,6 @@ static inline char *map_pages(size_t pages)
 
 	assert_true(p != MAP_FAILED);
 	return p;
-}
-
-/* cmocka takes SIGSEGV over for each test: take it back. */
-static inline void on_fault(int sig, siginfo_t *si, void *uc)
-{
-	if (!host_access_fixup(uc))
-		signal(sig, SIG_DFL);
-}
-
-static inline void catch_faults(void)
-{
-	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_NODEFER };
-
-	sa.sa_sigaction = on_fault;
-	assert_int_equal(sigaction(SIGSEGV, &sa, NULL), 0);
-	assert_int_equal(sigaction(SIGBUS, &sa, NULL), 0);
 }
 
 static inline void forget(struct fixture *f)

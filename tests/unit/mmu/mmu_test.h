@@ -8,14 +8,13 @@
 
 #include <errno.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/access.h"
+#include "../faults.h"
 #include "mmu/mmu.h"
 
 #define P	PAGE_SIZE
@@ -32,22 +31,6 @@ struct vm {
 	unsigned flushes;
 	char *area, *ram;		/* 3 GiB of nothing; 1-GiB aligned */
 };
-
-static inline void on_fault(int sig, siginfo_t *si, void *uc)
-{
-	if (!host_access_fixup(uc))
-		signal(sig, SIG_DFL);
-}
-
-/* cmocka takes SIGSEGV over for each test: take it back. */
-static inline void catch_faults(void)
-{
-	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_NODEFER };
-
-	sa.sa_sigaction = on_fault;
-	assert_int_equal(sigaction(SIGSEGV, &sa, NULL), 0);
-	assert_int_equal(sigaction(SIGBUS, &sa, NULL), 0);
-}
 
 static inline void vm_flush_slot(void *opaque, const struct kvm_memory_slot *s)
 {

@@ -116,6 +116,21 @@ static inline struct guest_ram make_ram(uint64_t size)
 	return ram;
 }
 
+/* cmocka's fixtures: a guest's memory for each test. */
+static struct guest_ram ram;
+
+static inline int make(void **state)
+{
+	ram = make_ram(TEST_RAM);
+	return 0;
+}
+
+static inline int drop(void **state)
+{
+	ram_destroy(&ram);
+	return 0;
+}
+
 static inline uint32_t ram_u32(const struct guest_ram *ram, gpa_t gpa)
 {
 	const uint32_t *p = ram_at(ram, gpa, 4);

@@ -8,20 +8,6 @@
 #include "vmm/acpi.h"
 #include "vmm/aml.h"
 
-static struct guest_ram ram;
-
-static int make(void **state)
-{
-	ram = make_ram(MIB);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	ram_destroy(&ram);
-	return 0;
-}
-
 static const uint8_t *at(gpa_t gpa, size_t n)
 {
 	const uint8_t *p = ram_at(&ram, gpa, n);

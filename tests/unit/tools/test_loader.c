@@ -5,20 +5,6 @@
  */
 #include "images.h"
 
-static struct guest_ram ram;
-
-static int make(void **state)
-{
-	ram = make_ram(TEST_RAM);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	ram_destroy(&ram);
-	return 0;
-}
-
 static struct boot_entry load_ok(const struct image *k, const struct image *rd,
 				 const char *cmdline)
 {

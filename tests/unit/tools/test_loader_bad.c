@@ -6,20 +6,6 @@
  */
 #include "images.h"
 
-static struct guest_ram ram;
-
-static int make(void **state)
-{
-	ram = make_ram(TEST_RAM);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	ram_destroy(&ram);
-	return 0;
-}
-
 static bool try_load(const struct image *k, const struct image *rd,
 		     const char *cmdline, struct vmm_error *e)
 {
