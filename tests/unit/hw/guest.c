@@ -118,10 +118,24 @@ struct guest *guest_new(bool amd)
 	return g;
 }
 
+/*
+ * No other guest gets the same addresses: a page of translated code that has been written
+ * again and again is refused for a while, and the next test would be the interpreter's.
+ */
+static void retire_memory(struct guest *g)
+{
+	unsigned k;
+
+	for (k = 0; k < G_MEM; k += PAGE_SIZE)
+		hw_memory_written((uintptr_t)g->mem + k, PAGE_SIZE);
+	mmap(g->mem, G_MEM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+	     MAP_FIXED, -1, 0);
+}
+
 void guest_free(struct guest *g)
 {
+	retire_memory(g);
 	hw_cpu_destroy(g->cpu);
-	munmap(g->mem, G_MEM);
 	munmap(g->tdp, 5 * 4096);
 	free(g);
 }
@@ -174,13 +188,6 @@ struct guest *guest_by_engine(const char *engine, uint64_t rsp)
 	memset(g->c->gpr, 0, sizeof(g->c->gpr));
 	g->c->gpr[X86_RSP] = rsp;
 	return g;
-}
-
-void guest_cool_down(void)
-{
-	struct timespec ms = { .tv_nsec = 100000000 };
-
-	nanosleep(&ms, NULL);
 }
 
 void guest_put(struct guest *g, uint64_t gpa, const void *from, const void *to)

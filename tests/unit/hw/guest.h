@@ -69,9 +69,6 @@ int guest_teardown_pair(void **state);
 struct guest *guest_by_engine(const char *engine, uint64_t rsp);
 /* cmocka has signal handlers of its own: the access handler back in place. */
 void guest_catch_faults(void);
-/* A page that was written again and again is interpreted for a while (hw/code.c), and the
- * next guest may get the same memory. */
-void guest_cool_down(void);
 /* Copies code to @gpa. */
 void guest_put(struct guest *g, uint64_t gpa, const void *from, const void *to);
 /* Start states, at G_CODE. */

@@ -143,11 +143,9 @@ static void special_code_agrees(void **s)
 	guest_free(AGREES(control_registers));
 	guest_free(AGREES(calls_nowhere));
 	guest_free(AGREES(stores));
-	/* Its page is refused for a while then, and the next guest may get the same memory. */
 	g = AGREES(own_block);
 	assert_int_equal(g->c->gpr[X86_RAX], 5050);
 	guest_free(g);
-	usleep(100000);
 }
 
 /* A jump to itself with a prefix is no string instruction that goes on and on. */

@@ -138,7 +138,6 @@ static void an_instruction_changes_in_its_second_page(void **s)
 	assert_int_equal(g->cpu->stats.jit_drops, 0);
 	guest_free(g);
 	guest_free(both(do_crossing_grows, 600));
-	guest_cool_down();
 }
 
 /* --- no pairs --------------------------------------------------------------------- */
@@ -360,7 +359,6 @@ static void do_pages_by_cr3(struct guest *g)
 static void code_changes_between_call_and_return(void **s)
 {
 	guest_free(both(do_rewrites, 5050));
-	guest_cool_down();
 }
 
 static void the_caller_moves_between_call_and_return(void **s)
@@ -403,7 +401,6 @@ static void the_callee_moves(void **s)
 {
 	guest_free(both(do_two_callees, 300));
 	guest_free(both(do_writes_callee, 5050));
-	guest_cool_down();
 }
 
 /* Two pages that call and jump to each other. */

@@ -359,7 +359,6 @@ static void client_changes_code(void **s)
 {
 	struct guest *g = LONG_GUEST(adds_one);
 
-	usleep(100000);	/* the page is refused for a while after so many writes */
 	guest_hlt(g);
 	assert_true(g->cpu->stats.jit_blocks > 0);
 	assert_int_equal(g->c->gpr[X86_RAX], 50);
@@ -375,7 +374,6 @@ static void client_changes_code_that_is_read_first(void **s)
 {
 	struct guest *g = LONG_GUEST(adds_one);
 
-	usleep(100000);	/* the page is refused for a while after so many writes */
 	guest_hlt(g);
 	assert_true(g->cpu->stats.jit_blocks > 0);
 	guest_put(g, G_CODE, adds_two, adds_two_end);
@@ -395,7 +393,6 @@ static void another_page_under_the_same_address(void **s)
 {
 	struct guest *g = LONG_GUEST(adds_one);
 
-	usleep(100000);	/* the page is refused for a while after so many writes */
 	guest_hlt(g);
 	assert_true(g->cpu->stats.jit_blocks > 0);
 	guest_put(g, G_DATA, adds_two, adds_two_end);
@@ -448,7 +445,6 @@ static void an_instruction_crosses_a_page(void **s)
 {
 	struct guest *g = LONG_GUEST(crossing);
 
-	guest_cool_down();
 	guest_put(g, CROSSING, crossing, crossing_end);
 	crossing_adds(g, 1);
 	/* Only the second page changes: by the client, by another mapping. */
