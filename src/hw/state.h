@@ -241,13 +241,15 @@ struct hw_jit_state {
 	struct {
 		uint64_t rip, rest, si, di;
 	} rep;
-	uint64_t fn[8];		/* C functions that it calls */
+	uint64_t fn[9];		/* C functions that it calls */
 	/* Where WRMSR to FS_BASE, GS_BASE, KERNEL_GS_BASE stores in the hw_cpu; 0: it exits. */
 	uint64_t base_at[3];
 	uint64_t spill[2], site, walk_from;	/* of the stubs that fill slots */
 	uint64_t addend[16];	/* of one block's groups of accesses */
 	uint64_t tmp_addend;	/* of one access */
 	uint64_t turns;		/* of a loop (jit/loop.c), while it is entered */
+	int32_t  first;		/* turns that it has before it is entered */
+	int32_t  enters[256];	/* how often loops came so far (jit/loop.c) */
 	uint64_t last;		/* its counter, after the last turn that is checked */
 	uint64_t lent[8];	/* guest registers whose host's a loop uses */
 	uint64_t made[8];	/* what the loop holds in them */

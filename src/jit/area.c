@@ -292,6 +292,7 @@ int jit_create(struct hw_cpu *cpu)
 	if (!j)
 		return -ENOMEM;
 	j->cpu = cpu;
+	j->first_turns = cpu->cfg.jit_check ? 1 : JIT_FIRST_TURNS;
 	j->mib = cpu->cfg.jit_cache ? cpu->cfg.jit_cache : JIT_CACHE_MIB;
 	j->tables = anonymous(place_tables(j, NULL));
 	j->here = anonymous(PAGE_SIZE);

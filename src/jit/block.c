@@ -152,15 +152,11 @@ static bool keeps_t1(const struct jit_insn *n)
 	}
 }
 
-static void emit_block(struct jit *j)
+static void emit_insns(struct jit *j)
 {
 	const struct jit_insn *last = NULL;
 	unsigned k;
 
-	if (j->tail)
-		check_tail(j);
-	if (j->loop.on)
-		jit_loop_enter(j);
 	j->t1 = 0;
 	for (k = 0; k < j->nr; k++) {
 		j->cur = &j->insn[k];
@@ -186,6 +182,19 @@ static void emit_block(struct jit *j)
 		j->loop.inside = false;
 		jit_goto(j, CC_ALWAYS, last->rip + last->i.len, last->rip);
 	}
+}
+
+static void emit_block(struct jit *j)
+{
+	if (j->tail)
+		check_tail(j);
+	if (j->loop.on && jit_loop_first(j)) {
+		emit_insns(j);
+		jit_loop_first_end(j);
+	}
+	if (j->loop.on)
+		jit_loop_enter(j);
+	emit_insns(j);
 	j->out = j->pos;
 	jit_slow_emit(j);
 }

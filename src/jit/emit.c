@@ -527,6 +527,13 @@ static void emit_give_back(struct jit *j)
 	e8(j, 0xc3);
 }
 
+static void emit_is_long(struct jit *j)
+{
+	j->is_long = j->pos;
+	call_light(j, FN_IS_LONG);
+	e8(j, 0xc3);
+}
+
 static uint32_t emit_away(struct jit *j, unsigned fn)
 {
 	uint32_t at = j->pos;
@@ -632,6 +639,7 @@ void emit_stubs(struct jit *j)
 		emit_fill(j, i / 2, i % 2);
 	emit_walk(j);
 	emit_give_back(j);
+	emit_is_long(j);
 	j->exec_end = j->pos;
 	emit_mov_imm(j, T2, 0);
 	j->kept_end = emit_away(j, FN_EXEC_END);

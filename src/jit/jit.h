@@ -49,6 +49,7 @@
 #define JIT_BLOOM_BITS	16	/* few pages collide: one that does costs all targets */
 #define JIT_MARK_BITS	16
 #define JIT_NR_FAILS	16
+#define JIT_FIRST_TURNS	4	/* of a loop, before its checks */
 #define JIT_STACK_BYTES	8192	/* of the return stack */
 #define JIT_MAX_INSNS	64
 #define JIT_NR_STRINGS	5	/* MOVS CMPS STOS LODS SCAS */
@@ -204,6 +205,12 @@ struct jit_loop {
 	uint8_t hosted[8];	/* the guest register that is there, or NO_REG */
 	uint8_t last;		/* one that holds the counter's last value, or NO_REG */
 	bool inside;		/* in a turn: they are in use */
+	bool first;		/* in one of the turns before the loop */
+	uint32_t first_head;	/* where they begin */
+	uint8_t next_slot[2];	/* jit.next_slot before them */
+	uint32_t enters;	/* offset of its hw_jit_state.enters */
+	uint32_t to_enter[2];	/* rel32 of the jumps after them */
+	uint32_t enter;		/* where the loop's checks begin */
 };
 
 #define JIT_NO_STEP	INT32_MIN
@@ -325,7 +332,7 @@ struct jit {
 	uint32_t enter, leave, exec, exec_end, kept, kept_end, exec_ret, link_host, link_mem;
 	uint32_t go, go_host, far, ret_miss;
 	uint32_t fill[HW_JIT_WHO][2];	/* by who and kind of access */
-	uint32_t walk, give_back;
+	uint32_t walk, give_back, is_long;
 	uint32_t rep[JIT_NR_STRINGS][4][4];	/* by log2 of the size, REP_* (string.c) */
 
 	struct jit_block *blocks;
@@ -352,6 +359,8 @@ struct jit {
 	uint8_t who;		/* runs now, as in hw_cpu.jit.slot */
 	uint8_t context;	/* ... and JIT_CODE32 */
 	uint8_t next_slot[2];	/* by kind */
+	uint8_t next_enters;	/* of hw_jit_state.enters */
+	uint8_t first_turns;	/* of loops, before their checks; 0: none */
 	uint64_t slot_since[HW_JIT_WHO * HW_JIT_SLOTS]; /* TSC: budgets begin */
 	uint32_t base;		/* the hw_cpu's address, if below 2 GiB; 0: through GS */
 	bool fsgsbase;		/* ... whose base the host lets us write */
@@ -487,6 +496,7 @@ void emit_store(struct jit *j, unsigned reg, uint32_t disp);
 #define CC_BE	6
 #define CC_A	7
 #define CC_S	8
+#define CC_NS	9
 void emit_jump(struct jit *j, unsigned cc, uint32_t to);
 uint32_t emit_jump_later(struct jit *j, unsigned cc);
 void emit_patch(struct jit *j, uint32_t rel32, uint32_t to);
@@ -565,6 +575,10 @@ uint32_t jit_slot_new(struct jit *j, const struct jit_group *g);
 bool jit_varies(const struct jit *j, hva_t place);
 /* Groups that begin at @place mostly fail their check. */
 bool jit_fails(const struct jit *j, hva_t place);
+/* The loop at @place mostly has more turns than it has before its checks; remember it. */
+bool jit_is_long(const struct jit *j, hva_t place);
+/* FN_IS_LONG */
+uintptr_t jit_loop_is_long(struct hw_cpu *cpu, uint64_t t1, uint64_t t2);
 /* The code there has changed. */
 void jit_unmark(struct jit *j, hva_t place);
 void jit_slots_create(struct hw_cpu *cpu);
@@ -591,6 +605,9 @@ void jit_loop_plan(struct jit *j);
 void jit_loop_off(struct jit *j);
 /* ... no other than CF, which the loop leaves alone. */
 bool jit_loop_keeps_carry(const struct jit *j);
+/* The turns before the loop: false: none. Each access is checked in these. */
+bool jit_loop_first(struct jit *j);
+void jit_loop_first_end(struct jit *j);
 /* What is looked at before the first turn. */
 void jit_loop_enter(struct jit *j);
 /* On to the next turn; no flags are needed. */
@@ -848,7 +865,8 @@ void jit_enter(struct hw_cpu *cpu, uintptr_t code);
  * False: its block is not gone on with. */
 bool jit_exec(struct hw_cpu *cpu, uint64_t rip, uint32_t nr);
 /* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
-enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK, FN_GIVE_BACK };
+enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK, FN_GIVE_BACK,
+       FN_IS_LONG };
 void jit_helpers_init(struct hw_cpu *cpu);
 
 /* --- check.c: lock-step with the interpreter (jit_check) ------------------------------------ */

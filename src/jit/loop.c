@@ -29,6 +29,11 @@
  * The checks overwrite RFLAGS, so a turn may need no flags of the one before; but CF, if
  * none of its instructions writes that (DEC does not): it is in memory all the time.
  *
+ * A loop that mostly ends after a few turns would pay for checks that it does not use. So
+ * there are jit.first_turns turns with a check of each access before `enter:', and these are
+ * counted: +1 for each time that the loop gets there, -1 for each that it does not. At
+ * MANY_ENTERS it is known to be long, and is translated again without them.
+ *
  * The counter is a register that has a step. How many turns there are without a look at
  * requests is bounded (MAX_INSNS). Accesses without a step are checked in each turn.
  * Where the checks fail, a turn is done by the plain variant, whose jump back comes
@@ -39,6 +44,8 @@
 
 #define MAX_INSNS	4096	/* without a look at requests */
 #define MAX_STEP	512	/* or most turns would be in another page */
+#define MAX_FIRST_INSNS	24	/* there is room for both in the tables */
+#define MANY_ENTERS	64	/* until a loop is long */
 
 /* --- which blocks ----------------------------------------------------------------- */
 
@@ -158,7 +165,7 @@ void jit_loop_plan(struct jit *j)
 	unsigned nr = j->nr, len = j->len;
 	const struct jit_insn *last;
 
-	j->loop.on = j->loop.inside = false;
+	j->loop.on = j->loop.inside = j->loop.first = false;
 	j->nr = never ? 0 : find_turn(j);
 	if (j->nr) {
 		last = &j->insn[j->nr - 1];
@@ -276,16 +283,71 @@ static void align(struct jit *j)
 	}
 }
 
+/* --- the first turns --------------------------------------------------------------- */
+
+bool jit_loop_first(struct jit *j)
+{
+	unsigned k;
+
+	if (!j->first_turns || j->nr > MAX_FIRST_INSNS || jit_is_long(j, j->host))
+		return false;
+	for (k = 0; k < j->nr_groups; k++)
+		j->group[k].hoisted = false;
+	j->loop.first = true;
+	__builtin_memcpy(j->loop.next_slot, j->next_slot, sizeof(j->next_slot));
+	j->cur = &j->insn[0];
+	jit_flags_free(j, jit_live_before(j->cur));
+	k = j->next_enters++;
+	j->loop.enters = CPU_OFF(jit.enters[0]) + 4 * k;
+	j->cpu->jit.enters[k] = -MANY_ENTERS;
+	emit_gs(j, 0x83, 5, j->loop.enters, 4);			/* sub */
+	e8(j, 1);
+	emit_gs(j, 0xc7, 0, CPU_OFF(jit.first), 4);		/* mov */
+	e32(j, j->first_turns - 1);
+	j->loop.first_head = j->pos;
+	return true;
+}
+
+/* One more of them, or into the loop. */
+static void next_of_first(struct jit *j)
+{
+	emit_gs(j, 0x83, 5, CPU_OFF(jit.first), 4);		/* sub */
+	e8(j, 1);
+	emit_jump(j, CC_NS, j->loop.first_head);
+	emit_gs(j, 0x83, 0, j->loop.enters, 4);			/* add */
+	e8(j, 2);
+	j->loop.to_enter[0] = emit_jump_later(j, CC_S);
+	emit_jump(j, CC_CALL, j->is_long);
+	j->sites[j->nr_sites++] = (struct jit_site){ .pc = j->pos, .place = j->host };
+	j->loop.to_enter[1] = emit_jump_later(j, CC_ALWAYS);
+}
+
+void jit_loop_first_end(struct jit *j)
+{
+	j->loop.first = false;
+	/* The same slots again, which hold the page by then. */
+	__builtin_memcpy(j->next_slot, j->loop.next_slot, sizeof(j->next_slot));
+	emit_patch(j, j->loop.to_enter[0], j->pos);
+	emit_patch(j, j->loop.to_enter[1], j->pos);
+	j->loc = FL_MEM;
+	j->fpu_checked = 0;
+	jit_plan(j);
+	hoist_all(j);
+}
+
+/* --- the others -------------------------------------------------------------------- */
+
 void jit_loop_enter(struct jit *j)
 {
 	unsigned k;
 
+	j->loop.enter = j->pos;
 	j->cur = &j->insn[0];
 	jit_flags_free(j, jit_live_before(j->cur));
 	enter_fpu(j);
 	if (j->loop.counts) {
 		emit_gs(j, 0xc7, 0, CPU_OFF(jit.turns), 8);	/* mov */
-		e32(j, j->check ? JIT_CHECK_INSNS / j->nr - 1 : MAX_INSNS / j->nr);
+		e32(j, j->check ? JIT_CHECK_INSNS / j->nr - 2 : MAX_INSNS / j->nr);
 	}
 	for (k = 0; k < j->nr_groups; k++)
 		if (j->group[k].hoisted)
@@ -299,6 +361,10 @@ void jit_loop_enter(struct jit *j)
 void jit_loop_next(struct jit *j)
 {
 	j->loc = FL_MEM;
+	if (j->loop.first) {
+		next_of_first(j);
+		return;
+	}
 	if (j->loop.counts) {
 		if (j->loop.last == NO_REG)
 			emit_gs(j, 0x3b, jit_host_reg(j->loop.counter),
@@ -313,5 +379,11 @@ void jit_loop_next(struct jit *j)
 	}
 	jit_loop_leave(j);
 	j->loop.inside = false;
-	jit_goto(j, CC_ALWAYS, j->rip, j->rip);
+	if (j->check) {
+		jit_goto(j, CC_ALWAYS, j->rip, j->rip);
+		return;
+	}
+	jit_compare_request(j);
+	emit_jump(j, CC_E, j->loop.enter);
+	jit_slow_jump(j, jit_slow_add(j, SLOW_GOTO, j->rip), CC_ALWAYS);
 }

@@ -33,7 +33,7 @@ static const struct field fields[] = {
 	{ "tlb.tag", TLB_OFF(tag), 24, 8 },
 	{ "tlb.addend", TLB_OFF(addend), 8, 0 },
 	ONE(jit.key), ONE(jit.tmp), ONE(jit.tsc_add), ONE(jit.host_gs), ONE(jit.host_sp),
-	ONE(jit.turns), ONE(jit.last),
+	ONE(jit.turns), ONE(jit.first), ARRAY(jit.enters), ONE(jit.last),
 	ARRAY(jit.lent), ARRAY(jit.made), ARRAY(jit.addend),
 	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
 	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.tsc_ok), ONE(jit.tscp_ok),
@@ -71,7 +71,7 @@ const char *jit_stub_name(const struct jit *j, uint32_t at)
 	static const struct { const char *name; size_t field; } stubs[] = {
 		STUB(leave), STUB(exec), STUB(exec_end), STUB(kept), STUB(kept_end),
 		STUB(exec_ret), STUB(link_host), STUB(link_mem), STUB(go),
-		STUB(go_host), STUB(far), STUB(ret_miss), STUB(walk),
+		STUB(go_host), STUB(far), STUB(ret_miss), STUB(walk), STUB(is_long),
 		STUB(fill[0][0]), STUB(fill[0][1]), STUB(fill[1][0]), STUB(fill[1][1]),
 	};
 	const uint32_t *rep = &j->rep[0][0][0];
@@ -96,7 +96,8 @@ static void piece(const struct jit *j, struct jit_piece p, uint32_t from, uint32
 	p.code = j->rw + from;
 	p.at = from;
 	p.len = to - from;
-	p.first = from == j->code && p.kind == JIT_PIECE_INSN && p.rip == j->rip;
+	p.first = from == j->code && p.rip == j->rip &&
+		  (p.kind == JIT_PIECE_INSN || p.kind == JIT_PIECE_FIRST);
 	fn(arg, &p);
 }
 
@@ -117,10 +118,14 @@ static void pieces(const struct jit *j, jit_piece_fn fn, void *arg)
 {
 	const struct jit_insn *n = j->insn, *last = &j->insn[j->nr - 1];
 	const struct jit_slow *s = j->slow, *end = s + j->nr_slow;
+	uint32_t begin = j->loop.on ? j->loop.enter : j->code;
 
+	if (begin > j->code)
+		piece(j, (struct jit_piece){ .kind = JIT_PIECE_FIRST, .rip = j->rip },
+		      j->code, begin, fn, arg);
 	for (; n <= last; n++)
 		piece(j, (struct jit_piece){ .rip = n->rip, .guest_len = n->i.len },
-		      n == j->insn ? j->code : n->code, n == last ? j->end : n[1].code,
+		      n == j->insn ? begin : n->code, n == last ? j->end : n[1].code,
 		      fn, arg);
 	if (j->out > j->end)
 		piece(j, (struct jit_piece){ .kind = JIT_PIECE_END,

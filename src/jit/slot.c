@@ -145,6 +145,7 @@ static bool goes_to_guest(const struct hw_cpu *cpu)
 
 #define MARK_VARIES	BIT(0)
 #define MARK_FAILS	BIT(1)
+#define MARK_LONG	BIT(5)
 #define MARK_COUNT	0x1cu	/* blocks that were made anew because it varies */
 #define MARK_ONE	BIT(2)
 
@@ -161,6 +162,11 @@ bool jit_varies(const struct jit *j, hva_t place)
 bool jit_fails(const struct jit *j, hva_t place)
 {
 	return *mark_of(j, place) & MARK_FAILS;
+}
+
+bool jit_is_long(const struct jit *j, hva_t place)
+{
+	return *mark_of(j, place) & MARK_LONG;
 }
 
 void jit_unmark(struct jit *j, hva_t place)
@@ -233,6 +239,20 @@ static bool walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 	}
 	return gen == cpu->jit.slot_gen && key == cpu->c.tlb_key &&
 	       e->tag[!!(what & WALK_KIND)] == ((la & PAGE_MASK) | key);
+}
+
+uintptr_t jit_loop_is_long(struct hw_cpu *cpu, uint64_t t1, uint64_t t2)
+{
+	struct jit *j = cpu->jit.jit;
+	const struct jit_site *site =
+		site_at(j, cpu->jit.walk_from - (uintptr_t)j->rx);
+
+	if (site && !jit_is_long(j, site->place)) {
+		*mark_of(j, site->place) |= MARK_LONG;
+		cpu->stats.jit_long_loops++;
+		jit_retranslate(j, site->pc);
+	}
+	return 0;
 }
 
 uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)

@@ -10,6 +10,7 @@
 
 #include "../hw/guest.h"
 #include "generate.h"
+#include "jit/jit.h"
 
 #define DATA_BYTES	0x3000
 #define HOLE		(G_DATA + DATA_BYTES)	/* a page that is not there */
@@ -104,6 +105,8 @@ static void show(uint64_t seed, const uint8_t *code, unsigned n)
 				(unsigned long long)pair[1]->c->gpr[k]);
 }
 
+static const uint8_t first_turns[] = { 0, 1, JIT_FIRST_TURNS };
+
 /* @run takes a guest to its HLT, a #GP at CPL 3. */
 static void one_walk(uint64_t seed, void (*run)(struct guest *g))
 {
@@ -113,6 +116,7 @@ static void one_walk(uint64_t seed, void (*run)(struct guest *g))
 	rnd_seed(~seed);
 	n = generate_walk(code);
 	start_pair(seed);
+	pair[1]->cpu->jit.jit->first_turns = first_turns[seed % ARRAY_SIZE(first_turns)];
 	for (k = 0; k < 2; k++) {
 		guest_put(pair[k], G_CODE, code, code + n);
 		run(pair[k]);
@@ -281,12 +285,49 @@ static void only_stores_make_pages_dirty(void **s)
 	}
 }
 
+/* --- short loops and long ones ------------------------------------------------------------ */
+
+/* RBX loops of RDX turns, the first of which is another block's. */
+GUEST_CODE(loops, 64, "1: mov %edx, %ecx; 2: add (%rsi,%rcx,8), %rax; dec %rcx; jnz 2b\n"
+	   "dec %ebx; jnz 1b; hlt");
+
+/* The loops that are long after @times of @turns. */
+static unsigned long_after(unsigned times, unsigned turns)
+{
+	struct guest *g = guest_new(false);
+	unsigned k;
+
+	guest_long(g);
+	for (k = 0; k < 100; k++)
+		g->mem[G_DATA + 8 * k] = k;
+	g->c->gpr[X86_RSI] = G_DATA;
+	g->c->gpr[X86_RBX] = times;
+	g->c->gpr[X86_RDX] = turns;
+	guest_put(g, G_CODE, loops, loops_end);
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], times * (turns * (turns + 1) / 2));
+	k = g->cpu->stats.jit_long_loops;
+	guest_free(g);
+	return k;
+}
+
+static void loops_are_long_when_they_have_been(void **s)
+{
+	setenv("ANYKVM_ENGINE", "jit", 1);
+	guest_catch_faults();
+	assert_int_equal(long_after(1000, 1), 0);
+	assert_int_equal(long_after(1000, JIT_FIRST_TURNS + 1), 0);
+	assert_int_equal(long_after(40, JIT_FIRST_TURNS + 2), 0);
+	assert_int_equal(long_after(200, JIT_FIRST_TURNS + 2), 1);
+	assert_int_equal(long_after(5000, 99), 1);
+}
+
 /* --- checks that fail -------------------------------------------------------------------- */
 
-/* A store that is never made, to a page that is only read: the loop's check fails each
- * time, and is not made any more after a while. */
-GUEST_CODE(leaves, 64, "mov %ebx, %ecx; 1: mov (%rdi), %rdx; test %rdx, %rdx; jz 2f\n"
-	   "mov %rcx, 8(%rdi); inc %r8; jmp 1b; 2: dec %ecx; jnz 1b; hlt");
+/* Stores beside the code, in its page: the loop's check fails each time, and is not made
+ * any more after a while. */
+GUEST_CODE(beside, 64, "1: mov %ebx, %ecx; 2: add %rcx, (%rdi); dec %ecx; jnz 2b\n"
+	   "dec %esi; jnz 1b; mov (%rdi), %rdx; hlt");
 
 static void checks_that_fail_are_given_up(void **s)
 {
@@ -295,17 +336,15 @@ static void checks_that_fail_are_given_up(void **s)
 	guest_catch_faults();
 	start_pair(1);
 	guest_long(g);
-	g->c->cr0 |= X86_CR0_WP;
-	emul_update_mode(g->c);
 	memset(g->mem + G_DATA, 0, DATA_BYTES);
-	*guest_pte(g, G_DATA) &= ~PTE_W;
-	hw_tlb_flush_all(g->cpu);
-	g->c->gpr[X86_RDI] = G_DATA;
-	g->c->gpr[X86_RBX] = 100000;
-	guest_put(g, G_CODE, leaves, leaves_end);
+	memset(g->mem + G_CODE + 0x800, 0, 8);
+	g->c->gpr[X86_RDI] = G_CODE + 0x800;
+	g->c->gpr[X86_RBX] = 20;
+	g->c->gpr[X86_RSI] = 1000;
+	guest_put(g, G_CODE, beside, beside_end);
 	guest_hlt(g);
 	assert_int_equal(guest_vector(g), -1);
-	assert_int_equal(g->c->gpr[X86_RCX], 0);
+	assert_int_equal(g->c->gpr[X86_RDX], 210 * 1000);
 	assert_true(g->cpu->stats.jit_group_fails > 0);
 	assert_true(g->cpu->stats.jit_failing > 0);
 	assert_true(g->cpu->stats.jit_group_fails < 10000);
@@ -354,6 +393,7 @@ int main(void)
 		T(pointers_walk_over_exits),
 		T(kick_ends_a_loop),
 		T(only_stores_make_pages_dirty),
+		T(loops_are_long_when_they_have_been),
 		T(checks_that_fail_are_given_up),
 		T(flags_of_shifts),
 	};

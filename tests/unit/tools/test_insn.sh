@@ -47,6 +47,7 @@ loop='48 03 04 cb 49 89 c6 ff c9 75 f5 f4'
 check translate 0 '^20001000 *48 03 04 cb *add rax' --translate "$loop"
 check translate-last 0 '^2000100b *f4 *hlt' --translate "$loop"
 check translate-same 0 '^ *[0-9a-f]*  ff c9 *dec ecx' --translate "$loop"
+check translate-first 0 'first turns' --translate '48 03 07 48 ff c9 75 f8 f4'
 check translate-tlb 0 '\[.*; tlb.tag\[0\]' --translate "$loop"
 check translate-gpr 0 '\[.*; c.gpr\[14\]' --translate "$loop"
 check translate-flags 0 '\[.*; jit.flags' --translate "$loop"

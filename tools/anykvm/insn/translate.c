@@ -19,7 +19,8 @@ struct listing {
 };
 
 static const char *const kinds[] = {
-	[JIT_PIECE_INSN] = "insn", [JIT_PIECE_END] = "end",
+	[JIT_PIECE_INSN] = "insn", [JIT_PIECE_FIRST] = "first-turns",
+	[JIT_PIECE_END] = "end",
 	[JIT_PIECE_SLOW] = "out-of-line", [JIT_PIECE_DATA] = "data",
 };
 
@@ -89,11 +90,14 @@ static void host_code(struct show *s, const struct jit_piece *p)
 static void head_line(const struct listing *l, const struct jit_piece *p,
 		      const char *bytes, const char *text)
 {
+	if (p->first)
+		printf("%sblock %u\n", l->blocks > 1 ? "\n" : "", l->blocks);
 	switch (p->kind) {
 	case JIT_PIECE_INSN:
-		if (p->first)
-			printf("%sblock %u\n", l->blocks > 1 ? "\n" : "", l->blocks);
 		printf("%lx  %-30s %s\n", (unsigned long)p->rip, bytes, text);
+		break;
+	case JIT_PIECE_FIRST:
+		printf("the loop's first turns\n");
 		break;
 	case JIT_PIECE_END:
 		printf("the block's end, on to %lx\n", (unsigned long)p->rip);
