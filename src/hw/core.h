@@ -108,6 +108,8 @@ void hw_wait(struct hw_cpu *cpu);
  * false: nothing has changed. */
 x86_exec_fn hw_transfer_form(const struct x86_insn *insn);
 bool hw_deliver_fast(struct hw_cpu *cpu, const struct x86_event *ev);
+/* events.c: what follows from an event that has been delivered. */
+void hw_delivered(struct hw_cpu *cpu, const struct x86_event *ev);
 /* sysops.c: EFLAGS' system bits may differ from what was: derived state follows,
  * and events that they let in are looked at. */
 void hw_flags_changed(struct x86_emulate_ctxt *c);

@@ -159,7 +159,7 @@ static void before_delivery(struct hw_cpu *cpu, const struct x86_event *ev,
 		hw_dr6_update(cpu, address);
 }
 
-static void delivered(struct hw_cpu *cpu, const struct x86_event *ev)
+void hw_delivered(struct hw_cpu *cpu, const struct x86_event *ev)
 {
 	cpu->stats.events_delivered++;
 	cpu->pause_last = 0;	/* a loop of PAUSEs ends here */
@@ -254,7 +254,7 @@ bool hw_deliver(struct hw_cpu *cpu, const struct x86_event *first,
 		ev.injected = injected;
 		rc = through_idt(cpu, &ev);
 		if (rc == X86EMUL_CONTINUE) {
-			delivered(cpu, &ev);
+			hw_delivered(cpu, &ev);
 			return false;
 		}
 		if (rc != X86EMUL_PROPAGATE_FAULT) {

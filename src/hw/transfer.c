@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Transfers between privilege levels in 64-bit mode, the way operating systems do
- * them all day: SYSCALL, SYSRET, IRET, SWAPGS, STAC, CLAC, and the delivery of an
+ * them all day: SYSCALL, SYSRET, IRET, INT, SWAPGS, STAC, CLAC, and the delivery of an
  * event through the IDT.
  *
  * Each form does what the emulator's handler does (emul/syscall.c, iret.c, event.c)
@@ -350,6 +350,21 @@ bool hw_deliver_fast(struct hw_cpu *cpu, const struct x86_event *ev)
 	return true;
 }
 
+static int exec_int(struct x86_emulate_ctxt *c)
+{
+	struct hw_cpu *cpu = hw_of(c);
+	struct x86_event ev = {
+		.vector = c->insn->imm, .type = X86_EVENT_SOFT_INT,
+		.return_rip = c->rip + c->insn->len,
+	};
+
+	if ((c->eflags & (X86_EFLAGS_TF | X86_EFLAGS_RF)) ||
+	    hw_ctl_has(&cpu->ctl, X86_INTERCEPT_SWINT) || !hw_deliver_fast(cpu, &ev))
+		return hw_exec_system(c);
+	hw_delivered(cpu, &ev);
+	return X86EMUL_CONTINUE;
+}
+
 /* --- the table ------------------------------------------------------------------- */
 
 x86_exec_fn hw_transfer_form(const struct x86_insn *insn)
@@ -361,6 +376,8 @@ x86_exec_fn hw_transfer_form(const struct x86_insn *insn)
 		return exec_sysret;
 	case X86_OP_IRET:
 		return exec_iret;
+	case X86_OP_INT:
+		return exec_int;
 	case X86_OP_SWAPGS:
 		return exec_swapgs;
 	case X86_OP_STAC:

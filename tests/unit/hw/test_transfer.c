@@ -323,9 +323,36 @@ static void with_and_without_tlb(void **state)
 	}
 }
 
+static void an_intercepted_int_leaves(void **state)
+{
+	struct guest *g = *state;
+	unsigned k;
+
+	for (k = 0; k < 4; k++) {
+		guest_long(g);
+		GUEST_LOAD(g, ops);
+		warm_up(g);
+		g->c->rip = G_CODE + 16 * 4;
+		guest_run(g);
+		if (k & 1) {
+			assert_int_equal(g->cpu->exit.id, X86_INTERCEPT_SWINT);
+			assert_int_equal(g->cpu->exit.arg, 0x40);
+			assert_int_equal(g->c->rip, G_CODE + 16 * 4);
+			g->cpu->ctl.intercepts[X86_INTERCEPT_SWINT / 64] &=
+				~BIT_ULL(X86_INTERCEPT_SWINT % 64);
+		} else {
+			assert_int_equal(g->cpu->exit.id, X86_INTERCEPT_HLT);
+			assert_int_equal(guest_vector(g), 0x40);
+			hw_ctl_set(&g->cpu->ctl, X86_INTERCEPT_SWINT);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(an_intercepted_int_leaves,
+						guest_setup_intel, guest_teardown),
 		cmocka_unit_test_setup_teardown(with_and_without_tlb, guest_setup_intel,
 						guest_teardown),
 		{ "with_and_without_tlb (amd)", with_and_without_tlb, guest_setup_amd,
