@@ -323,6 +323,12 @@ static bool is_groupable(const struct jit *j, const struct jit_addr *a)
 	       a->disp > INT32_MIN + STACK_REACH;
 }
 
+/* The way to the plain variant looks at requests: not in STI's shadow. */
+static bool follows_sti(const struct jit *j, unsigned insn)
+{
+	return insn && j->insn[insn - 1].class == JIT_STI;
+}
+
 static void find_group(struct jit *j, struct plan *p, unsigned insn,
 		       struct jit_access *x)
 {
@@ -330,7 +336,7 @@ static void find_group(struct jit *j, struct plan *p, unsigned insn,
 
 	b.first = insn;
 	x->group = j->nr_groups;
-	b.apart |= !is_groupable(j, &x->a) ||
+	b.apart |= !is_groupable(j, &x->a) || follows_sti(j, insn) ||
 		   jit_fails(j, jit_place(j, &j->insn[insn], b.stack));
 	if (!b.apart && !(j->variant & JIT_PLAIN)) {
 		for (g = j->group; g < j->group + j->nr_groups; g++) {
