@@ -33,6 +33,7 @@ struct hw_config {
 	uint8_t jit_threshold;	/* executions before a block is translated */
 	uint16_t jit_cache;	/* MiB of translated code, 0: 32 */
 	bool jit_count;		/* hw_stats.jit_runs and hw_left_next() count */
+	bool jit_exact_flags;	/* status flags are right in every frame (jit/regs.c) */
 	uint16_t jit_check;	/* compare the translator with the interpreter (jit/check.c):
 				 * 1: always, N: new code, and one of N other blocks */
 };

@@ -222,7 +222,8 @@ struct jit_insn {
 	uint8_t fpu;		/* enum hw_jit_fpu: what has to be live */
 	uint8_t reads, changes;	/* status flags, FLAG_* */
 	uint8_t writes;		/* of those that it changes: whatever they were */
-	uint8_t live;		/* those that are needed after it */
+	uint8_t live;		/* those that are needed after it, */
+	uint8_t exact;		/* and before it whatever it does with them */
 	uint32_t code;		/* offset of its translation: show.c */
 	bool dead;		/* a transfer, whose target needs none */
 	uint8_t nr_access;
@@ -524,7 +525,7 @@ void jit_liveness(struct jit *j);
 /* Status flags that are needed before @n. */
 static inline uint8_t jit_live_before(const struct jit_insn *n)
 {
-	return n->reads | (n->live & ~n->writes);
+	return n->reads | (n->live & ~n->writes) | n->exact;
 }
 
 /* RFLAGS may be overwritten from here on, if some of @live are in it they are put

@@ -12,9 +12,10 @@
  * A flag is needed if an instruction of the block reads it before the next one of
  * the block writes it, or if the end of the block is reached. Where a transfer into the
  * same page leads to code that is this block's, or has been translated, that is looked
- * at too: all blocks of a page are dropped together. Faults do not count:
- * the frame of an exception may hold other status flags than the processor's, if
- * nothing in the code could have seen them (docs/errata.md).
+ * at too: all blocks of a page are dropped together. Faults do not count, nor does code
+ * that comes in the place of this block's own when the block itself writes there:
+ * the frame of an exception, and such code, may see other status flags than the
+ * processor's (docs/errata.md). With hw_config.jit_exact_flags all are needed everywhere.
  */
 #include "jit/jit.h"
 
@@ -75,12 +76,27 @@ static void liveness(struct jit *j, bool again)
 		else if (n->class == JIT_JCC && !n->dead)
 			live = FLAG_ALL;
 		n->live = live;
+		n->exact = 0;
 		live = jit_live_before(n);
+	}
+}
+
+static void all_live(struct jit *j)
+{
+	struct jit_insn *n;
+
+	for (n = j->insn; n < j->insn + j->nr; n++) {
+		n->live = n->exact = FLAG_ALL;
+		n->dead = false;
 	}
 }
 
 void jit_liveness(struct jit *j)
 {
+	if (j->cpu->cfg.jit_exact_flags) {
+		all_live(j);
+		return;
+	}
 	liveness(j, true);
 	if (j->nr && jit_live_before(&j->insn[0]))
 		liveness(j, false);

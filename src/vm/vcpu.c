@@ -209,6 +209,7 @@ static int init_processor(struct kvm_vcpu *vcpu)
 		.jit_threshold = kvm->params.jit_threshold,
 		.jit_cache = kvm->params.jit_cache,
 		.jit_count = kvm->params.jit_count,
+		.jit_exact_flags = kvm->params.jit_exact_flags,
 		.jit_check = kvm->params.jit_check,
 	};
 	int ret;

@@ -9,6 +9,7 @@
 
 #include "insn/state.h"
 #include "isa/insn.h"
+#include "random.h"
 
 struct tcase {
 	uint8_t bytes[X86_MAX_INSN_LEN];
@@ -20,25 +21,14 @@ struct tcase {
 	uint8_t modrm_at, disp_at, disp_bytes, imm_at;
 };
 
-/* --- random.c ------------------------------------------------------------------- */
-
-void rnd_seed(uint64_t seed);
-uint64_t rnd(void);
-/* 1 of @n. */
-bool one_in(unsigned n);
-/* An integer that is more often interesting than random. */
-uint64_t rnd_value(void);
-/* @n bytes (a multiple of 8) as numbers of several kinds: integers, reals of each
- * format with their special values, small ones. */
-void rnd_elements(uint8_t *p, unsigned n);
-/* An x87 register. */
-void rnd_real80(uint8_t *p);
-
 /* --- encode.c ------------------------------------------------------------------- */
 
 /* An encoding of row @id that the decoder takes for it: bytes and insn. False:
  * none was found. */
 bool encode(struct tcase *t, unsigned id);
+/* Gives its ModRM operand in memory the address of register @base + @disp, if it has
+ * one. False: it is another row then. */
+bool encode_address(struct tcase *t, unsigned base, int32_t disp);
 /* Patches the displacement, or the immediate, of the encoding, decodes again. */
 bool patch_disp(struct tcase *t, int64_t disp);
 bool patch_imm(struct tcase *t, uint64_t imm);
@@ -50,6 +40,8 @@ const char *row_place_text(unsigned id);
 /* Registers, flags, FPU state and memory for t->insn: operands lie in the arena,
  * with many alignments, across its pages, and outside of what may be accessed. */
 void prepare(struct tcase *t);
+/* The FPU state of it alone. */
+void prepare_fpu(struct tcase *t);
 
 /* The linear base of a segment; where the stack pointer points. */
 uint64_t base_of(const struct tcase *t, unsigned seg);
@@ -90,6 +82,18 @@ struct run {
 	bool fast;			/* it was the fast form */
 };
 
+/* Do the two agree in all but what known_deviation() says? */
+bool same_outcome(const struct tcase *t, const struct outcome *emul,
+		  const struct outcome *host);
+/* What differs; @who is the first. */
+void print_differences(const struct tcase *t, const char *who,
+		       const struct outcome *emul, const struct outcome *host);
+/* Memory and FPU state of @t as settings for `anykvm insn --run`. */
+void print_fpu(const struct tcase *t);
+void print_memory(const struct tcase *t);
+/* t->mem to the arena, and from there. */
+void memory_in(const struct tcase *t);
+void memory_out(uint8_t *mem);
 /* Runs @t on both. NOT_RUN: the emulator says that it would leave the arena. */
 enum verdict run_case(const struct tcase *t, struct run *r);
 /* Makes @t as small as it can be with run_case() still saying DIFFER. */

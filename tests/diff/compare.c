@@ -23,12 +23,11 @@
 static bool same_address(const struct insn_result *a, const struct insn_result *b,
 			 const struct masks *m)
 {
-	uint64_t low = MIN(a->address, b->address);
-	uint64_t high = MAX(a->address, b->address);
+	int64_t apart = a->address - b->address;
 
-	if (low == high)
+	if (!apart)
 		return a->error_code == b->error_code;
-	return high - low < m->span &&
+	return apart < m->span && -apart < m->span &&
 	       ((a->error_code ^ b->error_code) & ~X86_PFERR_P) == 0;
 }
 
@@ -75,8 +74,8 @@ static bool same_registers(const struct insn_state *a, const struct insn_state *
 					 a->gs_base == b->gs_base));
 }
 
-static bool same_outcome(const struct tcase *t, const struct outcome *emul,
-			 const struct outcome *host)
+bool same_outcome(const struct tcase *t, const struct outcome *emul,
+		  const struct outcome *host)
 {
 	struct masks m;
 
@@ -90,13 +89,13 @@ static bool same_outcome(const struct tcase *t, const struct outcome *emul,
 /* --- the runs ------------------------------------------------------------------------ */
 
 /* Guard pages have no bytes of interest: only what can be accessed is moved. */
-static void memory_in(const struct tcase *t)
+void memory_in(const struct tcase *t)
 {
 	memcpy(arena_at(ARENA_MEM), t->mem, 2 * PAGE_SIZE);
 	memcpy(arena_at(ARENA_RO), t->mem + 3 * PAGE_SIZE, 2 * PAGE_SIZE);
 }
 
-static void memory_out(uint8_t *mem)
+void memory_out(uint8_t *mem)
 {
 	memcpy(mem, arena_at(ARENA_MEM), 2 * PAGE_SIZE);
 	memset(mem + 2 * PAGE_SIZE, 0, PAGE_SIZE);
@@ -264,7 +263,7 @@ static void print_end(const char *who, const struct outcome *o)
 static void diff(const char *name, uint64_t in, uint64_t emul, uint64_t host)
 {
 	if (emul != host)
-		printf("    %-9s was %016lx emulator %016lx host %016lx\n", name,
+		printf("    %-9s was %016lx is %016lx host %016lx\n", name,
 		       in, emul, host);
 }
 
@@ -288,13 +287,14 @@ static void diff_bytes(const char *name, const uint8_t *in, const uint8_t *emul,
 	}
 }
 
-static void print_differences(const struct tcase *t, const struct run *r)
+void print_differences(const struct tcase *t, const char *who,
+		       const struct outcome *emul, const struct outcome *host)
 {
-	const struct insn_state *e = &r->emul.state, *h = &r->host.state;
+	const struct insn_state *e = &emul->state, *h = &host->state;
 	unsigned i;
 
-	print_end(r->fast ? "fast form" : "emulator", &r->emul);
-	print_end("host", &r->host);
+	print_end(who, emul);
+	print_end("host", host);
 	for (i = 0; i < X86_NR_GPRS; i++)
 		diff(gpr_names[i], t->in.gpr[i], e->gpr[i], h->gpr[i]);
 	diff("rflags", t->in.eflags, e->eflags, h->eflags);
@@ -303,11 +303,11 @@ static void print_differences(const struct tcase *t, const struct run *r)
 	diff("fs.base", t->in.fs_base, e->fs_base, h->fs_base);
 	diff("gs.base", t->in.gs_base, e->gs_base, h->gs_base);
 	diff_bytes("fpu", t->in.fpu.area, e->fpu.area, h->fpu.area, 2688, 0);
-	diff_bytes("mem", t->mem, r->emul.mem, r->host.mem, sizeof(t->mem),
+	diff_bytes("mem", t->mem, emul->mem, host->mem, sizeof(t->mem),
 		   ARENA_MEM);
 }
 
-static void print_memory(const struct tcase *t)
+void print_memory(const struct tcase *t)
 {
 	unsigned i, k, shown = 0;
 
@@ -323,7 +323,7 @@ static void print_memory(const struct tcase *t)
 	}
 }
 
-static void print_fpu(const struct tcase *t)
+void print_fpu(const struct tcase *t)
 {
 	struct x86_fpu init;
 	unsigned i;
@@ -362,5 +362,5 @@ void report(const struct tcase *t, const struct run *r)
 	print_fpu(t);
 	print_memory(t);
 	printf("\n");
-	print_differences(t, r);
+	print_differences(t, r->fast ? "fast form" : "emulator", &r->emul, &r->host);
 }

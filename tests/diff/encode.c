@@ -213,6 +213,20 @@ bool encode(struct tcase *t, unsigned id)
 	return false;
 }
 
+bool encode_address(struct tcase *t, unsigned base, int32_t disp)
+{
+	unsigned id = t->insn.row->id, at = t->disp_at + t->disp_bytes, k;
+	struct enc e = { .n = t->modrm_at };
+
+	memcpy(e.b, t->bytes, e.n);
+	put(&e, 0x80 | (t->insn.modrm & 0x38) | base);
+	for (k = 0; k < 4; k++)
+		put(&e, disp >> 8 * k);
+	while (at < t->insn.len)
+		put(&e, t->bytes[at++]);
+	return accept(t, &e, id);
+}
+
 static bool redecode(struct tcase *t, unsigned at, uint64_t v, unsigned n)
 {
 	const struct opcode *row = t->insn.row;

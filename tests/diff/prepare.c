@@ -319,7 +319,7 @@ static void random_x87(struct x86_fxsave *fx)
 		}
 }
 
-static void random_fpu(struct tcase *t)
+void prepare_fpu(struct tcase *t)
 {
 	struct x86_fpu *f = &t->in.fpu;
 	uint64_t mask = fpu_mask();
@@ -697,7 +697,7 @@ void prepare(struct tcase *t)
 	}
 	random_registers(t);
 	random_segments(t);
-	random_fpu(t);
+	prepare_fpu(t);
 	la = place_operand(t);
 	if (la != NO_LA && in_mem(la, 64))
 		rnd_elements(mem_at(t, la), 64);

@@ -5,7 +5,8 @@
  */
 #include <string.h>
 
-#include "case.h"
+#include "base/types.h"
+#include "random.h"
 
 static uint64_t s = 1;
 

@@ -68,6 +68,7 @@ static void build_tdp(struct guest *g)
 }
 
 unsigned guest_jit_cache;
+bool guest_exact_flags;
 
 /* Nothing is left below 2 GiB that a processor would fit into. MAP_32BIT begins to search
  * where chance says, so it does not find all that is free. */
@@ -86,7 +87,8 @@ static void take_low_memory(void)
 struct guest *guest_new(bool amd)
 {
 	const char *engine = getenv("ANYKVM_ENGINE");
-	struct hw_config cfg = { .amd = amd, .jit_cache = guest_jit_cache };
+	struct hw_config cfg = { .amd = amd, .jit_cache = guest_jit_cache,
+				 .jit_exact_flags = guest_exact_flags };
 	struct guest *g = aligned_alloc(64, sizeof(*g));
 	struct hw_ctl *ctl;
 

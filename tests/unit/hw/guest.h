@@ -56,6 +56,8 @@ struct guest {
 struct guest *guest_new(bool amd);
 /* MiB of translated code of the guests made from now on; 0: the default. */
 extern unsigned guest_jit_cache;
+/* hw_config.jit_exact_flags of theirs. */
+extern bool guest_exact_flags;
 void guest_free(struct guest *g);
 /* cmocka's fixtures: *@state is a guest of guest_new(). */
 int guest_setup_intel(void **state);

@@ -9,30 +9,11 @@
 
 #include "generate.h"
 
-static uint64_t state = 1;
 static enum x86_mode mode = X86_MODE_PROT64;
 
 void generate_for(enum x86_mode m)
 {
 	mode = m;
-}
-
-void rnd_seed(uint64_t seed)
-{
-	state = seed * 0x9e3779b97f4a7c15ull + 1;
-}
-
-uint64_t rnd(void)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state * 0x2545f4914f6cdd1dull;
-}
-
-static bool one_in(unsigned n)
-{
-	return (rnd() >> 20) % n == 0;
 }
 
 static bool is_comparable(const struct x86_insn *i)

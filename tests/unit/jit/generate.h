@@ -3,10 +3,9 @@
 #ifndef ANYKVM_TESTS_JIT_GENERATE_H
 #define ANYKVM_TESTS_JIT_GENERATE_H
 
+#include "../../diff/random.h"
 #include "isa/insn.h"
 
-uint64_t rnd(void);
-void rnd_seed(uint64_t seed);
 /* What the sequences are for from now on. */
 void generate_for(enum x86_mode mode);
 

@@ -15,6 +15,22 @@
 #define DATA_BYTES	0x3000
 #define HOLE		(G_DATA + DATA_BYTES)	/* a page that is not there */
 
+static struct guest *exact;		/* the translator, which keeps all flags */
+
+static int setup(void **s)
+{
+	guest_exact_flags = true;
+	exact = guest_by_engine("jit", 0);
+	guest_exact_flags = false;
+	return guest_setup_pair(s);
+}
+
+static int teardown(void **s)
+{
+	guest_free(exact);
+	return guest_teardown_pair(s);
+}
+
 static unsigned any(unsigned n)
 {
 	return (rnd() >> 20) % n;
@@ -107,6 +123,34 @@ static void show(uint64_t seed, const uint8_t *code, unsigned n)
 
 static const uint8_t first_turns[] = { 0, 1, JIT_FIRST_TURNS };
 
+/*
+ * A loop that has changed itself may read flags that nobody would have seen before
+ * (docs/errata.md). It must not with exact flags.
+ */
+static bool same_with_exact_flags(uint64_t seed, const uint8_t *code, unsigned n,
+				  void (*run)(struct guest *g))
+{
+	struct guest *other = pair[1];
+	bool ok;
+
+	if (!memcmp(pair[0]->mem + G_CODE, code, n))
+		return false;
+	pair[1] = exact;
+	/* What earlier loops have left beside this one. */
+	memcpy(exact->mem + G_CODE, pair[0]->mem + G_CODE, 0x1000);
+	start_pair(seed);
+	guest_put(pair[0], G_CODE, code, code + n);
+	guest_put(pair[1], G_CODE, code, code + n);
+	run(pair[0]);
+	run(pair[1]);
+	ok = same();
+	pair[1] = other;
+	/* The next pair begins alike. */
+	memcpy(other->mem + G_CODE, pair[0]->mem + G_CODE, 0x1000);
+	other->c->cr2 = pair[0]->c->cr2;
+	return ok;
+}
+
 /* @run takes a guest to its HLT, a #GP at CPL 3. */
 static void one_walk(uint64_t seed, void (*run)(struct guest *g))
 {
@@ -121,7 +165,7 @@ static void one_walk(uint64_t seed, void (*run)(struct guest *g))
 		guest_put(pair[k], G_CODE, code, code + n);
 		run(pair[k]);
 	}
-	if (same())
+	if (same() || same_with_exact_flags(seed, code, n, run))
 		return;
 	show(seed, code, n);
 	fail();
@@ -383,7 +427,7 @@ static void flags_of_shifts(void **s)
 }
 
 #define T(f) \
-	cmocka_unit_test_setup_teardown(f, guest_setup_pair, guest_teardown_pair)
+	cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
