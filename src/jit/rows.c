@@ -372,6 +372,7 @@ static uint8_t keeps(const struct jit_insn *n)
 	if (op >= X86_OP_SHL && op <= X86_OP_SHRD)
 		return shift_keeps(&n->i, n->changes);
 	if ((op >= X86_OP_BT && op <= X86_OP_BSR) ||
+	    op == X86_OP_DIV || op == X86_OP_IDIV ||
 	    (op >= X86_OP_MOV_CR && op <= X86_OP_MOV_FROM_DR) ||
 	    (n->class == JIT_STRING && jit_is_rep(&n->i)))
 		return n->changes;
