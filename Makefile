@@ -10,7 +10,7 @@ RUNFLAGS ?= --mem 512 --cpus 1
 SETUP	:= scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all run test lint guest bench difftest asan tsan fuzz install clean help setup
+.PHONY: all run test lint guest bench difftest seqtest asan tsan fuzz install clean help setup
 
 all: setup ## build the release into build/
 	@scripts/build.sh $(BUILD)
@@ -38,6 +38,10 @@ bench: all guest ## print the table of bench/README.md (QEMU beside it where ins
 difftest: setup ## every instruction against this processor (SEED=1 COUNT=1000 DIFFFLAGS=)
 	@scripts/build.sh $(BUILD)
 	@$(BUILD)/tests/diff/difftest --seed $(or $(SEED),1) --count $(or $(COUNT),1000) $(DIFFFLAGS)
+
+seqtest: setup ## random sequences on interpreter, translator and this processor (SEED=1 COUNT=100000)
+	@scripts/build.sh $(BUILD)
+	@$(BUILD)/tests/diff/seqtest --seed $(or $(SEED),1) --count $(or $(COUNT),100000) $(DIFFFLAGS)
 
 asan: ## build with ASan and UBSan into build-asan/ and run the unit, asm and guest suites
 	@$(SETUP) build test
