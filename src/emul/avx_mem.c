@@ -33,10 +33,12 @@ static int linearize_run(struct x86_emulate_ctxt *c, const struct avx_elements *
 			 const struct run *r, unsigned acc, uint64_t *la)
 {
 	const struct x86_insn *i = c->insn;
+	uint64_t ea = emul_ea(c) + r->at * e->bytes;
 
-	return emul_linearize(c, i->seg,
-			      emul_trunc_ea(i, emul_ea(c) + r->at * e->bytes),
-			      r->n * e->bytes, acc, la);
+	/* In 64-bit mode the address size is the first byte's affair, as measured. */
+	if (!emul_is_64bit(c))
+		ea = emul_trunc_ea(i, ea);
+	return emul_linearize(c, i->seg, ea, r->n * e->bytes, acc, la);
 }
 
 int avx_check_segment(struct x86_emulate_ctxt *c, const struct avx_elements *e,

@@ -7,6 +7,7 @@
  * inputs one after the other and keeps each with which there still is a difference.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "case.h"
@@ -23,11 +24,11 @@
 static bool same_address(const struct insn_result *a, const struct insn_result *b,
 			 const struct masks *m)
 {
-	int64_t apart = a->address - b->address;
+	int32_t apart = a->address - b->address;	/* may have wrapped at 4 GiB */
 
-	if (!apart)
+	if (a->address == b->address)
 		return a->error_code == b->error_code;
-	return apart < m->span && -apart < m->span &&
+	return m->span && (unsigned)abs(apart) < m->span &&
 	       ((a->error_code ^ b->error_code) & ~X86_PFERR_P) == 0;
 }
 

@@ -79,7 +79,7 @@ static const struct {
 	uint8_t what;
 } in_parts[] = {
 	{ X86_OP_POPA, 0, PARTS_REGS },
-	{ X86_OP_ENTER, 0, PARTS_MEM },
+	{ X86_OP_ENTER, 0, PARTS_MEM }, { X86_OP_PUSHA, 0, PARTS_MEM },
 	{ X86_OP_CALL, 0, PARTS_MEM },		/* a target that is not canonical */
 	{ X86_OP_IRET, 48, 0 },
 	{ X86_OP_FXSAVE, 512, 0 }, { X86_OP_FXRSTOR, 512, 0 },
