@@ -205,7 +205,8 @@ struct hw_exits_in_place {
 /* Where execution goes on for a rip in a context, see jit/flow.c. */
 #define HW_JHASH_BITS	12
 struct hw_jit_targets {
-	uint64_t tag[1u << HW_JHASH_BITS];	/* rip ^ key << 48; 0: none */
+	uint64_t rip[1u << HW_JHASH_BITS];
+	uint64_t key[1u << HW_JHASH_BITS];	/* hw_jit_state.key; 0: none */
 	uint64_t code[1u << HW_JHASH_BITS];
 };
 
@@ -231,7 +232,7 @@ struct hw_jit_slot {
 
 /* What translated code addresses (through GS, whose base is the hw_cpu). */
 struct hw_jit_state {
-	uint64_t key;		/* c.tlb_key << 48; BIT(47): 32-bit code */
+	uint64_t key;		/* c.tlb_key; JIT_KEY_CODE32: 32-bit code */
 	uint64_t tmp;		/* of one instruction */
 	uint64_t tsc_add;
 	uint64_t host_gs;

@@ -20,7 +20,7 @@
 
 void jit_forget_targets(struct jit *j)
 {
-	__builtin_memset(j->cpu->jit.hash.tag, 0, sizeof(j->cpu->jit.hash.tag));
+	__builtin_memset(j->cpu->jit.hash.key, 0, sizeof(j->cpu->jit.hash.key));
 	__builtin_memset(j->bloom, 0, 1u << JIT_BLOOM_BITS);
 	j->cpu->jit.unwind = true;
 	j->link_generation++;
@@ -43,7 +43,8 @@ void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
 	struct hw_jit_targets *t = &j->cpu->jit.hash;
 	unsigned i = jit_target_index(rip);
 
-	t->tag[i] = rip ^ j->cpu->jit.key;
+	t->rip[i] = rip;
+	t->key[i] = j->cpu->jit.key;
 	t->code[i] = (uintptr_t)j->rx + b->code;
 	*bloom_of(j, rip, PAGE_SHIFT) = 1;
 	*bloom_of(j, rip, 22) = 1;
@@ -148,7 +149,7 @@ static void drop_block(struct jit *j, struct jit_block *b)
 	unsigned at = jit_target_index(b->rip);
 
 	if (t->code[at] == (uintptr_t)j->rx + b->code)
-		t->tag[at] = 0;
+		t->key[at] = 0;
 	bury(j, b);
 	b->host = 0;
 }

@@ -109,8 +109,7 @@ void jit_call_indirect(struct jit *j, struct jit_insn *n)
 	push_return(j, n, s);
 	emit_load(j, T1, CPU_OFF(jit.tmp));
 	check_limit(j, jit_slow_add(j, SLOW_EXEC_END, n->rip));
-	jit_find_target(j);
-	jit_slow_jump(j, s, CC_NE);
+	jit_seek_target(j, s);
 	emit_move_rsp(j, -jit_word(j));
 	jit_jump_target(j, CC_CALL);
 	s->back = j->pos;

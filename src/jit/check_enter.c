@@ -99,7 +99,7 @@ void jit_check_init(struct hw_cpu *cpu)
 }
 
 /*
- * arrive: an indirect transfer has found its target, T1 is rip ^ key. enter_host: on to
+ * arrive: an indirect transfer has found its target, T2 is its entry. enter_host: on to
  * hw_jit_state.tmp, a block that wants the flags in RFLAGS.
  */
 void jit_check_stubs(struct jit *j)
@@ -107,7 +107,7 @@ void jit_check_stubs(struct jit *j)
 	if (!j->check)
 		return;
 	j->check->arrive = j->pos;
-	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);
+	emit_gs_t2x8(j, 0x8b, T1, CPU_OFF(jit.hash.rip));
 	emit_jump(j, CC_ALWAYS, j->go);
 	j->check->enter_host = j->pos;
 	emit_flags_load(j, T1);
@@ -123,7 +123,8 @@ static void set_targets(struct jit_check *k, bool set)
 
 	for (i = 1; i <= k->nr; i++) {
 		at = jit_target_index(k->m[i].c.rip);
-		t->tag[at] = set ? k->m[i].c.rip ^ cpu->jit.key : 0;
+		t->rip[at] = k->m[i].c.rip;
+		t->key[at] = set ? cpu->jit.key : 0;
 		t->code[at] = (uintptr_t)k->j->rx + k->arrive;
 	}
 }

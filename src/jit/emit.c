@@ -568,7 +568,7 @@ static uint32_t emit_link(struct jit *j, bool host)
  */
 static uint32_t emit_ret_miss(struct jit *j)
 {
-	uint32_t end = j->pos, miss[2];
+	uint32_t end = j->pos, miss[3];
 
 	move_host_sp(j, -8);
 	j->ret_miss = j->pos;
@@ -576,18 +576,18 @@ static uint32_t emit_ret_miss(struct jit *j)
 	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_ret_misses), 8);	/* inc */
 	jit_compare_request(j);
 	miss[0] = emit_jump_later(j, CC_NE);
-	jit_find_target(j);
-	miss[1] = emit_jump_later(j, CC_NE);
+	jit_find_target(j, &miss[1]);
 	jit_jump_target(j, CC_ALWAYS);
 	emit_patch(j, miss[0], j->pos);
 	emit_patch(j, miss[1], j->pos);
+	emit_patch(j, miss[2], j->pos);
 	emit_gs(j, 0xff, 4, CPU_OFF(jit.tmp), 4);
 	return end;
 }
 
 static void emit_far(struct jit *j)
 {
-	uint32_t to_c[2], miss;
+	uint32_t to_c[2], miss[2];
 
 	j->far = j->pos;
 	emit_store(j, T2, CPU_OFF(jit.tmp));
@@ -596,11 +596,12 @@ static void emit_far(struct jit *j)
 	to_c[0] = emit_jump_later(j, CC_S);
 	jit_compare_request(j);
 	to_c[1] = emit_jump_later(j, CC_NE);
-	jit_find_target(j);
-	miss = emit_jump_later(j, CC_NE);
+	emit_store(j, T1, CPU_OFF(jit.spill[0]));
+	jit_find_target(j, miss);
 	jit_jump_target(j, CC_ALWAYS);
-	emit_patch(j, miss, j->pos);
-	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);		/* rip again */
+	emit_patch(j, miss[0], j->pos);
+	emit_patch(j, miss[1], j->pos);
+	emit_load(j, T1, CPU_OFF(jit.spill[0]));
 	emit_patch(j, to_c[0], j->pos);
 	emit_patch(j, to_c[1], j->pos);
 	emit_load(j, T2, CPU_OFF(jit.tmp));

@@ -283,14 +283,25 @@ void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 		goto_far(j, cc, rip);
 }
 
-void jit_find_target(struct jit *j)
+/* Both are compared whole: no address that is not canonical leads to another context's. */
+void jit_find_target(struct jit *j, uint32_t miss[2])
 {
 	e8(j, 0x45), e8(j, 0x69), e8(j, 0xc0 | (T2 & 7) << 3 | (T1 & 7)); /* imul */
 	e32(j, JIT_TARGET_FACTOR);
 	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7));	/* shr */
 	e8(j, 32 - HW_JHASH_BITS);
-	emit_gs(j, 0x33, T1, CPU_OFF(jit.key), 8);
-	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.tag));
+	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.rip));	/* cmp */
+	miss[0] = emit_jump_later(j, CC_NE);
+	emit_load(j, T1, CPU_OFF(jit.key));
+	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.key));
+	miss[1] = emit_jump_later(j, CC_NE);
+}
+
+void jit_seek_target(struct jit *j, struct jit_slow *s)
+{
+	jit_find_target(j, &s->jumps[s->nr_jumps]);
+	s->nr_jumps += 2;
+	s->checked = true;
 }
 
 void jit_jump_target(struct jit *j, unsigned cc)
@@ -400,8 +411,7 @@ void jit_indirect(struct jit *j, struct jit_insn *n)
 
 	jit_flags_free(j, FLAG_ALL);
 	jit_load_target(j, n, s);
-	jit_find_target(j);
-	jit_slow_jump(j, s, CC_NE);
+	jit_seek_target(j, s);
 	jit_compare_request(j);
 	jit_slow_jump(j, s, CC_NE);
 	jit_jump_target(j, CC_ALWAYS);

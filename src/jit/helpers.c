@@ -13,9 +13,8 @@
  * leaves, and hw_run() takes it from there.
  *
  * Not translated: every mode but 64-bit mode and 32-bit code in flat segments; 5-level
- * paging (the tag of a target is rip and key in 64 bits); single steps (hw_run() does
- * not come here); accesses that must be seen one by one; a guest with the
- * VMX-preemption timer on, whose interpreter looks at the clock.
+ * paging; single steps (hw_run() does not come here); accesses that must be seen one by
+ * one; a guest with the VMX-preemption timer on, whose interpreter looks at the clock.
  */
 #include <sys/auxv.h>
 #include <sys/syscall.h>
@@ -120,7 +119,7 @@ static void refresh_context(struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
 	struct jit *j = cpu->jit.jit;
-	uint64_t key = c->tlb_key << 48;
+	uint64_t key = c->tlb_key;
 
 	j->who = c->cpl == 3;
 	if (unlikely(cpu->jit.slot_key[j->who] != c->tlb_key))
@@ -214,7 +213,7 @@ static uintptr_t code_for_rip(struct hw_cpu *cpu)
 	unsigned i = jit_target_index(cpu->c.rip);
 	struct jit_block *b;
 
-	if (t->tag[i] == (cpu->c.rip ^ cpu->jit.key))
+	if (t->rip[i] == cpu->c.rip && t->key[i] == cpu->jit.key)
 		return t->code[i];
 	cpu->stats.jit_lookups++;
 	b = jit_get_block(cpu, FL_MEM, 0);

@@ -720,10 +720,11 @@ void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n);
 /* cmp gs:[request], 0 */
 void jit_compare_request(struct jit *j);
 /*
- * T1 holds a target: T2 its entry in hw_jit_state.hash, found if the status is E.
- * jit_jump_target() goes there, cc as above.
+ * T1 holds a target: T2 its entry in hw_jit_state.hash, or off by the jumps. T1 is lost.
+ * jit_seek_target(): off to @s. jit_jump_target() goes there, cc as above.
  */
-void jit_find_target(struct jit *j);
+void jit_find_target(struct jit *j, uint32_t miss[2]);
+void jit_seek_target(struct jit *j, struct jit_slow *s);
 void jit_jump_target(struct jit *j, unsigned cc);
 /* The interpreter does @n. */
 void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
@@ -747,10 +748,8 @@ static inline hva_t jit_place(const struct jit *j, const struct jit_insn *n, boo
  * no links. */
 #define JIT_NO_EPOCH	UINT32_MAX	/* of a far jump that is not linked */
 #define JIT_MAX_LINK_GENERATION ((1u << 19) - 1)
-/* hw_jit_state.key: a target's tag has the key in its upper 16 bits if it is 32-bit
- * code or in the lower half of 64-bit addresses, else its complement; 12 bits do not
- * reach their own complement. */
-#define JIT_KEY_CODE32	BIT_ULL(47)
+/* In hw_jit_state.key: above the 12 bits of a context's. */
+#define JIT_KEY_CODE32	BIT_ULL(12)
 /* Where a target is in hw_jit_state.hash. */
 #define JIT_TARGET_FACTOR 0x9e3779b1u
 static inline unsigned jit_target_index(uint64_t rip)

@@ -38,7 +38,7 @@ static const struct field fields[] = {
 	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
 	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.tsc_ok), ONE(jit.tscp_ok),
 	ONE(jit.cli_ok), ONE(jit.sti_ok), ONE(jit.pushf_ok), ONE(jit.popf_ok),
-	ONE(jit.unwind), ARRAY(jit.hash.tag), ARRAY(jit.hash.code),
+	ONE(jit.unwind), ARRAY(jit.hash.rip), ARRAY(jit.hash.key), ARRAY(jit.hash.code),
 };
 
 bool jit_field_name(const struct jit *jit, const struct x86_insn *i, char *buf,

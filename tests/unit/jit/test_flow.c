@@ -523,6 +523,44 @@ static void rights_are_the_context_s(void **s)
 	guest_free(g);
 }
 
+/* A target of the kernel's, and addresses that no register should lead there: what a
+ * context is known by (hw_jit_state.key) in the bits that make them not canonical. */
+GUEST_CODE(user_jumps, 64, "syscall; xor %r8, %rdx; jmp *%rdx");
+GUEST_CODE(user_pushes, 64, "syscall; xor %r8, %rdx; push %rdx; ret");
+GUEST_CODE(user_calls, 64, "syscall; xor %r8, %rdx; call *%rdx");
+GUEST_CODE(kernel_jumps, 64, "lea 1f(%rip), %rdx; jmp *%rdx; 1: inc %rax; sysretq");
+
+static struct { const char *from, *to; uint64_t mask; } odd;
+
+static void do_user_jumps(struct guest *g)
+{
+	do_system_calls(g);
+	guest_put(g, G_CODE, odd.from, odd.to);
+	guest_put(g, FUNC, kernel_jumps, kernel_jumps_end);
+	g->c->gpr[X86_R8] = odd.mask;
+}
+
+static void no_address_but_a_target_s_own_leads_to_it(void **s)
+{
+	const char *const code[][2] = {
+		{ user_jumps, user_jumps_end }, { user_pushes, user_pushes_end },
+		{ user_calls, user_calls_end },
+	};
+	struct guest *g;
+	unsigned k, n;
+
+	for (k = 0; k < ARRAY_SIZE(code); k++) {
+		for (n = 1; n < 32; n++) {
+			odd.from = code[k][0];
+			odd.to = code[k][1];
+			odd.mask = (uint64_t)(n & 15) << 48 | (n > 15 ? 1ull << 47 : 0);
+			g = both(do_user_jumps, 1);
+			assert_int_equal(guest_vector(g), 13);
+			guest_free(g);
+		}
+	}
+}
+
 /* --- requests and other processors ------------------------------------------------------ */
 
 GUEST_CODE(call_ring, 64, "1: lea 8(%rsp), %rsp; call 1b");
@@ -605,6 +643,7 @@ int main(void)
 		cmocka_unit_test(serialize_goes_on_in_translated_code),
 		cmocka_unit_test(system_calls),
 		cmocka_unit_test(rights_are_the_context_s),
+		cmocka_unit_test(no_address_but_a_target_s_own_leads_to_it),
 		cmocka_unit_test(requests_among_calls),
 		cmocka_unit_test(another_processor_changes_the_callee),
 	};
