@@ -599,6 +599,18 @@ static void set_tags(uint64_t tags[3], unsigned kinds, uint64_t tag)
 		tags[k] = kinds & BIT(k) ? tag : X86_TLB_NONE;
 }
 
+static unsigned writable_bit(hva_t page)
+{
+	return (page >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - HW_WRITABLE_BITS);
+}
+
+static void note_writable(struct hw_tlb *t, hva_t page)
+{
+	unsigned i = writable_bit(page);
+
+	t->writable[i / 64] |= BIT_ULL(i % 64);
+}
+
 /* @walked: the kind that the walk was made for. */
 static unsigned cached_kinds(const struct hw_cpu *cpu, const struct hw_walk *w,
 			     enum hw_tlb_who who, unsigned walked)
@@ -611,6 +623,8 @@ static unsigned cached_kinds(const struct hw_cpu *cpu, const struct hw_walk *w,
 	/* Writes to code must be seen: ops.c tells code.c of each. */
 	if (unlikely(kinds & BIT(X86_TLB_WRITE)) && hw_code_is(w->hpa))
 		kinds &= ~(unsigned)BIT(X86_TLB_WRITE);
+	if (kinds & BIT(X86_TLB_WRITE))
+		note_writable(cpu->tlb_priv, w->hpa & PAGE_MASK);
 	return kinds;
 }
 
@@ -710,28 +724,45 @@ void *hw_tlb_hit(struct hw_cpu *cpu, uint64_t la, unsigned bytes, unsigned kind,
 	return e ? (void *)(la + e->addend) : NULL;
 }
 
-/* Takes the write permission for @page (0: any) from the tags @tag. */
-static bool protect(uint64_t tag[3], uintptr_t addend, hva_t page)
+/* Takes the write permission for @page (0: any) from the tags @tag; notes another's. */
+static bool protect(struct hw_tlb *t, uint64_t tag[3], uintptr_t addend, hva_t page)
 {
 	uint64_t *w = &tag[X86_TLB_WRITE];
 
-	if (*w == X86_TLB_NONE || (page && (*w & PAGE_MASK) + addend != page))
+	if (*w == X86_TLB_NONE)
 		return false;
+	if (page && (*w & PAGE_MASK) + addend != page) {
+		note_writable(t, (*w & PAGE_MASK) + addend);
+		return false;
+	}
 	*w = X86_TLB_NONE;
 	return true;
 }
 
-bool hw_tlb_protect(struct hw_cpu *cpu, hva_t page)
+/* The whole array, and what is writable still. */
+static bool protect_entries(struct hw_cpu *cpu, hva_t page)
 {
 	struct x86_tlb_entry *e = cpu->tlb_entries;
 	struct hw_tlb *t = cpu->tlb_priv;
 	bool any = false;
 	unsigned i;
 
+	memset(t->writable, 0, sizeof(t->writable));
 	for (; e < cpu->tlb_entries + HW_TLB_SIZE; e++)
-		any |= protect(e->tag, e->addend, page);
+		any |= protect(t, e->tag, e->addend, page);
 	for (i = 0; i < cpu->nr_lent; i++)
-		any |= protect(t->lent[i].user, t->lent[i].addend, page);
+		any |= protect(t, t->lent[i].user, t->lent[i].addend, page);
+	return any;
+}
+
+bool hw_tlb_protect(struct hw_cpu *cpu, hva_t page)
+{
+	const struct hw_tlb *t = cpu->tlb_priv;
+	unsigned i = writable_bit(page);
+	bool any = false;
+
+	if (!page || t->writable[i / 64] >> (i % 64) & 1)
+		any = protect_entries(cpu, page);
 	if (cpu->jit_ops)
 		any |= cpu->jit_ops->protect(cpu, page);
 	return any;

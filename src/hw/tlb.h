@@ -6,6 +6,7 @@
 #include "paging/paging.h"
 
 #define HW_GPA_SIZE	2048	/* guest-physical translations cached */
+#define HW_WRITABLE_BITS 16
 #define HW_NR_SPACES	16	/* address spaces whose entries can coexist */
 #define HW_NR_LOCAL	128
 #define HW_NR_LENT	16
@@ -73,6 +74,8 @@ struct hw_tlb {
 	uint64_t gpa_gen;	/* 0 is nobody's */
 	uint64_t tdp_root;	/* gpa_gen's */
 	struct hw_gpa_entry gpa[HW_GPA_SIZE];
+	/* By hash of a host page: no bit, no write permission for it. */
+	uint64_t writable[1u << (HW_WRITABLE_BITS - 6)];
 	uint8_t level[];	/* HW_TLB_SIZE: guest's page size of an entry */
 };
 

@@ -423,6 +423,30 @@ static void another_processor_changes_code(void **s)
 	guest_free(other);
 }
 
+/* Eight pages are written, run, written again and run again, by another address than that
+ * they run at: each becomes code while the others may be written, and all lose that. */
+GUEST_CODE(pages_of_code, 64,
+	   "mov $8, %ecx; lea 0x8000(%rdi), %rsi\n"
+	   "1: movl $0x01c08348, (%rsi); movb $0xc3, 4(%rsi)\n"
+	   "add $0x1000, %rsi; dec %ecx; jnz 1b\n"
+	   "mov $8, %ecx; mov %rdi, %rsi; 1: call *%rsi; add $0x1000, %rsi; dec %ecx; jnz 1b\n"
+	   "mov $8, %ecx; mov %rdi, %rsi; 1: movb $2, 0x8003(%rsi); call *%rsi\n"
+	   "add $0x1000, %rsi; dec %ecx; jnz 1b; hlt");
+
+static void pages_become_code(void **s)
+{
+	struct guest *g = LONG_GUEST(pages_of_code);
+	unsigned k;
+
+	for (k = 0; k < 0x8000; k += 0x1000)
+		*guest_pte(g, G_DATA + 0x8000 + k) = (G_DATA + k) | PTE_P | PTE_W;
+	hw_tlb_flush_all(g->cpu);
+	g->c->gpr[X86_RAX] = 0;
+	g->c->gpr[X86_RDI] = G_DATA;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 8 + 16);
+}
+
 /* The immediate of ADD is in the second page. */
 GUEST_CODE(crossing, 64, "1: add $1, %rax; dec %ecx; jnz 1b; hlt");
 #define CROSSING	(G_CODE + 0xffd)
@@ -790,6 +814,7 @@ int main(void)
 		T(client_changes_code), T(client_changes_code_that_is_read_first),
 		T(another_page_under_the_same_address),
 		T(another_processor_changes_code),
+		T(pages_become_code),
 		T(kick_ends_a_loop),
 		T(fault_in_a_call_is_precise),
 		T(segment_registers_and_bases),
