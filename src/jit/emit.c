@@ -23,91 +23,121 @@
  */
 #include "jit/jit.h"
 
-static void opcode(struct jit *j, unsigned op)
+/*
+ * What is put together here goes to code memory through a pointer of its own: each byte
+ * by way of jit.pos would wait for the one before.
+ */
+static uint8_t *begin(const struct jit *j)
 {
-	if (op > 0xff)
-		e8(j, 0x0f);
-	e8(j, op);
+	return j->rw + j->pos;
 }
 
-static void prefixes(struct jit *j, unsigned reg, unsigned rm, unsigned bytes)
+static void end(struct jit *j, const uint8_t *p)
+{
+	j->pos = p - j->rw;
+}
+
+static uint8_t *put32(uint8_t *p, uint32_t v)
+{
+	__builtin_memcpy(p, &v, 4);
+	return p + 4;
+}
+
+static uint8_t *opcode(uint8_t *p, unsigned op)
+{
+	if (op > 0xff)
+		*p++ = 0x0f;
+	*p++ = op;
+	return p;
+}
+
+static uint8_t *prefixes(uint8_t *p, unsigned reg, unsigned rm, unsigned bytes)
 {
 	unsigned rex = (bytes == 8) << 3 | (reg >> 3) << 2 | rm >> 3;
 
 	if (bytes == 2)
-		e8(j, 0x66);
+		*p++ = 0x66;
 	if (rex || (bytes == 1 && (reg >= 4 || rm >= 4)))
-		e8(j, 0x40 | rex);
+		*p++ = 0x40 | rex;
+	return p;
 }
 
-static void gs_prefix(struct jit *j)
+static uint8_t *gs_prefix(const struct jit *j, uint8_t *p)
 {
 	if (!j->base)
-		e8(j, 0x65);
+		*p++ = 0x65;
+	return p;
 }
 
 void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 	     unsigned bytes)
 {
-	gs_prefix(j);
-	prefixes(j, reg, 0, bytes);
-	opcode(j, op);
-	e8(j, (reg & 7) << 3 | 4);
-	e8(j, 0x25);
-	e32(j, j->base + disp);
+	uint8_t *p = gs_prefix(j, begin(j));
+
+	p = opcode(prefixes(p, reg, 0, bytes), op);
+	*p++ = (reg & 7) << 3 | 4;
+	*p++ = 0x25;
+	end(j, put32(p, j->base + disp));
 }
 
 void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 		unsigned bytes)
 {
-	gs_prefix(j);
-	prefixes(j, reg, T2, bytes);
-	opcode(j, op);
-	e8(j, 0x80 | (reg & 7) << 3 | (T2 & 7));
-	e32(j, j->base + disp);
+	uint8_t *p = gs_prefix(j, begin(j));
+
+	p = opcode(prefixes(p, reg, T2, bytes), op);
+	*p++ = 0x80 | (reg & 7) << 3 | (T2 & 7);
+	end(j, put32(p, j->base + disp));
 }
 
 void emit_gs_t2x8(struct jit *j, unsigned op, unsigned reg, uint32_t disp)
 {
-	gs_prefix(j);
-	e8(j, 0x4a | reg >> 3 << 2);			/* REX.W, REX.X: T2 */
-	opcode(j, op);
-	e8(j, (reg & 7) << 3 | 4);
-	e8(j, 3 << 6 | (T2 & 7) << 3 | 5);
-	e32(j, j->base + disp);
+	uint8_t *p = gs_prefix(j, begin(j));
+
+	*p++ = 0x4a | reg >> 3 << 2;			/* REX.W, REX.X: T2 */
+	p = opcode(p, op);
+	*p++ = (reg & 7) << 3 | 4;
+	*p++ = 3 << 6 | (T2 & 7) << 3 | 5;
+	end(j, put32(p, j->base + disp));
 }
 
 void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
 	     unsigned bytes)
 {
-	prefixes(j, reg, rm, bytes);
-	opcode(j, op);
-	e8(j, 0xc0 | (reg & 7) << 3 | (rm & 7));
+	uint8_t *p = opcode(prefixes(begin(j), reg, rm, bytes), op);
+
+	*p++ = 0xc0 | (reg & 7) << 3 | (rm & 7);
+	end(j, p);
 }
 
-void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m, bool evex)
+static uint8_t *modrm(uint8_t *p, unsigned reg, const struct jit_mem *m, bool evex)
 {
 	bool sib = m->index != NO_INDEX || (m->base & 7) == 4;
 	unsigned mod = !m->disp && (m->base & 7) != 5 ? 0 :
 		       m->disp == (int8_t)m->disp && !evex ? 1 : 2;
 
-	e8(j, mod << 6 | (reg & 7) << 3 | (sib ? 4 : m->base & 7));
+	*p++ = mod << 6 | (reg & 7) << 3 | (sib ? 4 : m->base & 7);
 	if (sib)
-		e8(j, m->scale << 6 |
-		      (m->index == NO_INDEX ? 4 : m->index & 7) << 3 |
-		      (m->base & 7));
+		*p++ = m->scale << 6 |
+		       (m->index == NO_INDEX ? 4 : m->index & 7) << 3 |
+		       (m->base & 7);
 	if (mod == 1)
-		e8(j, m->disp);
-	else if (mod == 2)
-		e32(j, m->disp);
+		*p++ = m->disp;
+	return mod == 2 ? put32(p, m->disp) : p;
+}
+
+void emit_modrm(struct jit *j, unsigned reg, const struct jit_mem *m, bool evex)
+{
+	end(j, modrm(begin(j), reg, m, evex));
 }
 
 void emit_mem_bytes(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m,
 		    unsigned bytes)
 {
-	e8(j, 0x40 | (bytes == 8) << 3 | reg >> 3 << 2 | jit_mem_rex(m));
-	opcode(j, op);
-	emit_modrm(j, reg, m, false);
+	uint8_t *p = begin(j);
+
+	*p++ = 0x40 | (bytes == 8) << 3 | reg >> 3 << 2 | jit_mem_rex(m);
+	end(j, modrm(opcode(p, op), reg, m, false));
 }
 
 void emit_mem(struct jit *j, unsigned op, unsigned reg, const struct jit_mem *m)
@@ -137,20 +167,14 @@ void emit_move_rsp(struct jit *j, int32_t by)
 
 void emit_mov_imm(struct jit *j, unsigned reg, uint64_t v)
 {
-	if (v == (uint32_t)v) {
-		prefixes(j, 0, reg, 4);
-		e8(j, 0xb8 | (reg & 7));
-		e32(j, v);
-	} else if (v == (uint64_t)(int32_t)v) {
-		prefixes(j, 0, reg, 8);
-		e8(j, 0xc7);
-		e8(j, 0xc0 | (reg & 7));
-		e32(j, v);
-	} else {
-		prefixes(j, 0, reg, 8);
-		e8(j, 0xb8 | (reg & 7));
-		e64(j, v);
-	}
+	bool low = v == (uint32_t)v, sign = !low && v == (uint64_t)(int32_t)v;
+	uint8_t *p = prefixes(begin(j), 0, reg, low ? 4 : 8);
+
+	*p++ = sign ? 0xc7 : 0xb8 | (reg & 7);
+	if (sign)
+		*p++ = 0xc0 | (reg & 7);
+	p = put32(p, v);
+	end(j, low || sign ? p : put32(p, v >> 32));
 }
 
 void emit_mov_rr(struct jit *j, unsigned to, unsigned from)
@@ -170,13 +194,13 @@ void emit_store(struct jit *j, unsigned reg, uint32_t disp)
 
 uint32_t emit_jump_later(struct jit *j, unsigned cc)
 {
-	if (cc >= CC_ALWAYS) {
-		e8(j, cc == CC_CALL ? 0xe8 : 0xe9);
-	} else {
-		e8(j, 0x0f);
-		e8(j, 0x80 | cc);
-	}
-	e32(j, 0);
+	uint8_t *p = begin(j);
+
+	if (cc < CC_ALWAYS)
+		p = opcode(p, 0xf80 | cc);
+	else
+		*p++ = cc == CC_CALL ? 0xe8 : 0xe9;
+	end(j, put32(p, 0));
 	return j->pos - 4;
 }
 
@@ -194,13 +218,15 @@ void emit_jump(struct jit *j, unsigned cc, uint32_t to)
 
 void emit_alu_imm(struct jit *j, unsigned digit, unsigned reg, int32_t v, bool w)
 {
-	e8(j, 0x40 | w << 3 | reg >> 3);
-	e8(j, v == (int8_t)v ? 0x83 : 0x81);
-	e8(j, 0xc0 | digit << 3 | (reg & 7));
-	if (v == (int8_t)v)
-		e8(j, v);
-	else
-		e32(j, v);
+	uint8_t *p = begin(j);
+	bool byte = v == (int8_t)v;
+
+	*p++ = 0x40 | w << 3 | reg >> 3;
+	*p++ = byte ? 0x83 : 0x81;
+	*p++ = 0xc0 | digit << 3 | (reg & 7);
+	if (byte)
+		*p++ = v;
+	end(j, byte ? p : put32(p, v));
 }
 
 static void save_to_slot(struct jit *j)
@@ -411,9 +437,12 @@ static void alu_eax(struct jit *j, unsigned op, uint32_t v, bool w)
 /* op rax or rcx, gs:[rcx + disp] */
 static void gs_rcx(struct jit *j, unsigned op, unsigned reg, uint32_t disp)
 {
-	gs_prefix(j);
-	e8(j, 0x48), e8(j, op), e8(j, 0x81 | reg << 3);
-	e32(j, j->base + disp);
+	uint8_t *p = gs_prefix(j, begin(j));
+
+	*p++ = 0x48;
+	*p++ = op;
+	*p++ = 0x81 | reg << 3;
+	end(j, put32(p, j->base + disp));
 }
 
 /* shl, shr T2d, @by */
