@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
  * The translator in lock-step with the interpreter (jit/check.c): code, registers, page
- * rights and data from the input, at CPL 0 and 3. What must hold: the run ends, at the
- * latest when it is kicked, and the two have not disagreed.
+ * rights and data from the input, at CPL 0 and 3, in 64-bit mode and in 32-bit segments.
+ * What must hold: the run ends, at the latest when it is kicked, and the two have not
+ * disagreed.
  *
  * The code is a few instructions in a row that the decoder takes, the rest bytes. The guest
- * is that of the unit tests (tests/unit/hw/guest.h); each handler is a HLT, which leaves.
+ * is that of the unit tests (tests/unit/hw/guest.h), a new one for each input, so that an
+ * input alone repeats what it has found; each handler is a HLT, which leaves. Code, pages and
+ * blocks of one scene are what the next one of an input finds.
  */
 #include "base/access.h"
 #include "input.h"
@@ -13,26 +16,26 @@
 #include "unit/hw/guest.h"
 
 #define CODE_BYTES	96
-#define MAX_RUNS	3
+#define MAX_SCENES	3
+#define MAX_RUNS	3	/* of a scene */
+#define AR_CODE32	0xc09b
+#define AR_DPL3		0x60
 
 static struct guest *g;
-static uint8_t tables[4 * PAGE_SIZE], descriptors[3 * PAGE_SIZE];
 
-/* The sanitizer for leaks does not look into a processor's pages. */
 static void end(void)
 {
-	guest_free(g);
+	if (g)
+		guest_free(g);
+	g = NULL;
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	setenv("CMOCKA_TEST_ABORT", "1", 1);
 	setenv("ANYKVM_ENGINE", "check", 1);
-	g = guest_new(false);
+	/* The sanitizer for leaks does not look into a processor's pages. */
 	atexit(end);
-	guest_user(g);
-	memcpy(tables, g->mem + G_PML4, sizeof(tables));
-	memcpy(descriptors, g->mem + G_STUBS, sizeof(descriptors));
 	return 0;
 }
 
@@ -55,7 +58,7 @@ static void put_code(struct fuzz_input *in)
 	memset(g->mem + G_CODE, 0xf4, 2 * PAGE_SIZE);
 	while (n < CODE_BYTES && !fuzz_is_empty(in)) {
 		fuzz_bytes(in, b + n, X86_MAX_INSN_LEN);
-		if (x86_decode(&i, b + n, X86_MAX_INSN_LEN, X86_MODE_PROT64) ==
+		if (x86_decode(&i, b + n, X86_MAX_INSN_LEN, g->c->mode) ==
 		    X86_DECODE_OK)
 			n += i.len;
 		else if (fuzz_below(in, 8) == 0)
@@ -78,26 +81,65 @@ static void put_rights(struct fuzz_input *in)
 			1u << fuzz_below(in, 3);
 }
 
+/* The mode of a scene: compatibility mode has an FS and a GS that mostly are whole. */
+static struct start {
+	bool code32;
+	uint32_t fs, gs, gs_limit;
+} start;
+
+static void enter(bool user)
+{
+	struct x86_segment *s = g->c->seg;
+
+	if (user)
+		guest_user(g);
+	else
+		guest_long(g);
+	if (!start.code32)
+		return;
+	s[X86_CS].ar = AR_CODE32 | (user ? AR_DPL3 : 0);
+	s[X86_FS].base = start.fs;
+	s[X86_GS].base = start.gs;
+	s[X86_GS].limit = start.gs_limit;
+	emul_update_mode(g->c);
+}
+
+static void put_mode(struct fuzz_input *in)
+{
+	uint8_t choice = fuzz_u8(in);
+
+	start = (struct start){ .code32 = choice & 4, .gs_limit = UINT32_MAX };
+	if (start.code32) {
+		start.fs = address(in);
+		start.gs = fuzz_u8(in);
+		if (!fuzz_below(in, 8))
+			start.gs_limit = G_DATA + 0x800;
+	}
+	enter(choice & 3);
+}
+
+static void put_registers(struct fuzz_input *in)
+{
+	struct x86_emulate_ctxt *c = g->c;
+	unsigned k;
+
+	for (k = 0; k < X86_NR_GPRS; k++)
+		c->gpr[k] = address(in);
+	c->gpr[X86_RSP] = fuzz_below(in, 8) ? G_USTACK - 0x100 : address(in);
+	for (k = 0; k < X86_NR_GPRS && c->mode != X86_MODE_PROT64; k++)
+		c->gpr[k] = (uint32_t)c->gpr[k];
+	c->eflags = X86_EFLAGS_FIXED |
+		    (fuzz_u16(in) & (X86_EFLAGS_STATUS | X86_EFLAGS_DF));
+}
+
 static void put_state(struct fuzz_input *in)
 {
 	unsigned k;
 
-	memset(&g->fpu, 0, sizeof(g->fpu));
-	g->fpu.fx.fcw = X86_FCW_INIT;
-	g->fpu.fx.mxcsr = X86_MXCSR_INIT;
-	memcpy(g->mem + G_PML4, tables, sizeof(tables));
-	memcpy(g->mem + G_STUBS, descriptors, sizeof(descriptors));
-	if (fuzz_below(in, 4))
-		guest_user(g);
-	else
-		guest_long(g);
-	for (k = 0; k < X86_NR_GPRS; k++)
-		g->c->gpr[k] = address(in);
-	g->c->gpr[X86_RSP] = fuzz_below(in, 8) ? G_USTACK - 0x100 : address(in);
-	g->c->eflags = X86_EFLAGS_FIXED |
-		       (fuzz_u16(in) & (X86_EFLAGS_STATUS | X86_EFLAGS_DF));
+	put_mode(in);
 	g->c->cr4 |= X86_CR4_OSXSAVE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
 	g->c->xcr0 = hw_xcr0_model();
+	put_registers(in);
 	for (k = 0; k < 3 * PAGE_SIZE; k += 64)
 		g->mem[G_DATA + k] = fuzz_u8(in);
 }
@@ -107,25 +149,40 @@ static void kick(void *cpu)
 	hw_kick(cpu);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void run(void)
 {
-	struct fuzz_input in;
+	kicker_start(kick, g->cpu);
+	hw_run(g->cpu);
+	kicker_stop();
+	if (g->cpu->check_failed)
+		FUZZ_FAIL("%s", hw_check_failure(g->cpu));
+}
+
+static void scene(struct fuzz_input *in)
+{
 	unsigned n;
 
-	fuzz_begin(&in, data, size);
-	put_state(&in);
-	put_rights(&in);
-	put_code(&in);
+	put_state(in);
+	put_rights(in);
+	put_code(in);
 	hw_tlb_flush_all(g->cpu);
 	/* The same state goes on where it stands: warm slots, and blocks that exist. */
 	for (n = 0; n < MAX_RUNS; n++) {
-		kicker_start(kick, g->cpu);
-		hw_run(g->cpu);
-		kicker_stop();
-		if (g->cpu->check_failed)
-			FUZZ_FAIL("%s", hw_check_failure(g->cpu));
-		g->c->rip = G_CODE;
-		guest_user(g);
+		run();
+		enter(true);
 	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_input in;
+	unsigned n = 0;
+
+	g = guest_new(false);
+	fuzz_begin(&in, data, size);
+	do
+		scene(&in);
+	while (!fuzz_is_empty(&in) && ++n < MAX_SCENES);
+	end();
 	return 0;
 }

@@ -25,7 +25,8 @@
  *
  * Not compared:
  *   - status flags that nobody can see (jit/regs.c), also in an exception's frame, and
- *     those that a division leaves undefined;
+ *     those that a division leaves undefined, and all behind a write to the block's own
+ *     page;
  *   - accessed and dirty bits, and the TLB: the interpreter's walks set them, and they
  *     stay, as a processor's speculative walks would;
  *   - writes by the translation where the interpreter has not written;
@@ -40,6 +41,7 @@
 #include <sys/mman.h>
 
 #include "base/hold.h"
+#include "base/access.h"
 #include "jit/check.h"
 
 #define RUN_TURNS	256
@@ -98,6 +100,8 @@ static void check_block(struct jit_check *k, const struct jit_block *b)
 	k->len = b->len;
 	k->variant = b->variant;
 	k->j->mode = k->j->cpu->c.mode;
+	/* The report is about what was translated: the block may change itself. */
+	host_copy_in(k->code, (const void *)k->host, k->len);
 	k->comparing = chosen(k, b);
 	if (!k->comparing) {
 		k->nr = 0;

@@ -41,6 +41,18 @@ static bool flags_dead(struct jit_check *k, uint64_t rip, uint8_t left, unsigned
 	return true;
 }
 
+/* Code that the block has written over its own is not what the flags were kept for
+ * (docs/errata.md). */
+static bool wrote_own_page(const struct jit_check *k)
+{
+	uint32_t i;
+
+	for (i = 0; i < k->nr_writes; i++)
+		if (!(((hva_t)k->write[i].p ^ k->host) & PAGE_MASK))
+			return true;
+	return false;
+}
+
 static bool is_time(uint16_t op)
 {
 	return op == X86_OP_RDTSC || op == X86_OP_RDTSCP;
@@ -59,8 +71,8 @@ static void forgive(struct jit_check *k, struct check_moment *m)
 	unsigned budget = 64;
 
 	flags &= ~m->undefined;
-	if (!flags || flags_dead(k, m->fault || m->exits ? m->rip : m->c.rip, flags,
-				 &budget))
+	if (!flags || wrote_own_page(k) ||
+	    flags_dead(k, m->fault || m->exits ? m->rip : m->c.rip, flags, &budget))
 		alu_set_flags(&m->c.eflags, alu_pack(g->c.eflags));
 	if (m != k->m && is_time(m->op) && edx_eax(g) >= edx_eax(m) &&
 	    edx_eax(g) <= hw_guest_tsc(k->j->cpu) && !(g->c.gpr[X86_RAX] >> 32)) {
@@ -178,7 +190,6 @@ static void fail(struct jit_check *k, const struct check_moment *want)
 	k->nr_diffs = 0;
 	if (want)
 		memory_same(k, want);
-	host_copy_in(k->code, (const void *)k->host, k->len);
 	hw_check_fail(k->j->cpu);
 }
 

@@ -224,6 +224,18 @@ static void vector_mask_keeps_faults_away(void **state)
 	vm_free(vm);
 }
 
+/* VMASKMOVPS with an address of 32 bits: the elements behind the first go on beyond 4 GiB. */
+static void masked_elements_do_not_wrap_at_4g(void **state)
+{
+	struct vm *vm = machine(X86_MODE_PROT64);
+
+	put_dwords(1, (const int32_t[8]){ 0, -1 }, 8);
+	vm->c.gpr[X86_RSI] = 0xfffffffc;
+	assert_fault(VM_RUN(vm, 0x67, 0xc4, 0xe2, 0x75, 0x2c, 0x16), vm, X86_PF);
+	assert_int_equal(vm->c.exception.address, 1ull << 32);
+	vm_free(vm);
+}
+
 static void segment_limit_under_mask(void **state)
 {
 	static const int32_t first2[8] = { -1, -1 };
@@ -426,6 +438,7 @@ int main(void)
 		cmocka_unit_test(unmasked_exception),
 		cmocka_unit_test(zeroupper_and_zeroall),
 		cmocka_unit_test(vector_mask_keeps_faults_away),
+		cmocka_unit_test(masked_elements_do_not_wrap_at_4g),
 		cmocka_unit_test(segment_limit_under_mask),
 		cmocka_unit_test(opmask_keeps_faults_away),
 		cmocka_unit_test(gather_goes_on),

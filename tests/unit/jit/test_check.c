@@ -117,6 +117,11 @@ GUEST_CODE(stores, 64,
 	   "std; mov $0x31000, %edi; mov $0x100, %ecx; rep stosq; cld\n"
 	   "lock incl 0x30010; xadd %rdx, 0x30018; dec %ebp; jnz 1b; hlt");
 
+/* LAHF takes the place of an instruction that overwrites the flags. */
+GUEST_CODE(reads_flags, 64,
+	   "mov $20, %ecx; mov $0x9090909f, %ebx; mov $0x9090d231, %edx\n"
+	   "1: mov %edx, 2f(%rip); cmp $10, %ecx; mov %ebx, 2f(%rip)\n"
+	   "2: xor %edx, %edx; nop; nop; mov $0x9090d231, %edx; dec %ecx; jnz 1b; hlt");
 /* The second access is in another page than the first, which the first one's check finds
  * out: no look at requests is between STI and it all the same. */
 GUEST_CODE(shadow, 64,
@@ -150,6 +155,7 @@ static void special_code_agrees(void **s)
 	guest_free(AGREES(calls_nowhere));
 	guest_free(AGREES(stores));
 	guest_free(AGREES(shadow));
+	guest_free(AGREES(reads_flags));
 	g = AGREES(own_block);
 	assert_int_equal(g->c->gpr[X86_RAX], 5050);
 	guest_free(g);
