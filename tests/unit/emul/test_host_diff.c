@@ -226,7 +226,6 @@ static unsigned make(const struct template *t, uint8_t *out)
 		if (t->code[0] == 3)
 			vvvv = 0;	/* RORX has no such operand */
 		n += put_vex(out + n, t, reg, rm, vvvv, w);
-		k = t->n;
 	} else {
 		/* Mandatory prefixes come before REX. */
 		if (t->n > 2 && (t->code[0] == 0xf2 || t->code[0] == 0xf3 ||

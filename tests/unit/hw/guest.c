@@ -81,7 +81,7 @@ static void take_low_memory(void)
 
 	_Static_assert(sizeof(struct hw_cpu) > 4 * 65536, "larger than what is left");
 	for (at = 1ul << 30; at < 1ul << 31; at += step)
-		mmap((void *)at, step, PROT_NONE, flags, -1, 0);
+		(void)mmap((void *)at, step, PROT_NONE, flags, -1, 0);
 }
 
 struct guest *guest_new(bool amd)
@@ -130,8 +130,8 @@ static void retire_memory(struct guest *g)
 
 	for (k = 0; k < G_MEM; k += PAGE_SIZE)
 		hw_memory_written((uintptr_t)g->mem + k, PAGE_SIZE);
-	mmap(g->mem, G_MEM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
-	     MAP_FIXED, -1, 0);
+	assert_ptr_equal(mmap(g->mem, G_MEM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+			      MAP_NORESERVE | MAP_FIXED, -1, 0), g->mem);
 }
 
 void guest_free(struct guest *g)

@@ -865,8 +865,8 @@ static void missing_code_is_an_error(void **state)
 	g->c->rip = G_CODE;
 	guest_run(g);
 	assert_true(hw_host_error(g->cpu, NULL));
-	mmap(g->mem + G_CODE, 4096, PROT_READ | PROT_WRITE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_ptr_equal(mmap(g->mem + G_CODE, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			      MAP_ANONYMOUS | MAP_FIXED, -1, 0), g->mem + G_CODE);
 }
 
 #define INTEL_ONLY(test)						\

@@ -314,7 +314,7 @@ static void test_concurrent_delivery(void **state)
 		pthread_join(t[i], NULL);
 	__atomic_store_n(&storm_over, true, __ATOMIC_RELAXED);
 	pthread_join(t[4], NULL);
-	while ((vec = kvm_get_apic_interrupt(vm->vcpu[0].apic)) >= 0) {
+	while (kvm_get_apic_interrupt(vm->vcpu[0].apic) >= 0) {
 		kvm_apic_eoi(vm->vcpu[0].apic);
 		seen++;
 	}

@@ -24,6 +24,12 @@
 
 static uint64_t rng = 0x9e3779b97f4a7c15ull;
 
+/* Its number in the encoding; -1, which is none of ours: it has none. */
+static int reg_id(ZydisRegister r)
+{
+	return (int)ZydisRegisterGetId(r);
+}
+
 static uint64_t rnd(void)
 {
 	rng ^= rng << 13;
@@ -178,7 +184,7 @@ static const char *check_memory(const struct both *b,
 	    z->mem.type != ZYDIS_MEMOP_TYPE_VSIB)
 		return NULL;
 	/* 3E before an indirect branch is NOTRACK to Zydis, DS to us. */
-	if (ZydisRegisterGetId(z->mem.segment) != b->insn.seg &&
+	if (reg_id(z->mem.segment) != b->insn.seg &&
 	    !(b->zinsn.attributes & ZYDIS_ATTRIB_HAS_NOTRACK))
 		return "segment";
 	o = our_memory(b, &nr);
@@ -283,7 +289,7 @@ static bool row_names(const struct opcode *row, const ZydisDecodedOperand *z)
 		const struct x86_opnd *o = &row->opnd[i];
 
 		if (mem ? o->kind == OPK_X || o->kind == OPK_Y :
-			  o->kind == kind && o->reg == ZydisRegisterGetId(z->reg.value))
+			  o->kind == kind && o->reg == reg_id(z->reg.value))
 			return true;
 	}
 	return false;
