@@ -77,7 +77,6 @@ static const struct {
 	{ X86_FEATURE_DE, X86_CR4_DE },
 	{ X86_FEATURE_PSE, X86_CR4_PSE },
 	{ X86_FEATURE_PAE, X86_CR4_PAE },
-	{ X86_FEATURE_MCE, X86_CR4_MCE },
 	{ X86_FEATURE_PGE, X86_CR4_PGE },
 	{ X86_FEATURE_FXSR, X86_CR4_OSFXSR },
 	{ X86_FEATURE_SSE, X86_CR4_OSXMMEXCPT },
@@ -95,7 +94,8 @@ static const struct {
 
 uint64_t vmx_cr4_fixed1(const uint64_t *features)
 {
-	uint64_t bits = X86_CR4_VMXE | X86_CR4_PCE;
+	/* MCE and PCE are there whatever CPUID says (cr.c). */
+	uint64_t bits = X86_CR4_VMXE | X86_CR4_MCE | X86_CR4_PCE;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cr4_features); i++) {
 		unsigned f = cr4_features[i].feature;
