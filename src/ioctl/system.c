@@ -142,3 +142,9 @@ int sys_get_emulated_cpuid(struct kvm_file *f, unsigned long arg)
 {
 	return host_write_32(USER_FIELD(kvm_cpuid2, arg, nent), 0);
 }
+
+int sys_get_mce_cap_supported(struct kvm_file *f, void *data)
+{
+	*(uint64_t *)data = KVM_MCE_CAP_SUPPORTED;
+	return 0;
+}

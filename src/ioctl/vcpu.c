@@ -70,6 +70,8 @@ FORWARD(get_vcpu_events, kvm_vcpu_get_events)
 FORWARD(set_vcpu_events, kvm_vcpu_set_events)
 FORWARD(interrupt, kvm_vcpu_interrupt)
 FORWARD(translate, kvm_vcpu_translate)
+FORWARD(setup_mce, kvm_vcpu_setup_mce)
+FORWARD(set_mce, kvm_vcpu_set_mce)
 #undef FORWARD
 
 int vcpu_nmi(struct kvm_file *f, unsigned long arg)

@@ -185,7 +185,7 @@ struct kvm_vcpu_arch {
 	/* MSRs without a place in the processor. */
 	struct kvm_mtrr_state mtrr;
 	uint64_t mce_banks[4 * KVM_MAX_MCE_BANKS];
-	uint64_t pat, misc_enable, mcg_status, mcg_ctl, smi_count, microcode;
+	uint64_t pat, misc_enable, mcg_cap, mcg_status, mcg_ctl, smi_count, microcode;
 	uint64_t arch_capabilities;
 	uint64_t feature_control, debugctl, poll_control;
 };
@@ -431,6 +431,19 @@ int kvm_set_efer(struct kvm_vcpu *vcpu, uint64_t efer, bool host);
 bool kvm_get_msr_in_place(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val,
 			  bool *keep);
 bool kvm_set_msr_in_place(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val);
+
+/* --- machine checks (mce.c) ------------------------------------------------------------ */
+
+/* KVM_X86_GET_MCE_CAP_SUPPORTED: of IA32_MCG_CAP, beside the number of banks. */
+#define KVM_MCE_CAP_SUPPORTED	(MCG_CAP_CTL_P | MCG_CAP_SER_P)
+
+void kvm_mce_init(struct kvm_vcpu *vcpu);
+/* MSRs IA32_MCG_*, IA32_MCi_*: 0, or 1 for #GP. */
+int kvm_get_mce_msr(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host);
+int kvm_set_mce_msr(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host);
+/* KVM_X86_SETUP_MCE, KVM_X86_SET_MCE. -EINVAL. */
+int kvm_vcpu_setup_mce(struct kvm_vcpu *vcpu, const uint64_t *cap);
+int kvm_vcpu_set_mce(struct kvm_vcpu *vcpu, const struct kvm_x86_mce *e);
 
 /* --- exits without leaving the guest (in_place.c) ------------------------------------ */
 

@@ -4,7 +4,7 @@
  *
  * What the processor itself switches (FS/GS base, STAR, SYSENTER, ...) is the
  * backend's and is asked first; the table has the rest: the local APIC's, time,
- * memory types, machine check, paravirtual ones. A register that is nowhere is a
+ * memory types, paravirtual ones; machine checks are mce.c's. A register that is nowhere is a
  * #GP for the guest, or reads as 0 with ignore_msrs.
  */
 #include <errno.h>
@@ -292,48 +292,6 @@ static int set_arch_capabilities(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t v
 	return !host;
 }
 
-static int get_mcg_status(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
-{
-	*val = vcpu->arch.mcg_status;
-	return 0;
-}
-
-static int set_mcg_status(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host)
-{
-	vcpu->arch.mcg_status = val;
-	return 0;
-}
-
-/*
- * Machine-check banks: they hold what is written and never report anything. Registers
- * of a bank in turn: CTL, STATUS, ADDR, MISC.
- */
-static int get_mcg_cap(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
-{
-	*val = KVM_MAX_MCE_BANKS;
-	return 0;
-}
-
-static int get_mce_bank(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
-{
-	*val = vcpu->arch.mce_banks[msr - MSR_IA32_MCx_CTL(0)];
-	return 0;
-}
-
-static int set_mce_bank(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t val, bool host)
-{
-	unsigned reg = msr & 3;
-
-	/* CTL: all or nothing (bit 10 aside, which Linux clears on some models). */
-	if (reg == 0 && val && (val | BIT_ULL(10)) != ~0ull)
-		return 1;
-	/* STATUS: software may only clear it. */
-	if (reg == 1 && !host && val)
-		return 1;
-	vcpu->arch.mce_banks[msr - MSR_IA32_MCx_CTL(0)] = val;
-	return 0;
-}
-
 /* LFENCE serializes here as everywhere: the bit reads as set. */
 static int get_de_cfg(struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *val, bool host)
 {
@@ -412,11 +370,9 @@ static const struct msr_handler handlers[] = {
 	{ ONE(MSR_KVM_SYSTEM_TIME), get_system_time, set_system_time },
 	{ ONE(MSR_KVM_WALL_CLOCK_NEW), get_wall_clock, set_wall_clock },
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), get_system_time, set_system_time },
-	{ ONE(MSR_IA32_MCG_CAP), get_mcg_cap, NULL },
+	{ MSR_IA32_MCG_CAP, MSR_IA32_MCG_CTL, kvm_get_mce_msr, kvm_set_mce_msr },
 	{ MSR_IA32_MCx_CTL(0), MSR_IA32_MCx_MISC(KVM_MAX_MCE_BANKS - 1),
-	  get_mce_bank, set_mce_bank },
-	{ ONE(MSR_IA32_MCG_STATUS), get_mcg_status, set_mcg_status },
-	{ ONE(MSR_IA32_MCG_CTL), get_zero, set_zero },
+	  kvm_get_mce_msr, kvm_set_mce_msr },
 	{ ONE(MSR_IA32_P5_MC_ADDR), get_zero, set_ignored },
 	{ ONE(MSR_IA32_P5_MC_TYPE), get_zero, set_ignored },
 	{ ONE(MSR_IA32_PLATFORM_ID), get_zero, NULL },

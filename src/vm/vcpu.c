@@ -237,6 +237,7 @@ static void start_state(struct kvm_vcpu *vcpu)
 			       (kvm_vcpu_is_bsp(vcpu) ? MSR_IA32_APICBASE_BSP : 0);
 	vcpu->arch.virtual_tsc_khz = vcpu->kvm->default_tsc_khz;
 	vcpu->arch.arch_capabilities = hw_arch_capabilities();
+	kvm_mce_init(vcpu);
 	kvm_vcpu_reset(vcpu, false);
 	kvm_set_tsc_khz(vcpu, vcpu->kvm->default_tsc_khz);
 }

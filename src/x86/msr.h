@@ -27,6 +27,16 @@ const char *x86_msr_name(uint32_t msr);
 #define MSR_IA32_MCx_ADDR(n)	(0x402u + 4 * (n))
 #define MSR_IA32_MCx_MISC(n)	(0x403u + 4 * (n))
 
+/* IA32_MCG_CAP, IA32_MCG_STATUS, IA32_MCi_STATUS */
+#define MCG_CAP_COUNT			GENMASK_ULL(7, 0)
+#define MCG_CAP_CTL_P			BIT_ULL(8)
+#define MCG_CAP_EXT_COUNT		GENMASK_ULL(23, 16)
+#define MCG_CAP_SER_P			BIT_ULL(24)
+#define MCG_STATUS_MCIP			BIT_ULL(2)
+#define MCI_STATUS_UC			BIT_ULL(61)
+#define MCI_STATUS_OVER			BIT_ULL(62)
+#define MCI_STATUS_VAL			BIT_ULL(63)
+
 /* IA32_APIC_BASE */
 #define MSR_IA32_APICBASE_BSP		BIT_ULL(8)
 #define X2APIC_ENABLE			BIT_ULL(10)

@@ -5,7 +5,7 @@
 CASE names a function below; it is called ROUNDS times, or until one fails. Each prints PASS:
 or FAIL: lines; exit status 77 (skipped) where `make guest` has not been run.
 """
-import os, pty, re, select, signal, statistics, subprocess, sys, time
+import os, pty, re, select, shutil, signal, statistics, subprocess, sys, time
 
 ANYKVM, GUEST, CASE, VENDOR = sys.argv[1:5]
 ROUNDS = int(sys.argv[5]) if len(sys.argv) > 5 else 1
@@ -62,6 +62,19 @@ def large():
     total = re.search(r"Mem:\s+(\d+)", out)
     check("exit status 0", status == 0, f"{status}: {tail(out)}")
     check("sees 4 GiB", total and 3600 < int(total[1]) <= 4096, tail(out))
+
+def qemu():
+    """QEMU as it is packaged, on our /dev/kvm, to power-off."""
+    if not shutil.which("qemu-system-x86_64"):
+        print("there is no qemu-system-x86_64")
+        sys.exit(77)
+    status, out, _ = run([ANYKVM, "exec", "--vendor", VENDOR, "--", "timeout", str(LIMIT), "qemu-system-x86_64",
+                          "-accel", "kvm", "-M", "q35", "-cpu", "host", "-smp", "2", "-m", "512", "-nographic",
+                          "-nic", "none", "-kernel", KERNEL, "-initrd", INITRD, "-append", "console=ttyS0 panic=-1"])
+    check("exit status 0", status == 0, f"{status}: {tail(out)}")
+    check("reaches init", "BOOT-MARKER" in out, tail(out))
+    check("sees 2 CPUs", "BOOT-CPUS 2" in out, tail(out))
+    check("finds KVM", "Hypervisor detected: KVM" in out)
 
 def reboot():
     status, out, _ = run(command("quiet bench.mode=reboot"))
@@ -197,7 +210,7 @@ def idle():
 if not os.path.exists(KERNEL) or not os.path.exists(INITRD):
     print("SKIP: make guest has not been run")
     sys.exit(77)
-CASES = {f.__name__: f for f in (boot, smp, smp4, large, reboot, panic, timeout,
+CASES = {f.__name__: f for f in (boot, smp, smp4, large, qemu, reboot, panic, timeout,
                                  stats_and_trace, shell, quit, idle, tiny_cache, lock_step)}
 for _ in range(ROUNDS):
     if not failures: CASES[CASE]()
