@@ -337,6 +337,14 @@ struct hw_cpu {
 	/* TLB: see tlb.c */
 	struct x86_tlb_entry *tlb;	/* HW_TLB_SIZE */
 	struct hw_tlb *tlb_priv;	/* tlb.c's own */
+	/* A walk for translated code that has left the guest: the instruction that it was
+	 * for is the next to run, and need not make it again. */
+	struct {
+		bool     valid;
+		uint8_t  kind;
+		uint64_t la;
+		struct x86_exception e;
+	} walked;
 	uint32_t nr_lent;	/* user pages that the supervisor uses while SMAP is
 				 * suspended */
 
@@ -400,6 +408,8 @@ void hw_fault(struct hw_cpu *cpu);
 /* An access of @kind (X86_TLB_*) to @la is going to be made: enum x86emul, nothing is
  * delivered. */
 int hw_data_host(struct hw_cpu *cpu, uint64_t la, unsigned kind);
+/* It has failed with c.exception, and the instruction that makes it is done now. */
+void hw_keep_walk(struct hw_cpu *cpu, uint64_t la, unsigned kind);
 
 /* Is @la known to be in a device's page, for accesses of @kind? */
 static inline bool hw_is_device(const struct hw_cpu *cpu, uint64_t la, unsigned kind)

@@ -658,6 +658,27 @@ static void tlb_set(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 	}
 }
 
+/* The same walk again; of another one nothing is known by then. */
+static bool was_walked(struct hw_cpu *cpu, uint64_t la, unsigned kind,
+		       enum hw_tlb_who who)
+{
+	if (likely(!cpu->walked.valid))
+		return false;
+	cpu->walked.valid = false;
+	if (la != cpu->walked.la || kind != cpu->walked.kind || who != who_runs(&cpu->c))
+		return false;
+	cpu->c.exception = cpu->walked.e;
+	return true;
+}
+
+void hw_keep_walk(struct hw_cpu *cpu, uint64_t la, unsigned kind)
+{
+	cpu->walked.valid = true;
+	cpu->walked.kind = kind;
+	cpu->walked.la = la;
+	cpu->walked.e = cpu->c.exception;
+}
+
 static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 			       enum hw_tlb_who who, void **host)
 {
@@ -665,6 +686,8 @@ static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 	struct hw_walk w;
 	int rc;
 
+	if (was_walked(cpu, la, kind, who))
+		return X86EMUL_PROPAGATE_FAULT;
 	if (who == HW_TLB_SUPER_AC && borrow(cpu, i, la & PAGE_MASK, kind)) {
 		*host = (void *)(la + cpu->tlb[i].addend);
 		return X86EMUL_CONTINUE;

@@ -258,6 +258,7 @@ static int exec(struct hw_cpu *cpu, uint32_t nr)
 
 	cpu->stats.jit_execs++;
 	rc = nr ? hw_exec_insn(cpu, &e->insn, e->form) : hw_interp_insn(cpu);
+	cpu->walked.valid = false;
 	if (unlikely(j->left) && cpu->c.insn)
 		jit_left_add(j, cpu->c.insn, !nr);
 	return rc;
@@ -406,7 +407,10 @@ void jit_run(struct hw_cpu *cpu)
 	unsigned turns = RUN_TURNS;
 	uintptr_t code;
 
-	refresh_free(cpu);
+	if (cpu->jit.jit->entry_seen != cpu->stats.entries) {
+		cpu->jit.jit->entry_seen = cpu->stats.entries;
+		refresh_free(cpu);
+	}
 	if (unlikely(cpu->jit.jit->check)) {
 		jit_check_run(cpu);
 		return;

@@ -319,6 +319,7 @@ struct jit_free {
 struct jit {
 	struct hw_cpu *cpu;
 	struct jit_free free;
+	uint64_t entry_seen;	/* hw_stats.entries that free is of */
 	uint8_t *rx, *rw;	/* the code, executable and writable */
 	uint32_t mib;		/* its size */
 	uint32_t pos;		/* end of what has been emitted */

@@ -235,6 +235,9 @@ static bool walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 	if (rc != X86EMUL_CONTINUE) {
 		cpu->jit.faulted = what & WALK_FAULT &&
 				   rc == X86EMUL_PROPAGATE_FAULT && goes_to_guest(cpu);
+		if (rc == X86EMUL_PROPAGATE_FAULT && cpu->c.exception.nested &&
+		    !(what & WALK_SITE))
+			hw_keep_walk(cpu, la, !!(what & WALK_OWN));
 		return false;
 	}
 	return gen == cpu->jit.slot_gen && key == cpu->c.tlb_key &&

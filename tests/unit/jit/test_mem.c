@@ -176,9 +176,47 @@ static void the_processor_is_addressed(void **s)
 	guest_free(g);
 }
 
+/* --- memory that is not the guest's ------------------------------------------------------ */
+
+GUEST_CODE(stores_outside, 64, "mov $3, %ecx; 1: mov %eax, 8(%rsi); dec %ecx; jnz 1b; hlt");
+
+/* An exit's walks of the second dimension, by @engine, when the first has come. */
+static uint64_t walks_of_an_exit(const char *engine)
+{
+	struct guest *g = guest_by_engine(engine, G_STACK);
+	uint64_t before, walks;
+	unsigned k;
+
+	guest_catch_faults();
+	GUEST_LOAD(g, stores_outside);
+	guest_tdp(g, G_DATA, 0);
+	g->c->gpr[X86_RSI] = G_DATA;
+	g->c->gpr[X86_RAX] = 0x1234;
+	for (k = 0; k < 4; k++) {
+		before = g->cpu->stats.tdp_walks;
+		assert_int_equal(guest_run(g)->id, X86_INTERCEPT_TDP_FAULT);
+		assert_int_equal(g->cpu->exit.la, G_DATA + 8);
+		assert_int_equal(g->cpu->exit.exc.gpa, G_DATA + 8);
+		walks = g->cpu->stats.tdp_walks - before;
+	}
+	/* What has been found out then does not outlive it. */
+	guest_tdp(g, G_DATA, 7);
+	hw_tlb_flush_all(g->cpu);
+	guest_hlt(g);
+	assert_int_equal(guest_u64(g, G_DATA + 8) & 0xffffffff, 0x1234);
+	guest_free(g);
+	return walks;
+}
+
+static void an_exit_is_one_walk(void **state)
+{
+	assert_int_equal(walks_of_an_exit("jit"), walks_of_an_exit("interp"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_exit_is_one_walk),
 		cmocka_unit_test(the_processor_is_addressed),
 		T(a_frame_crosses_a_page),
 		T(pages_vary),
