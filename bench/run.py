@@ -236,6 +236,7 @@ def options():
 def main():
     args = options()
     bench = Bench(args)
+    if not os.access(bench.anykvm, os.X_OK): sys.exit(f"bench: there is no {bench.anykvm}: make")
     os.makedirs(bench.out, exist_ok=True)
     version = subprocess.run([bench.anykvm, "--version"], text=True, stdout=subprocess.PIPE)
     if version.returncode: sys.exit(f"bench: {bench.anykvm} does not run")

@@ -109,6 +109,22 @@ static void row_in_child(unsigned id, unsigned mode)
 	}
 }
 
+static bool number(const char *s, unsigned long *v)
+{
+	char *end;
+
+	*v = strtoul(s, &end, 0);
+	return *s && !*end;
+}
+
+static bool is_named(unsigned id)
+{
+	unsigned long n;
+
+	return !opt.row || !strcmp(opt.row, x86_rows[id]->mnemonic) ||
+	       (number(opt.row, &n) && n == id);
+}
+
 static bool is_wanted(unsigned id, unsigned mode)
 {
 	uint32_t bad = modes[mode] == X86_MODE_PROT64 ? I_INV64 : I_ONLY64;
@@ -117,10 +133,7 @@ static bool is_wanted(unsigned id, unsigned mode)
 		return false;
 	if (modes[mode] == X86_MODE_PROT16 && !host_has_16bit())
 		return false;
-	if (opt.row && strcmp(opt.row, x86_rows[id]->mnemonic) &&
-	    (unsigned)atoi(opt.row) != id)
-		return false;
-	return !(x86_rows[id]->attr & bad);
+	return is_named(id) && !(x86_rows[id]->attr & bad);
 }
 
 /* --- totals --------------------------------------------------------------------------- */
@@ -229,14 +242,6 @@ static const char help[] =
 	"  --verbose   a line for each row\n\n"
 	"Exit status: 0 no difference, 1 differences, 2 cannot run.\n";
 
-static bool number(const char *s, unsigned long *v)
-{
-	char *end;
-
-	*v = strtoul(s, &end, 0);
-	return *s && !*end;
-}
-
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -270,10 +275,23 @@ static int parse(int argc, char **argv)
 	       (opt.mode && opt.mode != 16 && opt.mode != 32 && opt.mode != 64) ? 2 : 0;
 }
 
+static bool any_row(void)
+{
+	unsigned id = 0;
+
+	while (id < x86_nr_rows && !is_named(id))
+		id++;
+	return id < x86_nr_rows;
+}
+
 int main(int argc, char **argv)
 {
 	if (parse(argc, argv)) {
 		fputs(help, stderr);
+		return 2;
+	}
+	if (opt.row && !any_row()) {
+		fprintf(stderr, "difftest: no row is called %s\n", opt.row);
 		return 2;
 	}
 	if (!arena_init() || !host_init()) {
