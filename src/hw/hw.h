@@ -36,6 +36,7 @@ struct hw_config {
 	bool jit_exact_flags;	/* status flags are right in every frame (jit/regs.c) */
 	uint16_t jit_check;	/* compare the translator with the interpreter (jit/check.c):
 				 * 1: always, N: new code, and one of N other blocks */
+	uint16_t jit_check_length; /* about so many instructions at once; 0: a block */
 };
 
 /* The translator (jit/), for hw_config.jit. */

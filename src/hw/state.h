@@ -230,6 +230,8 @@ struct hw_jit_slot {
 	uint32_t pad;
 };
 
+#define HW_JIT_FNS	10
+
 /* What translated code addresses (through GS, whose base is the hw_cpu). */
 struct hw_jit_state {
 	uint64_t key;		/* c.tlb_key; JIT_KEY_CODE32: 32-bit code */
@@ -242,7 +244,7 @@ struct hw_jit_state {
 	struct {
 		uint64_t rip, rest, si, di;
 	} rep;
-	uint64_t fn[9];		/* C functions that it calls */
+	uint64_t fn[HW_JIT_FNS]; /* C functions that it calls */
 	/* Where WRMSR to FS_BASE, GS_BASE, KERNEL_GS_BASE stores in the hw_cpu; 0: it exits. */
 	uint64_t base_at[3];
 	uint64_t spill[2], site, walk_from;	/* of the stubs that fill slots */
@@ -297,6 +299,8 @@ struct hw_jit_ops {
 	bool (*left_next)(const struct hw_cpu *cpu, struct hw_left *l);
 	/* While hw_cpu.watched: the @n bytes at @p, which @la leads to, will be written. */
 	void (*will_write)(struct hw_cpu *cpu, uint64_t la, void *p, unsigned n);
+	/* ... a walk has set the accessed or dirty bit of the page-table entry at @p. */
+	void (*entry_marked)(struct hw_cpu *cpu, void *p);
 	/* hw_check_failure() */
 	const char *(*failure)(struct hw_cpu *cpu);
 };

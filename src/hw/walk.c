@@ -192,11 +192,15 @@ static int guest_table_cmpxchg(void *opaque, uint64_t pa, unsigned bytes,
 			       uint64_t old, uint64_t val, bool *done,
 			       struct x86_exception *e)
 {
+	struct hw_cpu *cpu = opaque;
 	struct hw_tdp t;
 
-	if (hw_tdp_translate(opaque, pa, PAGING_READ | PAGING_WRITE, true, &t, e))
+	if (hw_tdp_translate(opaque, pa, PAGING_READ | PAGING_WRITE, true, &t, e) ||
+	    host_table_cmpxchg(opaque, t.hpa, bytes, old, val, done, e))
 		return -1;
-	return host_table_cmpxchg(opaque, t.hpa, bytes, old, val, done, e);
+	if (unlikely(cpu->watched) && *done)
+		cpu->jit_ops->entry_marked(cpu, (void *)(uintptr_t)t.hpa);
+	return 0;
 }
 
 static const struct paging_ops guest_table_ops = {

@@ -279,12 +279,16 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->fip = 0;
 	jit_tombstone(j, rip, j->entry == FL_HOST);
 	j->code = j->pos;
+	if (j->check)
+		jit_check_entry(j);
 	if (j->cpu->cfg.jit_count)
 		count_run(j);
 	emit_block(j);
 	b = jit_block_new(j);
 	if (!b)
 		return NULL;
+	if (j->check)
+		jit_check_new_block(j, b);
 	stats->jit_blocks++;
 	stats->jit_loops += j->loop.on;
 	stats->jit_guest_bytes += j->len;

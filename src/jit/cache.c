@@ -136,6 +136,17 @@ struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
 	return NULL;
 }
 
+struct jit_block *jit_block_next(struct jit *j, uint64_t rip, hva_t host,
+				 const struct jit_block *b)
+{
+	uint32_t i = b ? b->next : *block_chain(j, rip, host);
+
+	for (; i; i = j->blocks[i - 1].next)
+		if (j->blocks[i - 1].host == host && j->blocks[i - 1].rip == rip)
+			return &j->blocks[i - 1];
+	return NULL;
+}
+
 /* Its first instruction becomes a jump to its tombstone: jmp rel8. */
 static void bury(struct jit *j, const struct jit_block *b)
 {

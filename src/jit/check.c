@@ -1,47 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lock-step: the translator against the interpreter, block by block (jit_check).
- *
- * For each block that is about to run
- *   1. the interpreter runs its instructions from the present state. Each write to
- *      memory is noted before it happens (hw_cpu.watched); the state after each
- *      instruction is kept: a moment.
+ * Lock-step: the translator against the interpreter (jit_check). For each stretch of code
+ * that is about to run
+ *   1. the interpreter runs it from the present state (check_interp.c). Each write to
+ *      memory is noted before it happens (hw_cpu.watched), and of each instruction where
+ *      it was and a number for what it left in the general registers: a step.
  *   2. Memory, registers and FPU state go back to what they were.
- *   3. The block's translation runs from the same state. Nothing is linked, the table of
- *      targets is empty, and the C functions that translated code calls are the ones
- *      below, which leave where a block ends.
- *   4. The state is one of the moments with this rip, or the translator is wrong. What the
- *      interpreter had written up to that moment must be in memory, and what it had
- *      written after it must not.
+ *   3. The translation runs from the same state (check_enter.c).
+ *   4. The state, and memory where the interpreter has written, are what they were at the
+ *      end of the first run, or behind one of its steps, or the translator is wrong
+ *      (check_compare.c).
+ *
+ * A stretch is one block without anything that leads to others (jit_check_length=0), or
+ * about so many instructions, with links, return stack and table of targets; then
+ * translations differ from those without lock-step by room at their entry, by RDTSC, which
+ * ends a block, and by loops, which have fewer turns between two looks at requests.
  *
  * The translation may stop early (a request, a dropped page, an instruction that it
- * leaves to the interpreter): that is why there are moments. If it has done nothing
+ * leaves to the interpreter): that is why there are steps. If it has done nothing
  * the interpreter does one instruction that counts as jit_unchecked.
  *
  * Left out, as it cannot be done twice or is the interpreter's anyway: JIT_EXEC_END,
  * and what check_is_outside() names. An exception is delivered and an exit recorded in
- * both runs, and compared. RDTSC ends its block here; its value must lie between that
- * of the interpreter and now.
+ * both runs, and compared. The value of RDTSC must lie between that of the interpreter and
+ * now.
  *
  * Not compared:
  *   - status flags that nobody can see (jit/regs.c), also in an exception's frame, and
  *     those that a division leaves undefined, and all behind a write to the block's own
  *     page;
  *   - accessed and dirty bits, and the TLB: the interpreter's walks set them, and they
- *     stay, as a processor's speculative walks would;
+ *     stay, as a processor's speculative walks would, but where the stretch has written the
+ *     entry itself: then the translation begins with an empty TLB;
  *   - writes by the translation where the interpreter has not written;
- *   - links, return stack and table of targets, which this mode does without.
+ *   - exits in place, which this mode does without.
  *
  * The client must not write guest memory on another thread meanwhile: one vCPU, and no
- * device that does. A kick that comes between the runs makes the block begin again.
+ * device that does. A kick that comes between the runs makes the stretch begin again. The
+ * guest's time stands still but for step 3 and what is not compared (base/hold.h).
  *
  * What differs ends hw_run(): hw_check_failure() has the text (check_report.c).
  */
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "base/hold.h"
 #include "base/access.h"
+#include "base/hold.h"
 #include "jit/check.h"
 
 #define RUN_TURNS	256
@@ -58,6 +62,7 @@ int jit_check_create(struct jit *j)
 	if (k == MAP_FAILED)
 		return -ENOMEM;
 	k->j = j;
+	k->length = j->cpu->cfg.jit_check_length;
 	j->check = k;
 	return 0;
 }
@@ -104,12 +109,10 @@ static void check_block(struct jit_check *k, const struct jit_block *b)
 	host_copy_in(k->code, (const void *)k->host, k->len);
 	k->comparing = chosen(k, b);
 	if (!k->comparing) {
-		k->nr = 0;
 		check_enter(k, code, flags);
 		return;
 	}
-	check_interpret(k, MAX(b->nr, 1));
-	if (!k->nr || k->cut) {
+	if (!check_interpret(k, b)) {
 		go_without(k, check_skip);
 		return;
 	}

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of lock-step (check.c) share: one block's comparison. */
+/* What the files of lock-step (check.c) share: one stretch, run twice and compared. */
 #ifndef ANYKVM_JIT_CHECK_H
 #define ANYKVM_JIT_CHECK_H
 
 #include "jit/jit.h"
 
+#define CHECK_MAX_STEPS	(1u << 16)
 #define CHECK_MAX_WRITES (1u << 17)
+#define CHECK_MAX_ENTRIES 1024
 #define CHECK_BYTES	(8ul << 20)	/* of written memory */
+#define CHECK_MAX_STOPS	64
 #define CHECK_MAX_DIFFS	8
 #define CHECK_TEXT	8192
+#define CHECK_CODE_BYTES PAGE_SIZE
+#define CHECK_CLASSES	(1u << 14)
+#define CHECK_SEEN	(1u << 14)
 
 /* The processor's own state beside ctxt. */
 #define REST_FROM	offsetof(struct hw_cpu, dr)
 #define REST_BYTES	(offsetof(struct hw_cpu, in_guest) - REST_FROM)
 
-/* The state between two instructions, or after the last. */
+/* All of the state, between two instructions. */
 struct check_moment {
 	struct x86_emulate_ctxt c;
 	uint8_t rest[REST_BYTES];
@@ -22,12 +28,17 @@ struct check_moment {
 	uint32_t activity;
 	bool exits;		/* exit is valid */
 	bool fault;		/* an exception was delivered by the last instruction */
-	bool loaded;		/* the FPU state was in registers */
-	uint32_t writes;	/* of memory, so far */
-	uint32_t image;		/* of the FPU state; 0: as at the beginning */
-	/* The instruction before it. */
+	bool loaded;		/* the FPU state is in registers */
+	bool image;		/* fpu is the FPU state; else it is as at the beginning */
+	struct x86_fpu fpu;
+};
+
+/* An instruction of the interpreter's run. */
+struct check_step {
 	uint64_t rip;
+	uint64_t mark;		/* of the general registers behind it */
 	uint16_t op;		/* enum x86_op */
+	uint8_t  len;
 	uint8_t  undefined;	/* status flags that it or others left undefined: FLAG_* */
 };
 
@@ -36,7 +47,7 @@ struct check_write {
 	uint64_t la;
 	void *p;
 	uint32_t n;
-	uint32_t at;		/* in old, new, got */
+	uint32_t at;		/* in old, new, now */
 };
 
 /* Memory that differs. */
@@ -46,9 +57,23 @@ struct check_diff {
 	uint8_t want[16], got[16];
 };
 
+/* A translation that begins where the stretch ends: it is not entered. */
+struct check_stop {
+	struct jit_block *b;
+	uint32_t code;
+	uint8_t bytes[JIT_CHECK_ENTRY], call[JIT_CHECK_ENTRY];
+};
+
+struct check_class {
+	const struct x86_insn *insn;
+	uint8_t mode;
+	uint8_t bytes[X86_MAX_INSN_LEN];
+	bool outside;
+};
+
 struct jit_check {
 	struct jit *j;
-	/* Where the block is that is compared; how the last one asked for it. */
+	/* The block that the stretch begins with; how the last one asked for it. */
 	uint64_t rip, next_rip;
 	hva_t host;
 	uint32_t len;
@@ -56,54 +81,88 @@ struct jit_check {
 	bool comparing;
 	bool stopped;		/* before an instruction that is not compared */
 	bool pushed;		/* ... which may have stored its return address */
-	bool cut;		/* too much was written */
+	bool cut;		/* it is too much for one stretch */
+	bool again;		/* the writes have been noted */
 	uint32_t turn;
 	uint32_t arrive, enter_host;	/* stubs */
+	uint32_t stop_host, stop_mem;
+	uintptr_t fn[HW_JIT_FNS];	/* as they are without lock-step */
 
-	struct check_moment m[JIT_CHECK_INSNS + 2];	/* m[0]: the beginning */
-	uint32_t nr;		/* moments after it */
-	uint32_t nr_images;
-	struct check_moment got;
-	struct x86_fpu image[JIT_CHECK_INSNS + 3], got_image;
+	/* Where a stretch of several blocks may end (check_interp.c). */
+	uint32_t length;	/* about so many instructions; 0: one block */
+	uint32_t good;		/* the last step behind which it may */
+	uint32_t slack;		/* steps that translated code makes without entering a block */
+	uint32_t at;		/* the last step behind which it was at the end's rip */
+	uint32_t seen_at[CHECK_SEEN], stretch;	/* rips of stretch number ... */
+
+	struct check_moment begin, end, got;
+	struct check_step step[CHECK_MAX_STEPS + 1];	/* step[0]: the beginning */
+	uint32_t nr;		/* steps after it */
 	struct check_write write[CHECK_MAX_WRITES];
 	uint32_t nr_writes, bytes;
+	/* Page-table entries in which walks have set accessed and dirty bits. */
+	const char *entry[CHECK_MAX_ENTRIES];
+	uint32_t nr_entries;
+	bool walked;		/* one of them is among the writes */
+	/* What was there before; what the interpreter, and the translation, have left. */
 	uint8_t old[CHECK_BYTES], new[CHECK_BYTES], now[CHECK_BYTES];
+	struct check_class class[CHECK_CLASSES];
+	struct check_stop stop[CHECK_MAX_STOPS];
+	uint32_t nr_stops;
+	bool planted;
+	hva_t end_host;		/* of the end's rip; 0: unknown */
+	hva_t fault_host;	/* ... of the last instruction, if it did not simply end */
 
 	/* The difference. */
 	struct check_diff diff[CHECK_MAX_DIFFS];
 	uint32_t nr_diffs;
-	const struct check_moment *want;	/* NULL: rip is nowhere */
-	uint8_t code[PAGE_SIZE];		/* the block's bytes */
+	uint32_t want;		/* the step behind which it should be; 0: rip is nowhere */
+	uint8_t code[CHECK_CODE_BYTES];	/* the first block's bytes */
 	char text[CHECK_TEXT];
 	uint8_t seen[1u << 16];	/* by block: comparisons */
 };
 
 /* --- check_interp.c ------------------------------------------------------------------- */
 
-/* The interpreter runs up to @max instructions, and all of it is taken back. */
-void check_interpret(struct jit_check *k, unsigned max);
+/*
+ * The interpreter runs the stretch that begins with @b, and all of it is taken back. False:
+ * nothing of it can be compared.
+ */
+bool check_interpret(struct jit_check *k, const struct jit_block *b);
+/* ... its first @nr instructions again. k->end and memory are as they are behind them. */
+void check_replay(struct jit_check *k, uint32_t nr);
 /* One instruction that is not compared; all of a REP. */
 void check_skip(struct hw_cpu *cpu);
-/* The state now, but for that of the FPU, which is what it was at the beginning if it is
- * untouched. */
+/* The state now. */
 void check_take(struct jit_check *k, struct check_moment *m);
-bool check_fpu_untouched(const struct hw_cpu *cpu);
 /* Everything but memory as it was at the beginning. */
 void check_rewind(struct jit_check *k);
-/* Memory as it was before write @first; what is there since; what the first @nr left. */
-void check_undo(struct jit_check *k, uint32_t first);
-void check_copy(struct jit_check *k, uint8_t *to, uint32_t first);
-void check_put(struct jit_check *k, const uint8_t *from, uint32_t nr);
+/* What is in memory where the interpreter has written; memory as @from says. */
+void check_copy(struct jit_check *k, uint8_t *to);
+void check_put(struct jit_check *k, const uint8_t *from);
 /* It is not compared: it cannot be done twice, or is the interpreter's anyway. */
-bool check_is_outside(struct jit *j, const struct x86_insn *i, uint64_t rip);
+bool check_is_outside(struct jit_check *k, const struct x86_insn *i, uint64_t rip);
 /* It may have to be executed again before it is over. */
 bool check_is_repeated(const struct x86_insn *i);
+/* A number that tells what the general registers hold. */
+uint64_t check_mark(const struct x86_emulate_ctxt *c);
 
-/* --- check_enter.c, check_compare.c -------------------------------------------------------- */
+/* Where the interpreter was behind step @n. */
+static inline uint64_t check_rip_after(const struct jit_check *k, uint32_t n)
+{
+	return n < k->nr ? k->step[n + 1].rip : k->end.c.rip;
+}
+
+/* --- check_enter.c, check_stop.c, check_compare.c ------------------------------------------ */
 
 /* The translation at @code, a block with these FL_*, runs. */
 void check_enter(struct jit_check *k, uint32_t code, uint8_t flags);
-/* ... and has run: the state is a moment's, or the guest is left with a report. */
+/* All translations of where the stretch ends lead to FN_ARRIVE, and do not any more. */
+void check_plant(struct jit_check *k);
+void check_unplant(struct jit_check *k);
+uintptr_t check_arrive(struct hw_cpu *cpu, uint64_t t1, uint64_t behind);
+/* The translation has run: the state is one that the interpreter had, or the guest is left
+ * with a report. */
 void check_compare(struct jit_check *k);
 
 static inline uint8_t *check_shadow(struct check_moment *m)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lock-step's comparison (check.c): is what the translation has left one of the moments
- * that the interpreter had? What may be otherwise, and why, is here.
+ * Lock-step's comparison (check.c): is what the translation has left what the interpreter
+ * had at the end, or behind one of its instructions? Then that is looked for among the
+ * steps with the same rip and general registers, and the interpreter runs up to there once
+ * more. What may be otherwise, and why, is here.
  */
 #include "base/access.h"
 #include "base/hold.h"
@@ -9,48 +11,87 @@
 #include "jit/check.h"
 
 #define ASYNC		~(uint32_t)(HW_REQ_EVENT | HW_REQ_EXIT)
+#define TRIES		32	/* steps that may be the right one */
+
+/* A page of code: where a rip in it is. */
+struct page {
+	uint64_t rip;
+	hva_t host;
+};
+
+/* The instruction at @rip in @p, or that goes on in the next one. */
+static bool decode(struct jit_check *k, const struct page *p, uint64_t rip,
+		   struct x86_insn *i)
+{
+	unsigned room = MIN(PAGE_SIZE - (rip & ~PAGE_MASK), X86_MAX_INSN_LEN);
+	enum x86_mode mode = k->begin.c.mode;
+	uint8_t b[X86_MAX_INSN_LEN];
+	hva_t next;
+
+	if ((rip ^ p->rip) & PAGE_MASK ||
+	    host_copy_in(b, (const void *)(p->host + (rip - p->rip)), room))
+		return false;
+	if (x86_decode(i, b, room, mode) == X86_DECODE_OK)
+		return true;
+	return room < sizeof(b) &&
+	       hw_fetch_host(k->j->cpu, rip + room, &next) == X86EMUL_CONTINUE &&
+	       !host_copy_in(b + room, (const void *)next, sizeof(b) - room) &&
+	       x86_decode(i, b, sizeof(b), mode) == X86_DECODE_OK;
+}
 
 /* Are the status flags @left overwritten before anybody looks, from @rip on? */
-static bool flags_dead(struct jit_check *k, uint64_t rip, uint8_t left, unsigned *budget)
+static bool flags_dead(struct jit_check *k, const struct page *p, uint64_t rip,
+		       uint8_t left, unsigned *budget)
 {
 	struct jit_insn n;
-	uint8_t b[X86_MAX_INSN_LEN];
-	unsigned room;
 
 	for (; left; rip += n.i.len) {
-		room = MIN(PAGE_SIZE - (rip & ~PAGE_MASK), sizeof(b));
-		if (!(*budget)-- || (rip ^ k->rip) & PAGE_MASK ||
-		    host_copy_in(b, (const void *)(k->host + (rip - k->rip)), room) ||
-		    x86_decode(&n.i, b, room, k->m[0].c.mode) != X86_DECODE_OK) {
+		if (!(*budget)-- || !decode(k, p, rip, &n.i)) {
 			*budget = 0;
 			return false;
 		}
 		n.rip = rip;
 		jit_classify(k->j, &n);
-		if ((n.class < JIT_SAME && rip - k->rip >= k->len) ||
-		    n.class > JIT_CALL || n.class == JIT_LOOP || (n.reads & left))
+		if (n.class > JIT_CALL || n.class == JIT_LOOP || (n.reads & left))
 			return false;
 		left &= ~n.writes;
 		if (n.class == JIT_EXEC_END)
 			return !left;
-		if (n.class == JIT_JCC && !flags_dead(k, jit_target_of(&n), left, budget))
+		if (n.class == JIT_JCC && !flags_dead(k, p, jit_target_of(&n), left, budget))
 			return false;
 		if (n.class == JIT_JMP || n.class == JIT_CALL)
-			return flags_dead(k, jit_target_of(&n), left, budget);
+			return flags_dead(k, p, jit_target_of(&n), left, budget);
 	}
 	return true;
 }
 
-/* Code that the block has written over its own is not what the flags were kept for
+/* Code that the stretch has written over its own is not what the flags were kept for
  * (docs/errata.md). */
-static bool wrote_own_page(const struct jit_check *k)
+static bool wrote_page_of(const struct jit_check *k, hva_t host)
 {
 	uint32_t i;
 
 	for (i = 0; i < k->nr_writes; i++)
-		if (!(((hva_t)k->write[i].p ^ k->host) & PAGE_MASK))
+		if (!(((hva_t)k->write[i].p ^ host) & PAGE_MASK))
 			return true;
 	return false;
+}
+
+/* Nobody sees the status flags @flags behind step @n, whose end @m is. */
+static bool nobody_sees(struct jit_check *k, const struct check_moment *m, uint32_t n,
+			uint8_t flags)
+{
+	struct page p = { .rip = m->c.rip };
+	unsigned budget = 64;
+
+	if (m->fault || m->exits) {
+		p.rip = k->step[n].rip;
+		p.host = k->fault_host;
+	} else if (hw_fetch_host(k->j->cpu, p.rip, &p.host) != X86EMUL_CONTINUE) {
+		return false;
+	}
+	return p.host && (wrote_page_of(k, k->host) || wrote_page_of(k, p.host) ||
+			  flags_dead(k, &p, p.rip, flags, &budget));
 }
 
 static bool is_time(uint16_t op)
@@ -64,23 +105,20 @@ static uint64_t edx_eax(const struct check_moment *m)
 }
 
 /* Takes over from the end of the translated run what may be otherwise in @m. */
-static void forgive(struct jit_check *k, struct check_moment *m)
+static void forgive(struct jit_check *k, struct check_moment *m, uint32_t n)
 {
 	const struct check_moment *g = &k->got;
-	uint8_t flags = jit_pack_flags(m->c.eflags ^ g->c.eflags);
-	unsigned budget = 64;
+	uint8_t flags = jit_pack_flags(m->c.eflags ^ g->c.eflags) & ~k->step[n].undefined;
 
-	flags &= ~m->undefined;
-	if (!flags || wrote_own_page(k) ||
-	    flags_dead(k, m->fault || m->exits ? m->rip : m->c.rip, flags, &budget))
+	if (!flags || nobody_sees(k, m, n, flags))
 		alu_set_flags(&m->c.eflags, alu_pack(g->c.eflags));
-	if (m != k->m && is_time(m->op) && edx_eax(g) >= edx_eax(m) &&
+	if (n && is_time(k->step[n].op) && edx_eax(g) >= edx_eax(m) &&
 	    edx_eax(g) <= hw_guest_tsc(k->j->cpu) && !(g->c.gpr[X86_RAX] >> 32)) {
 		m->c.gpr[X86_RAX] = g->c.gpr[X86_RAX];
 		m->c.gpr[X86_RDX] = g->c.gpr[X86_RDX];
 	}
 	/* Translated code goes on behind STI at once, and has no shadow for it. */
-	if (k->stopped && m != k->m && m->op == X86_OP_STI)
+	if (k->stopped && n && k->step[n].op == X86_OP_STI)
 		*check_shadow(&k->got) = *check_shadow(m);
 }
 
@@ -93,7 +131,7 @@ static uint8_t free_bits(const struct jit_check *k, const struct check_moment *m
 	unsigned word = m->c.mode == X86_MODE_PROT64 ? 8 : 4;
 	uint64_t at = la - m->c.gpr[X86_RSP];
 
-	if ((m == k->m || k->pushed) && -at - 1 < word)
+	if ((m == &k->begin || k->pushed) && -at - 1 < word)
 		return 0xff;
 	if (!m->fault)
 		return 0;
@@ -117,17 +155,14 @@ static void add_diff(struct jit_check *k, const struct check_write *w, unsigned 
 }
 
 static bool write_same(struct jit_check *k, const struct check_moment *m,
-		       const struct check_write *w)
+		       const struct check_write *w, const uint8_t *want)
 {
-	uint8_t want[PAGE_SIZE];
 	unsigned i;
 
-	if (host_copy_in(want, w->p, w->n))
+	if (check_bytes_same(want, k->now + w->at, w->n))
 		return true;
 	for (i = 0; i < w->n; i++) {
-		uint8_t d = want[i] ^ k->now[w->at + i];
-
-		if (likely(!d) || !(d & ~free_bits(k, m, w->la + i)))
+		if (!((want[i] ^ k->now[w->at + i]) & ~free_bits(k, m, w->la + i)))
 			continue;
 		add_diff(k, w, i, want);
 		return false;
@@ -135,32 +170,25 @@ static bool write_same(struct jit_check *k, const struct check_moment *m,
 	return true;
 }
 
-/* Memory is made what it should be and compared with what it was, which it then is
- * again. */
-static bool memory_same(struct jit_check *k, const struct check_moment *m)
+/* Is in memory what @want has, which is @m's? */
+static bool memory_same(struct jit_check *k, const struct check_moment *m,
+			const uint8_t *want)
 {
 	bool same = true;
 	uint32_t i;
 
-	if (!k->nr_writes)
-		return true;
-	check_copy(k, k->now, 0);
-	check_undo(k, 0);
-	check_put(k, k->new, m->writes);
 	k->nr_diffs = 0;
 	for (i = 0; i < k->nr_writes; i++)
-		same &= write_same(k, m, &k->write[i]);
-	check_put(k, k->now, k->nr_writes);
+		same &= write_same(k, m, &k->write[i], want + k->write[i].at);
 	return same;
 }
 
-static bool fpu_same(struct jit_check *k, const struct check_moment *m)
+static bool fpu_same(const struct check_moment *a, const struct check_moment *b)
 {
-	if (!m->image && check_fpu_untouched(k->j->cpu))
+	if (!a->image && !b->image)
 		return true;
-	if (!m->image || m->loaded != k->got.loaded)
-		return false;
-	return check_fpu_same(&k->image[m->image], &k->got_image);
+	return a->image && b->image && a->loaded == b->loaded &&
+	       check_fpu_same(&a->fpu, &b->fpu);
 }
 
 static bool fields_same(const struct check_moment *a, const struct check_moment *b)
@@ -175,21 +203,44 @@ static bool fields_same(const struct check_moment *a, const struct check_moment 
 	       (!a->exits || check_exits_same(&a->exit, &b->exit));
 }
 
-static bool moment_same(struct jit_check *k, struct check_moment *m)
+static bool moment_same(struct jit_check *k, struct check_moment *m, uint32_t n,
+			const uint8_t *memory)
 {
 	if (m->c.rip != k->got.c.rip)
 		return false;
-	forgive(k, m);
-	k->want = m;
-	return memory_same(k, m) && fields_same(m, &k->got) && fpu_same(k, m);
+	forgive(k, m, n);
+	return memory_same(k, m, memory) && fields_same(m, &k->got) && fpu_same(m, &k->got);
 }
 
-static void fail(struct jit_check *k, const struct check_moment *want)
+/* Behind which step is it? Then k->end is what the interpreter had there. */
+static bool find_step(struct jit_check *k)
 {
-	k->want = want;
-	k->nr_diffs = 0;
-	if (want)
-		memory_same(k, want);
+	uint64_t rip = k->got.c.rip, mark = check_mark(&k->got.c);
+	unsigned tries = TRIES;
+	uint32_t n;
+
+	for (n = k->nr - 1; n && tries; n--) {
+		if (check_rip_after(k, n) != rip)
+			continue;
+		if (!k->want)
+			k->want = n;
+		if (k->step[n].mark != mark)
+			continue;
+		k->want = n;
+		check_replay(k, n);
+		if (moment_same(k, &k->end, n, k->new))
+			return true;
+		tries--;
+	}
+	return false;
+}
+
+static void fail(struct jit_check *k)
+{
+	if (k->want) {
+		check_replay(k, k->want);
+		moment_same(k, &k->end, k->want, k->new);
+	}
 	hw_check_fail(k->j->cpu);
 }
 
@@ -203,36 +254,42 @@ static void agreed(struct jit_check *k, const struct check_moment *m)
 		hw_set_request(cpu, HW_REQ_EVENT);
 }
 
-/* The translation has run. */
-void check_compare(struct jit_check *k)
+/* What it left is what it found. */
+static bool did_nothing(struct jit_check *k)
 {
-	const struct check_moment *want;
-	struct hw_cpu *cpu = k->j->cpu;
-	uint32_t i;
+	check_put(k, k->old);
+	check_rewind(k);
+	check_copy(k, k->new);
+	return moment_same(k, &k->begin, 0, k->new);
+}
 
-	check_take(k, &k->got);
-	if (!check_fpu_untouched(cpu))
-		hw_fpu_copy(cpu, &k->got_image);
-	k->want = NULL;
-	k->nr_diffs = 0;
-	cpu->stats.jit_checked++;
-	for (i = 1; i <= k->nr; i++) {
-		if (moment_same(k, &k->m[i])) {
-			agreed(k, &k->m[i]);
-			return;
-		}
-	}
-	want = k->want;
-	if (READ_ONCE(cpu->request) & ASYNC) {
-		/* It may have stopped anywhere, in a REP too. */
-		check_undo(k, 0);
-		check_rewind(k);
-	} else if (moment_same(k, &k->m[0])) {
+static void compare_others(struct jit_check *k)
+{
+	struct hw_cpu *cpu = k->j->cpu;
+	/* It may have stopped anywhere then, in a REP too, and begins again. */
+	bool asked = READ_ONCE(cpu->request) & ASYNC;
+
+	if (find_step(k)) {
+		agreed(k, &k->end);
+	} else if (did_nothing(k) && !asked) {
 		cpu->stats.jit_checked--;
 		time_release();
 		check_skip(cpu);
 		time_hold();
-	} else {
-		fail(k, want);
+	} else if (!asked) {
+		fail(k);
 	}
+}
+
+void check_compare(struct jit_check *k)
+{
+	check_take(k, &k->got);
+	check_copy(k, k->now);
+	k->want = k->got.c.rip == k->end.c.rip ? k->nr : 0;
+	k->j->cpu->stats.jit_checked++;
+	k->j->cpu->stats.jit_compared += k->nr;
+	if (moment_same(k, &k->end, k->nr, k->new))
+		agreed(k, &k->end);
+	else
+		compare_others(k);
 }

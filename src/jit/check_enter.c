@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lock-step's second run (check.c): the translation of one block by itself. The C
- * functions that it calls are the ones here, which leave where the block ends. It is the
- * only time that passes for the guest: everything else holds the clock (base/hold.h).
+ * Lock-step's second run (check.c): the translation. It is the only time that passes for
+ * the guest: everything else holds the clock (base/hold.h).
+ *
+ * One block by itself: the C functions that it calls are the ones here, which leave where
+ * the block ends; nothing is linked, the table of targets has the one that the interpreter
+ * went to. A stretch of several blocks has everything that translated code has without
+ * lock-step; it is stopped where it ends (check_stop.c). Both stop before an instruction
+ * that is not compared.
  */
 #include "base/hold.h"
 #include "jit/check.h"
@@ -37,19 +42,36 @@ static bool stops_at(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 	x86_exec_fn form;
 
 	if (nr)
-		return check_is_outside(j, &j->execs[nr - 1].insn, rip);
+		return check_is_outside(j->check, &j->execs[nr - 1].insn, rip);
 	cpu->c.rip = rip;
 	return hw_interp_peek(cpu, &i, &form) == X86EMUL_CONTINUE &&
-	       check_is_outside(j, i, rip);
+	       check_is_outside(j->check, i, rip);
+}
+
+typedef uintptr_t (*check_fn)(struct hw_cpu *cpu, uint64_t rip, uint64_t what);
+
+/* As without lock-step. */
+static uintptr_t go(struct hw_cpu *cpu, unsigned fn, uint64_t rip, uint64_t what)
+{
+	return ((check_fn)cpu->jit.jit->check->fn[fn])(cpu, rip, what);
+}
+
+/* Behind an instruction after which the block is not gone on with. */
+static uintptr_t go_on(struct hw_cpu *cpu)
+{
+	if (!cpu->jit.jit->check->length)
+		return leave(cpu);
+	jit_refresh(cpu);
+	return go(cpu, FN_GO, cpu->c.rip, 0);
 }
 
 static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 {
-	struct jit *j = cpu->jit.jit;
+	struct jit_check *k = cpu->jit.jit->check;
 	bool on;
 
-	if (j->check->comparing && !cpu->jit.faulted && stops_at(cpu, rip, nr))
-		return stop(j->check, rip);
+	if (k->comparing && !cpu->jit.faulted && stops_at(cpu, rip, nr))
+		return stop(k, rip);
 	on = jit_exec(cpu, rip, nr);
 	/* All of a REP. */
 	while (!on && cpu->c.rip == rip && cpu->c.insn && check_is_repeated(cpu->c.insn) &&
@@ -57,13 +79,15 @@ static uintptr_t fn_exec(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 		jit_refresh(cpu);
 		on = jit_exec(cpu, rip, nr);
 	}
-	return on ? 0 : leave(cpu);
+	return on ? 0 : go_on(cpu);
 }
 
 static uintptr_t fn_exec_end(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 {
 	struct jit_check *k = cpu->jit.jit->check;
 
+	if (k->length && k->comparing && !stops_at(cpu, rip, nr))
+		return go(cpu, FN_EXEC_END, rip, nr);
 	/* A CALL whose target is not found, among others. */
 	k->pushed = !nr;
 	if (k->comparing)
@@ -89,10 +113,16 @@ static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 
 void jit_check_init(struct hw_cpu *cpu)
 {
-	if (!cpu->jit.jit->check)
+	struct jit_check *k = cpu->jit.jit->check;
+
+	if (!k)
 		return;
+	__builtin_memcpy(k->fn, cpu->jit.fn, sizeof(k->fn));
 	cpu->jit.fn[FN_EXEC] = (uintptr_t)fn_exec;
 	cpu->jit.fn[FN_EXEC_END] = (uintptr_t)fn_exec_end;
+	cpu->jit.fn[FN_ARRIVE] = (uintptr_t)check_arrive;
+	if (k->length)
+		return;
 	cpu->jit.fn[FN_GO] = (uintptr_t)fn_go;
 	cpu->jit.fn[FN_LINK] = (uintptr_t)fn_link;
 	cpu->jit.fn[FN_FAR] = (uintptr_t)fn_go;
@@ -100,33 +130,51 @@ void jit_check_init(struct hw_cpu *cpu)
 
 /*
  * arrive: an indirect transfer has found its target, T2 is its entry. enter_host: on to
- * hw_jit_state.tmp, a block that wants the flags in RFLAGS.
+ * hw_jit_state.tmp, a block that wants the flags in RFLAGS. stop_host, stop_mem: called by
+ * a block at its entry, with the flags there.
  */
 void jit_check_stubs(struct jit *j)
 {
-	if (!j->check)
+	struct jit_check *k = j->check;
+
+	if (!k)
 		return;
-	j->check->arrive = j->pos;
+	k->arrive = j->pos;
 	emit_gs_t2x8(j, 0x8b, T1, CPU_OFF(jit.hash.rip));
 	emit_jump(j, CC_ALWAYS, j->go);
-	j->check->enter_host = j->pos;
+	k->enter_host = j->pos;
 	emit_flags_load(j, T1);
 	emit_gs(j, 0xff, 4, CPU_OFF(jit.tmp), 4);
+	k->stop_host = j->pos;
+	e8(j, 0x41), e8(j, 0x58 | (T2 & 7));	/* pop */
+	emit_link(j, true, FN_ARRIVE);
+	k->stop_mem = j->pos;
+	e8(j, 0x41), e8(j, 0x58 | (T2 & 7));	/* pop */
+	emit_link(j, false, FN_ARRIVE);
 }
 
-/* The transfers of the interpreter's run are found in the table. */
-static void set_targets(struct jit_check *k, bool set)
+/* Where the interpreter went is found in the table. */
+static void set_target(struct jit_check *k, bool set)
 {
 	struct hw_cpu *cpu = k->j->cpu;
 	struct hw_jit_targets *t = &cpu->jit.hash;
-	uint32_t i, at;
+	uint32_t at = jit_target_index(k->end.c.rip);
 
-	for (i = 1; i <= k->nr; i++) {
-		at = jit_target_index(k->m[i].c.rip);
-		t->rip[at] = k->m[i].c.rip;
-		t->key[at] = set ? cpu->jit.key : 0;
-		t->code[at] = (uintptr_t)k->j->rx + k->arrive;
-	}
+	t->rip[at] = k->end.c.rip;
+	t->key[at] = set ? cpu->jit.key : 0;
+	t->code[at] = (uintptr_t)k->j->rx + k->arrive;
+}
+
+static void mark_end(struct jit_check *k, bool set)
+{
+	if (!k->comparing)
+		return;
+	if (!k->length)
+		set_target(k, set);
+	else if (set)
+		check_plant(k);
+	else
+		check_unplant(k);
 }
 
 void check_enter(struct jit_check *k, uint32_t code, uint8_t flags)
@@ -140,8 +188,8 @@ void check_enter(struct jit_check *k, uint32_t code, uint8_t flags)
 	cpu->jit.tmp = rx + code;
 	if (!(flags & FL_MEM))
 		code = k->enter_host;
-	set_targets(k, true);
+	mark_end(k, true);
 	jit_enter(cpu, rx + code);
 	time_hold();
-	set_targets(k, false);
+	mark_end(k, false);
 }

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lock-step's first run (check.c): by the interpreter, with a moment after each
- * instruction and a note of each write; and how all of it is taken back.
+ * Lock-step's first run (check.c): by the interpreter, with a note of each instruction and
+ * of each write; and how all of it is taken back.
+ *
+ * A stretch is one block: it ends with the transfer that leaves it. Or it is about
+ * k->length instructions, and ends behind a transfer, preferably to where it has not been
+ * yet: translated code is stopped as it enters the blocks there (check_stop.c). A jump back
+ * may be inside of a block that is a loop, which is entered again after JIT_CHECK_INSNS
+ * instructions at most: the stretch then ends at one of its turns, at most k->slack before
+ * where the interpreter was.
  */
 #include "base/access.h"
 #include "jit/check.h"
@@ -9,11 +16,12 @@
 #define ROOM_WRITES	(4096 + 256)	/* what one instruction, or one turn of REP, writes */
 #define ROOM_BYTES	(64u << 10)
 #define REP_TURNS	64	/* of 4096 iterations */
+#define SLACK		(JIT_CHECK_INSNS + 2 * JIT_MAX_INSNS)
 
 /* --- moments ---------------------------------------------------------------------- */
 
 /* The FPU state is what it was at the beginning, where no instruction has had it. */
-bool check_fpu_untouched(const struct hw_cpu *cpu)
+static bool fpu_untouched(const struct hw_cpu *cpu)
 {
 #ifdef ANYKVM_SANITIZE
 	return false;
@@ -32,42 +40,42 @@ void check_take(struct jit_check *k, struct check_moment *m)
 	m->exits = READ_ONCE(cpu->request) & HW_REQ_EXIT;
 	if (m->exits)
 		m->exit = cpu->exit;
-	m->writes = k->nr_writes;
 	m->loaded = cpu->fpu_loaded;
+	m->fault = false;
+	m->image = !fpu_untouched(cpu) && cpu->c.fpu;
+	if (m->image)
+		hw_fpu_copy(cpu, &m->fpu);
 }
 
-static void take_image(struct jit_check *k, struct check_moment *m)
+/* Sums that do not wait for each other: this is done for each instruction. */
+uint64_t check_mark(const struct x86_emulate_ctxt *c)
 {
-	m->image = 0;
-	if (check_fpu_untouched(k->j->cpu) || !k->j->cpu->c.fpu)
-		return;
-	m->image = ++k->nr_images;
-	hw_fpu_copy(k->j->cpu, &k->image[m->image]);
+	const uint64_t *r = c->gpr;
+	uint64_t a = 0, b = 0, k = 0x9e3779b97f4a7c15ull;
+	unsigned i;
+
+	for (i = 0; i < X86_NR_GPRS; i += 2) {
+		a += r[i] * k;
+		b += r[i + 1] * (k ^ 0x5bf03635ull << 12);
+		k = k * 3 + 2 * i;
+	}
+	return a ^ (b << 7 | b >> 57);
 }
 
-/* Memory as it was before write @first. */
-void check_undo(struct jit_check *k, uint32_t first)
+void check_copy(struct jit_check *k, uint8_t *to)
 {
 	uint32_t i;
 
-	for (i = k->nr_writes; i-- > first;)
-		host_copy_out(k->write[i].p, k->old + k->write[i].at, k->write[i].n);
-}
-
-/* What is in memory where write @first and the ones after it are. */
-void check_copy(struct jit_check *k, uint8_t *to, uint32_t first)
-{
-	uint32_t i;
-
-	for (i = first; i < k->nr_writes; i++)
+	for (i = 0; i < k->nr_writes; i++)
 		host_copy_in(to + k->write[i].at, k->write[i].p, k->write[i].n);
 }
 
-void check_put(struct jit_check *k, const uint8_t *from, uint32_t nr)
+/* The last first: where two overlap the first knows what was there before both. */
+void check_put(struct jit_check *k, const uint8_t *from)
 {
 	uint32_t i;
 
-	for (i = 0; i < nr; i++)
+	for (i = k->nr_writes; i-- > 0;)
 		host_copy_out(k->write[i].p, from + k->write[i].at, k->write[i].n);
 }
 
@@ -76,7 +84,7 @@ void jit_check_will_write(struct hw_cpu *cpu, uint64_t la, void *p, unsigned n)
 	struct jit_check *k = cpu->jit.jit->check;
 	struct check_write *w = &k->write[k->nr_writes];
 
-	if (k->nr_writes == CHECK_MAX_WRITES || k->bytes + n > CHECK_BYTES ||
+	if (k->again || k->nr_writes == CHECK_MAX_WRITES || k->bytes + n > CHECK_BYTES ||
 	    host_copy_in(k->old + k->bytes, p, n))
 		return;
 	*w = (struct check_write){ .la = la, .p = p, .n = n, .at = k->bytes };
@@ -84,13 +92,34 @@ void jit_check_will_write(struct hw_cpu *cpu, uint64_t la, void *p, unsigned n)
 	k->bytes += n;
 }
 
-/* Everything but memory as in m[0]. */
+void jit_check_entry_marked(struct hw_cpu *cpu, void *p)
+{
+	struct jit_check *k = cpu->jit.jit->check;
+
+	if (!k->again && k->nr_entries < CHECK_MAX_ENTRIES)
+		k->entry[k->nr_entries++] = p;
+}
+
+/* Has a walk marked an entry that the stretch wrote? */
+static bool marked_written(const struct jit_check *k)
+{
+	const struct check_write *w;
+	uint32_t e;
+
+	for (e = 0; e < k->nr_entries; e++)
+		for (w = k->write; w < k->write + k->nr_writes; w++)
+			if (k->entry[e] + 8 > (char *)w->p &&
+			    k->entry[e] < (char *)w->p + w->n)
+				return true;
+	return k->nr_entries == CHECK_MAX_ENTRIES;
+}
+
 void check_rewind(struct jit_check *k)
 {
 	struct hw_cpu *cpu = k->j->cpu;
-	const struct check_moment *m = &k->m[0];
+	const struct check_moment *m = &k->begin;
 
-	hw_fpu_rewind(cpu, m->image ? &k->image[m->image] : NULL);
+	hw_fpu_rewind(cpu, m->image ? &m->fpu : NULL);
 	cpu->c = m->c;
 	__builtin_memcpy((char *)cpu + REST_FROM, m->rest, REST_BYTES);
 	cpu->activity = m->activity;
@@ -99,9 +128,12 @@ void check_rewind(struct jit_check *k)
 	cpu->watched = false;
 	cpu->win_len = 0;
 	hw_tlb_context(cpu);
+	/* Each run must walk for itself: the entry loses the mark with the write. */
+	if (k->walked)
+		hw_tlb_flush_all(cpu);
 }
 
-/* --- the interpreter's run -------------------------------------------------------- */
+/* --- instructions ----------------------------------------------------------------- */
 
 /* What differs from run to run, and what changes more than a moment holds. */
 static bool is_twice(const struct x86_insn *i)
@@ -120,13 +152,12 @@ static bool is_twice(const struct x86_insn *i)
 	return false;
 }
 
-/* It may have to be executed again before it is over. */
 bool check_is_repeated(const struct x86_insn *i)
 {
 	return (i->row->attr & I_REP) && jit_is_rep(i);
 }
 
-bool check_is_outside(struct jit *j, const struct x86_insn *i, uint64_t rip)
+static bool classify(struct jit *j, const struct x86_insn *i, uint64_t rip)
 {
 	struct jit_insn n = { .i = *i, .rip = rip };
 
@@ -135,9 +166,25 @@ bool check_is_outside(struct jit *j, const struct x86_insn *i, uint64_t rip)
 	       (n.class == JIT_EXEC && i->row->intercept);
 }
 
+/* Remembered by place and bytes: most of a comparison's time would be here. */
+bool check_is_outside(struct jit_check *k, const struct x86_insn *i, uint64_t rip)
+{
+	uint64_t h = (uintptr_t)i * 0x9e3779b97f4a7c15ull;
+	struct check_class *c = &k->class[h >> 32 & (CHECK_CLASSES - 1)];
+
+	if (c->insn == i && c->mode == i->mode &&
+	    !__builtin_memcmp(c->bytes, i->bytes, sizeof(c->bytes)))
+		return c->outside;
+	c->insn = i;
+	c->mode = i->mode;
+	__builtin_memcpy(c->bytes, i->bytes, sizeof(c->bytes));
+	c->outside = classify(k->j, i, rip);
+	return c->outside;
+}
+
 static bool has_room(const struct jit_check *k)
 {
-	return k->nr_writes + ROOM_WRITES <= CHECK_MAX_WRITES &&
+	return k->nr < CHECK_MAX_STEPS && k->nr_writes + ROOM_WRITES <= CHECK_MAX_WRITES &&
 	       k->bytes + ROOM_BYTES <= CHECK_BYTES;
 }
 
@@ -149,69 +196,173 @@ static uint8_t undefined_after(const struct x86_insn *i, uint8_t before)
 }
 
 /* One instruction, all of a REP. False: it is not one that is compared. */
-static bool interpret_insn(struct jit_check *k, struct check_moment *m, int *rc)
+static bool interpret_insn(struct jit_check *k, struct check_step *s, int *rc)
 {
 	struct hw_cpu *cpu = k->j->cpu;
 	const struct x86_insn *i;
 	unsigned turns = REP_TURNS;
 	x86_exec_fn form;
 
-	m->rip = cpu->c.rip;
+	s->rip = cpu->c.rip;
 	do {
-		k->cut = !has_room(k) || !turns--;
+		k->cut = !(k->again || has_room(k)) || !turns--;
 		if (k->cut)
 			return false;
 		*rc = hw_interp_peek(cpu, &i, &form);
 		if (*rc != X86EMUL_CONTINUE) {
 			*rc = hw_interp_insn(cpu);
-			m->undefined = FLAG_ALL;
+			s->undefined = FLAG_ALL;
 			return true;
 		}
-		if (check_is_outside(k->j, i, m->rip))
+		if (check_is_outside(k, i, s->rip))
 			return false;
-		m->op = i->row->op;
-		m->undefined = undefined_after(i, m[-1].undefined);
+		s->op = i->row->op;
+		s->len = i->len;
+		s->undefined = undefined_after(i, s[-1].undefined);
 		*rc = hw_exec_insn(cpu, i, form);
-	} while (*rc == X86EMUL_CONTINUE && cpu->c.rip == m->rip && check_is_repeated(i));
+	} while (*rc == X86EMUL_CONTINUE && cpu->c.rip == s->rip && check_is_repeated(i));
 	return true;
 }
 
-/* The next moment; false: it is the last. */
-static bool interpret_one(struct jit_check *k)
+/* The next step; false: it is the last. */
+static bool one_step(struct jit_check *k, int *rc)
 {
-	struct check_moment *m = &k->m[k->nr + 1];
+	struct check_step *s = &k->step[k->nr + 1];
 	struct hw_cpu *cpu = k->j->cpu;
 	uint8_t shadow = cpu->shadow;
-	int rc;
 
-	if (!interpret_insn(k, m, &rc))
+	if (!interpret_insn(k, s, rc))
 		return false;
 	cpu->shadow &= ~shadow;
-	check_copy(k, k->new, m[-1].writes);
-	check_take(k, m);
-	take_image(k, m);
-	m->fault = rc == X86EMUL_PROPAGATE_FAULT;
+	s->mark = check_mark(&cpu->c);
 	k->nr++;
-	return rc == X86EMUL_CONTINUE;
+	return *rc == X86EMUL_CONTINUE;
 }
 
-void check_interpret(struct jit_check *k, unsigned max)
+/* --- stretches -------------------------------------------------------------------- */
+
+/* Has the stretch been at @rip? From now on it has. */
+static bool was_at(struct jit_check *k, uint64_t rip)
+{
+	uint32_t *at = &k->seen_at[(rip * 0x9e3779b97f4a7c15ull) >> 32 & (CHECK_SEEN - 1)];
+	bool was = *at == k->stretch;
+
+	*at = k->stretch;
+	return was;
+}
+
+static bool block_ends(const struct jit_check *k, const struct jit_block *b, bool taken)
+{
+	bool loop = b->nr == JIT_CHECK_INSNS;
+
+	return k->nr >= b->nr || (taken && !(loop && k->j->cpu->c.rip == b->rip));
+}
+
+/* What the clock says is not asked twice; the block ends there too. */
+static bool is_time(uint16_t op)
+{
+	return op == X86_OP_RDTSC || op == X86_OP_RDTSCP;
+}
+
+static bool stretch_ends(struct jit_check *k, bool taken)
+{
+	const struct check_step *s = &k->step[k->nr];
+	bool fresh = !was_at(k, k->j->cpu->c.rip);
+
+	if (is_time(s->op))
+		return true;
+	if (!taken)
+		return false;
+	k->good = k->nr;
+	return k->nr >= k->length && (fresh || k->nr >= 2 * k->length);
+}
+
+static bool ends(struct jit_check *k, const struct jit_block *b)
+{
+	const struct check_step *s = &k->step[k->nr];
+	bool taken = k->j->cpu->c.rip != s->rip + s->len;
+
+	return k->length ? stretch_ends(k, taken) : block_ends(k, b, taken);
+}
+
+/* 0: it cannot be executed. */
+static hva_t host_of(struct hw_cpu *cpu, uint64_t rip)
+{
+	hva_t host;
+
+	return is_canonical(rip, false) &&
+	       hw_fetch_host(cpu, rip, &host) == X86EMUL_CONTINUE ? host : 0;
+}
+
+/* Up to @max steps. */
+static void run(struct jit_check *k, const struct jit_block *b, uint32_t max)
 {
 	struct hw_cpu *cpu = k->j->cpu;
+	int rc = X86EMUL_CONTINUE;
 
-	k->nr = k->nr_images = k->nr_writes = k->bytes = 0;
-	k->cut = false;
-	k->m[0].undefined = 0;
-	k->m[0].fault = false;
-	k->m[0].rip = cpu->c.rip;
-	check_take(k, &k->m[0]);
-	take_image(k, &k->m[0]);
+	k->nr = 0;
 	cpu->watched = true;
 	hw_tlb_context(cpu);
-	while (interpret_one(k) && k->nr < max)
+	while (one_step(k, &rc) && k->nr < max && !(b && ends(k, b)))
 		;
-	check_undo(k, 0);
+	check_take(k, &k->end);
+	k->end.fault = rc == X86EMUL_PROPAGATE_FAULT;
+	k->end_host = k->again ? 0 : host_of(cpu, cpu->c.rip);
+}
+
+static void take_back(struct jit_check *k)
+{
+	check_copy(k, k->new);
+	check_put(k, k->old);
+	k->walked = marked_written(k);
 	check_rewind(k);
+}
+
+void check_replay(struct jit_check *k, uint32_t nr)
+{
+	uint32_t all = k->nr;
+
+	check_put(k, k->old);
+	check_rewind(k);
+	k->again = true;
+	run(k, NULL, nr);
+	k->again = false;
+	k->nr = all;
+	k->j->cpu->watched = false;
+	hw_tlb_context(k->j->cpu);
+	check_copy(k, k->new);
+}
+
+/* Does translated code get here without entering a block? */
+static uint32_t slack(const struct jit_check *k)
+{
+	const struct check_step *s = &k->step[k->nr];
+	uint64_t rip = k->end.c.rip;
+
+	return rip <= s->rip && !((rip ^ s->rip) & PAGE_MASK) ? SLACK : 0;
+}
+
+bool check_interpret(struct jit_check *k, const struct jit_block *b)
+{
+	k->nr_writes = k->bytes = k->nr_entries = 0;
+	k->good = k->at = 0;
+	k->walked = false;
+	k->stretch++;
+	was_at(k, k->j->cpu->c.rip);
+	k->step[0] = (struct check_step){ .rip = k->j->cpu->c.rip };
+	check_take(k, &k->begin);
+	run(k, b, CHECK_MAX_STEPS);
+	take_back(k);
+	if (k->cut && k->good) {
+		k->nr_writes = k->bytes = k->nr_entries = 0;
+		run(k, NULL, k->good);
+		take_back(k);
+		k->cut = false;
+	}
+	k->fault_host = k->end.fault || k->end.exits ?
+			host_of(k->j->cpu, k->step[k->nr].rip) : 0;
+	k->slack = k->nr ? slack(k) : 0;
+	return k->nr && !k->cut;
 }
 
 /* By the interpreter, all of a REP. */

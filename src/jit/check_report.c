@@ -10,6 +10,8 @@
 
 #include "jit/check.h"
 
+#define WAY	256	/* instructions */
+
 #define FIELD(name, field)							\
 	{ name, offsetof(struct hw_cpu, field), sizeof(((struct hw_cpu *)0)->field), 0 }
 #define ARRAY(name, field)							\
@@ -147,12 +149,12 @@ static void say_fpu(struct jit_check *k, const struct check_moment *want)
 	if (want->loaded != k->got.loaded)
 		say(k, "  FPU state in registers: %d, translated %d\n", want->loaded,
 		    k->got.loaded);
-	if (!want->image)
+	if (!want->image || !k->got.image)
 		return;
 	for (i = 0; i < ARRAY_SIZE(fpu_parts); i++)
 		say_differing(k, fpu_parts[i].name, -1,
-			      k->image[want->image].area + fpu_parts[i].at,
-			      k->got_image.area + fpu_parts[i].at,
+			      want->fpu.area + fpu_parts[i].at,
+			      k->got.fpu.area + fpu_parts[i].at,
 			      fpu_parts[i].end - fpu_parts[i].at);
 }
 
@@ -187,7 +189,7 @@ static void say_block(struct jit_check *k)
 	uint32_t at, n;
 
 	for (at = 0; at < k->len; at += i.len) {
-		if (x86_decode(&i, k->code + at, k->len - at, k->m[0].c.mode) !=
+		if (x86_decode(&i, k->code + at, k->len - at, k->begin.c.mode) !=
 		    X86_DECODE_OK)
 			i.len = k->len - at;
 		say(k, "  %llx ", (unsigned long long)k->rip + at);
@@ -201,26 +203,47 @@ static void say_block(struct jit_check *k)
 	say(k, "'\n");
 }
 
+/* The last blocks that the interpreter went through. */
+static void say_way(struct jit_check *k)
+{
+	uint32_t last = k->want ? k->want : k->nr, n, from = last > WAY ? last - WAY : 0;
+
+	say(k, "  the way:");
+	for (n = from + 1; n <= last; n++)
+		if (n == from + 1 || k->step[n].rip != k->step[n - 1].rip + k->step[n - 1].len)
+			say(k, " %llx", (unsigned long long)k->step[n].rip);
+	say(k, "\n");
+}
+
+static void say_where(struct jit_check *k)
+{
+	if (k->length)
+		say(k, "jit_check: a translation in the %u instructions from the block at %llx on is wrong\n",
+		    k->nr, (unsigned long long)k->rip);
+	else
+		say(k, "jit_check: the translation of the block at %llx is wrong (variant %x)\n",
+		    (unsigned long long)k->rip, k->variant);
+	say_block(k);
+	if (k->length)
+		say_way(k);
+}
+
 const char *jit_check_failure(struct hw_cpu *cpu)
 {
 	struct jit_check *k = cpu->jit.jit->check;
-	const struct check_moment *want = k->want;
 
 	k->text[0] = 0;
-	say(k, "jit_check: the translation of the block at %llx is wrong (variant %x)\n",
-	    (unsigned long long)k->rip, k->variant);
-	say_block(k);
-	if (want) {
-		say(k, "  behind %u of its instructions:\n", (unsigned)(want - k->m));
-		say_fields(k, want);
-		say_fpu(k, want);
-		say_exit(k, want);
+	say_where(k);
+	if (k->want) {
+		say(k, "  behind %u of its instructions:\n", k->want);
+		say_fields(k, &k->end);
+		say_fpu(k, &k->end);
+		say_exit(k, &k->end);
 		say_memory(k);
 	} else {
 		say(k, "  translated code is at %llx; the interpreter was never there, and ends at %llx\n",
-		    (unsigned long long)k->got.c.rip,
-		    (unsigned long long)k->m[k->nr].c.rip);
-		say_fields(k, &k->m[k->nr]);
+		    (unsigned long long)k->got.c.rip, (unsigned long long)k->end.c.rip);
+		say_fields(k, &k->end);
 	}
 	return k->text;
 }

@@ -574,7 +574,7 @@ static uint32_t emit_away(struct jit *j, unsigned fn)
 }
 
 /* @host: the flags are in RFLAGS here, and where the link leads. */
-static uint32_t emit_link(struct jit *j, bool host)
+uint32_t emit_link(struct jit *j, bool host, unsigned fn)
 {
 	uint32_t at = j->pos;
 
@@ -583,7 +583,7 @@ static uint32_t emit_link(struct jit *j, bool host)
 		save_to_slot(j);
 		emit_load(j, X86_RAX, GPR_OFF(X86_RAX));
 	}
-	call_c(j, FN_LINK);
+	call_c(j, fn);
 	unwind(j);
 	if (host)
 		emit_flags_load(j, T2);
@@ -678,8 +678,8 @@ void emit_stubs(struct jit *j)
 	emit_flags_save(j, T2);
 	j->go = emit_away(j, FN_GO);
 	emit_far(j);
-	j->link_host = emit_link(j, true);
-	j->link_mem = emit_link(j, false);
+	j->link_host = emit_link(j, true, FN_LINK);
+	j->link_mem = emit_link(j, false, FN_LINK);
 	jit_string_stubs(j);
 	jit_check_stubs(j);
 	j->nr_stub_faults = j->nr_faults;

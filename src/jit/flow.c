@@ -197,8 +197,7 @@ static uint32_t known_code(struct jit *j, uint64_t rip, uint8_t *flags)
 	struct jit_block *b;
 
 	*flags = 0;
-	/* In lock-step each block is run by itself. */
-	if (j->check)
+	if (j->check && jit_check_by_block(j))
 		return 0;
 	if (rip == j->rip && (j->entry & j->loc) && !(j->variant & JIT_PLAIN)) {
 		*flags = j->entry;

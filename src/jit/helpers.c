@@ -447,5 +447,6 @@ const struct hw_jit_ops hw_jit = {
 	.mapped = jit_mapped,
 	.left_next = jit_left_next,
 	.will_write = jit_check_will_write,
+	.entry_marked = jit_check_entry_marked,
 	.failure = jit_check_failure,
 };

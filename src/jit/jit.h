@@ -510,6 +510,8 @@ void emit_flags_load(struct jit *j, unsigned scratch);
 /* The same where CF is all that is needed. */
 void emit_carry_save(struct jit *j);
 void emit_carry_load(struct jit *j, unsigned scratch);
+/* A stub: @fn says where to go on. @host: the flags are in RFLAGS here, and there. */
+uint32_t emit_link(struct jit *j, bool host, unsigned fn);
 /* The stubs at the start of the code area. */
 void emit_stubs(struct jit *j);
 
@@ -773,6 +775,9 @@ int jit_create(struct hw_cpu *cpu);
 void jit_destroy(struct hw_cpu *cpu);
 struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
 				 uint8_t loc, uint8_t variant);
+/* The block after @b (NULL: the first) of those at @rip and @host, for any entry. */
+struct jit_block *jit_block_next(struct jit *j, uint64_t rip, hva_t host,
+				 const struct jit_block *b);
 /* The bytes at @host that blocks of its page were made of; @room: how many follow. */
 const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room);
 /* A new block's record, in its tables; NULL: what it looked at has changed. */
@@ -866,8 +871,11 @@ void jit_enter(struct hw_cpu *cpu, uintptr_t code);
  * False: its block is not gone on with. */
 bool jit_exec(struct hw_cpu *cpu, uint64_t rip, uint32_t nr);
 /* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
-enum { FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK, FN_GIVE_BACK,
-       FN_IS_LONG };
+enum {
+	FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK, FN_GIVE_BACK,
+	FN_IS_LONG, FN_ARRIVE,
+};
+_Static_assert(FN_ARRIVE < HW_JIT_FNS, "hw_jit_state.fn");
 void jit_helpers_init(struct hw_cpu *cpu);
 
 /* --- check.c: lock-step with the interpreter (jit_check) ------------------------------------ */
@@ -879,8 +887,15 @@ void jit_check_destroy(struct jit *j);
 void jit_check_init(struct hw_cpu *cpu);
 /* Among the stubs. */
 void jit_check_stubs(struct jit *j);
+/* Does lock-step run block by block, or several with their links? */
+bool jit_check_by_block(const struct jit *j);
+/* Room at a block's entry, for lock-step with several. */
+void jit_check_entry(struct jit *j);
+#define JIT_CHECK_ENTRY	5
+void jit_check_new_block(struct jit *j, struct jit_block *b);
 void jit_check_run(struct hw_cpu *cpu);
 void jit_check_will_write(struct hw_cpu *cpu, uint64_t la, void *p, unsigned n);
+void jit_check_entry_marked(struct hw_cpu *cpu, void *p);
 const char *jit_check_failure(struct hw_cpu *cpu);
 
 #endif

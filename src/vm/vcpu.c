@@ -211,6 +211,7 @@ static int init_processor(struct kvm_vcpu *vcpu)
 		.jit_count = kvm->params.jit_count,
 		.jit_exact_flags = kvm->params.jit_exact_flags,
 		.jit_check = kvm->params.jit_check,
+		.jit_check_length = kvm->params.jit_check_length,
 	};
 	int ret;
 

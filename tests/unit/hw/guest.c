@@ -95,7 +95,8 @@ struct guest *guest_new(bool amd)
 	assert_non_null(g);
 	memset(g, 0, sizeof(*g));
 	g->amd = amd;
-	cfg.jit_check = engine && !strcmp(engine, "check");
+	cfg.jit_check = engine && !strncmp(engine, "check", 5);
+	cfg.jit_check_length = engine && !strcmp(engine, "check-run") ? 200 : 0;
 	if (cfg.jit_check || (engine && !strcmp(engine, "jit")))
 		cfg.jit = &hw_jit;
 	if (getenv("GUEST_HIGH"))
