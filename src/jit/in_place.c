@@ -78,7 +78,7 @@ static void value(struct jit *j)
 	emit_rr(j, 0x39, T1, T2, 8);					/* cmp */
 }
 
-_Static_assert(MSR_KERNEL_GS_BASE == MSR_FS_BASE + 2, "hw_jit_state.base_at");
+_Static_assert(MSR_KERNEL_GS_BASE - MSR_FS_BASE == 2, "hw_jit_state.base_at");
 
 void jit_wrmsr(struct jit *j, struct jit_insn *n)
 {
