@@ -235,6 +235,7 @@ struct hw_jit_slot {
 /* What translated code addresses (through GS, whose base is the hw_cpu). */
 struct hw_jit_state {
 	uint64_t key;		/* c.tlb_key; JIT_KEY_CODE32: 32-bit code */
+	uint64_t seek_key;	/* ... as lookups of targets see it; UINT64_MAX: a request */
 	uint64_t tmp;		/* of one instruction */
 	uint64_t tsc_add;
 	uint64_t host_gs;
@@ -487,8 +488,9 @@ static inline void hw_ctl_set(struct hw_ctl *ctl, enum x86_intercept id)
 static inline void hw_set_request(struct hw_cpu *cpu, uint32_t bits)
 {
 	__atomic_or_fetch(&cpu->request, bits, __ATOMIC_SEQ_CST);
-	/* Translated CALLs look here. */
+	/* Translated CALLs and lookups of targets look here. */
 	__atomic_store_n(&cpu->jit.stack_limit, UINT64_MAX, __ATOMIC_RELEASE);
+	__atomic_store_n(&cpu->jit.seek_key, UINT64_MAX, __ATOMIC_RELEASE);
 }
 
 /* Most of the time there is nothing to clear, and an atomic operation to save. */

@@ -597,42 +597,36 @@ uint32_t emit_link(struct jit *j, bool host, unsigned fn)
  */
 static uint32_t emit_ret_miss(struct jit *j)
 {
-	uint32_t end = j->pos, miss[3];
+	uint32_t end = j->pos, miss[2];
 
 	move_host_sp(j, -8);
 	j->ret_miss = j->pos;
 	emit_store(j, T2, CPU_OFF(jit.tmp));
 	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_ret_misses), 8);	/* inc */
-	jit_compare_request(j);
-	miss[0] = emit_jump_later(j, CC_NE);
-	jit_find_target(j, &miss[1]);
+	jit_find_target(j, miss);
 	jit_jump_target(j, CC_ALWAYS);
 	emit_patch(j, miss[0], j->pos);
 	emit_patch(j, miss[1], j->pos);
-	emit_patch(j, miss[2], j->pos);
 	emit_gs(j, 0xff, 4, CPU_OFF(jit.tmp), 4);
 	return end;
 }
 
 static void emit_far(struct jit *j)
 {
-	uint32_t to_c[2], miss[2];
+	uint32_t to_c, miss[2];
 
 	j->far = j->pos;
 	emit_store(j, T2, CPU_OFF(jit.tmp));
 	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_far_misses), 8);	/* inc */
 	emit_gs(j, 0xff, 1, CPU_OFF(jit.relink), 4);		/* dec */
-	to_c[0] = emit_jump_later(j, CC_S);
-	jit_compare_request(j);
-	to_c[1] = emit_jump_later(j, CC_NE);
+	to_c = emit_jump_later(j, CC_S);
 	emit_store(j, T1, CPU_OFF(jit.spill[0]));
 	jit_find_target(j, miss);
 	jit_jump_target(j, CC_ALWAYS);
 	emit_patch(j, miss[0], j->pos);
 	emit_patch(j, miss[1], j->pos);
 	emit_load(j, T1, CPU_OFF(jit.spill[0]));
-	emit_patch(j, to_c[0], j->pos);
-	emit_patch(j, to_c[1], j->pos);
+	emit_patch(j, to_c, j->pos);
 	emit_load(j, T2, CPU_OFF(jit.tmp));
 	emit_away(j, FN_FAR);
 }

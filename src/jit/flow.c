@@ -24,8 +24,9 @@
  * 1 << HW_JHASH_BITS entries, direct mapped, forgotten when the context's key is
  * (jit/cache.c).
  *
- * Latency: cpu->request is looked at on every jump backwards or to another page and
- * every lookup, so that no more than a page of code runs between two looks.
+ * Latency: cpu->request is looked at on every jump backwards or to another page; a
+ * lookup finds nothing while there is one (hw_jit_state.seek_key). No more than a page
+ * of code runs between two looks.
  *
  * An instruction that does not find its target by itself has changed nothing yet (a
  * CALL has stored its return address, where it will store it again): the
@@ -282,7 +283,8 @@ void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 		goto_far(j, cc, rip);
 }
 
-/* Both are compared whole: no address that is not canonical leads to another context's. */
+/* Both are compared whole: no address that is not canonical leads to another context's.
+ * With a request the key is none, which is this transfer's look. */
 void jit_find_target(struct jit *j, uint32_t miss[2])
 {
 	e8(j, 0x45), e8(j, 0x69), e8(j, 0xc0 | (T2 & 7) << 3 | (T1 & 7)); /* imul */
@@ -291,7 +293,7 @@ void jit_find_target(struct jit *j, uint32_t miss[2])
 	e8(j, 32 - HW_JHASH_BITS);
 	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.rip));	/* cmp */
 	miss[0] = emit_jump_later(j, CC_NE);
-	emit_load(j, T1, CPU_OFF(jit.key));
+	emit_load(j, T1, CPU_OFF(jit.seek_key));
 	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.key));
 	miss[1] = emit_jump_later(j, CC_NE);
 }
@@ -411,7 +413,5 @@ void jit_indirect(struct jit *j, struct jit_insn *n)
 	jit_flags_free(j, FLAG_ALL);
 	jit_load_target(j, n, s);
 	jit_seek_target(j, s);
-	jit_compare_request(j);
-	jit_slow_jump(j, s, CC_NE);
 	jit_jump_target(j, CC_ALWAYS);
 }

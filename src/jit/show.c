@@ -35,7 +35,7 @@ static const struct field fields[] = {
 	ONE(jit.key), ONE(jit.tmp), ONE(jit.tsc_add), ONE(jit.host_gs), ONE(jit.host_sp),
 	ONE(jit.turns), ONE(jit.first), ARRAY(jit.enters), ONE(jit.last),
 	ARRAY(jit.lent), ARRAY(jit.made), ARRAY(jit.addend),
-	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
+	ONE(jit.seek_key), ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
 	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.tsc_ok), ONE(jit.tscp_ok),
 	ONE(jit.cli_ok), ONE(jit.sti_ok), ONE(jit.pushf_ok), ONE(jit.popf_ok),
 	ONE(jit.unwind), ARRAY(jit.hash.rip), ARRAY(jit.hash.key), ARRAY(jit.hash.code),

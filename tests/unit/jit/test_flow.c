@@ -569,6 +569,9 @@ GUEST_CODE(long_recursion, 64,
 	   "1: mov $5000, %ecx; call 2f; jmp 1b\n"
 	   "2: dec %ecx; jz 3f; call 2b; 3: inc %rax; ret");
 
+GUEST_CODE(jump_ring, 64, "1: jmp *%rbx");
+GUEST_CODE(return_ring, 64, "1: mov %rbx, -8(%rsp); sub $8, %rsp; ret");
+
 static void kick_ends(const char *from, const char *to)
 {
 	struct guest *g = guest_by_engine("jit", STACK);
@@ -586,6 +589,8 @@ static void requests_among_calls(void **s)
 	kick_ends(call_ring, call_ring_end);
 	kick_ends(call_chain, call_chain_end);
 	kick_ends(long_recursion, long_recursion_end);
+	kick_ends(jump_ring, jump_ring_end);
+	kick_ends(return_ring, return_ring_end);
 }
 
 /* It calls a function of another page until a second processor has changed it. */
