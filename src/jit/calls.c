@@ -99,17 +99,19 @@ void jit_call(struct jit *j, struct jit_insn *n)
 	come_back(j, n);
 }
 
+/* The return address may go to where the target was: what asks the interpreter to do it
+ * all comes before. */
 void jit_call_indirect(struct jit *j, struct jit_insn *n)
 {
 	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
 
 	jit_flags_free(j, FLAG_ALL);
 	jit_load_target(j, n, s);
-	emit_store(j, T1, CPU_OFF(jit.tmp));
-	push_return(j, n, s);
-	emit_load(j, T1, CPU_OFF(jit.tmp));
-	check_limit(j, jit_slow_add(j, SLOW_EXEC_END, n->rip));
 	jit_seek_target(j, s);
+	emit_store(j, T2, CPU_OFF(jit.tmp));
+	check_limit(j, jit_slow_add(j, SLOW_EXEC_END, n->rip));
+	push_return(j, n, s);
+	emit_load(j, T2, CPU_OFF(jit.tmp));
 	emit_move_rsp(j, -jit_word(j));
 	jit_jump_target(j, CC_CALL);
 	s->back = j->pos;

@@ -29,7 +29,7 @@
  * of code runs between two looks.
  *
  * An instruction that does not find its target by itself has changed nothing yet (a
- * CALL has stored its return address, where it will store it again): the
+ * direct CALL has stored its return address, where it will store it again): the
  * interpreter does it, and what comes next is C's to find.
  */
 #include "jit/jit.h"

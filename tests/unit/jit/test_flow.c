@@ -47,6 +47,30 @@ GUEST_CODE(ret_imm, 64,
 	   "cmp $0x300000, %rsp; je 3f; xor %eax, %eax; 3: hlt\n"
 	   "2: add 8(%rsp), %rax; add 16(%rsp), %rax; ret $16");
 
+/* The return address goes to where the target was read; to a target on the stack. */
+GUEST_CODE(call_overwrites, 64,
+	   "mov $200, %ecx; lea 3f(%rip), %rdx; 1: mov %rdx, -8(%rsp); call *-8(%rsp)\n"
+	   "dec %ecx; jnz 1b; hlt; 3: inc %rax; ret");
+GUEST_CODE(call_stack, 64,
+	   "mov $200, %ecx; mov $0xc3c0ff48, %edx; mov $0x30800, %esp; mov %rdx, (%rsp)\n"
+	   "1: call *%rsp; dec %ecx; jnz 1b; hlt");
+
+static void do_call_overwrites(struct guest *g)
+{
+	GUEST_LOAD(g, call_overwrites);
+}
+
+static void do_call_stack(struct guest *g)
+{
+	GUEST_LOAD(g, call_stack);
+}
+
+static void targets_and_return_addresses(void **s)
+{
+	guest_free(both(do_call_overwrites, 200));
+	guest_free(both(do_call_stack, 200));
+}
+
 static void do_deep(struct guest *g)
 {
 	GUEST_LOAD(g, deep);
@@ -635,6 +659,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(calls_pair),
+		cmocka_unit_test(targets_and_return_addresses),
 		cmocka_unit_test(deeper_than_the_return_stack),
 		cmocka_unit_test(the_interpreter_calls_and_returns),
 		cmocka_unit_test(an_instruction_changes_in_its_second_page),
