@@ -32,7 +32,9 @@
  *   - accessed and dirty bits, and the TLB: the interpreter's walks set them, and they
  *     stay, as a processor's speculative walks would, but where the stretch has written the
  *     entry itself: then the translation begins with an empty TLB;
- *   - writes by the translation where the interpreter has not written;
+ *   - writes by the translation where the interpreter has not written, but the first time
+ *     that a block is run and one of 257 times (check_seal.c), if it ends where the
+ *     interpreter has ended;
  *   - exits in place, which this mode does without.
  *
  * The client must not write guest memory on another thread meanwhile: one vCPU, and no
@@ -50,6 +52,7 @@
 
 #define RUN_TURNS	256
 #define ALWAYS		8	/* comparisons of a block before it is one of many */
+#define SEAL_EVERY	257	/* stretches that are not new: no multiple of a loop's */
 
 int jit_check_create(struct jit *j)
 {
@@ -88,6 +91,9 @@ static bool chosen(struct jit_check *k, const struct jit_block *b)
 	uint8_t *seen = &k->seen[(b - k->j->blocks) % sizeof(k->seen)];
 	uint32_t every = k->j->cpu->cfg.jit_check;
 
+	k->sealed = !*seen || ++k->unsealed >= SEAL_EVERY;
+	if (k->sealed)
+		k->unsealed = 0;
 	if (*seen < ALWAYS) {
 		++*seen;
 		return true;

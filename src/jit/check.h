@@ -10,6 +10,7 @@
 #define CHECK_MAX_ENTRIES 1024
 #define CHECK_BYTES	(8ul << 20)	/* of written memory */
 #define CHECK_MAX_STOPS	64
+#define CHECK_SEALS	1024
 #define CHECK_MAX_DIFFS	8
 #define CHECK_TEXT	8192
 #define CHECK_CODE_BYTES PAGE_SIZE
@@ -64,6 +65,13 @@ struct check_stop {
 	uint8_t bytes[JIT_CHECK_ENTRY], call[JIT_CHECK_ENTRY];
 };
 
+/* A page that may be written, as the interpreter has left it. */
+struct check_seal {
+	uint64_t la;
+	hva_t host;
+	uint8_t bytes[PAGE_SIZE];
+};
+
 struct check_class {
 	const struct x86_insn *insn;
 	uint8_t mode;
@@ -113,7 +121,13 @@ struct jit_check {
 	hva_t end_host;		/* of the end's rip; 0: unknown */
 	hva_t fault_host;	/* ... of the last instruction, if it did not simply end */
 
+	bool sealed;		/* this stretch; check_seal.c */
+	uint32_t unsealed;	/* stretches since one was */
+	struct check_seal seal[CHECK_SEALS];
+	uint32_t nr_seals;
+
 	/* The difference. */
+	bool stray;		/* it is where the interpreter has not written */
 	struct check_diff diff[CHECK_MAX_DIFFS];
 	uint32_t nr_diffs;
 	uint32_t want;		/* the step behind which it should be; 0: rip is nowhere */
@@ -153,7 +167,7 @@ static inline uint64_t check_rip_after(const struct jit_check *k, uint32_t n)
 	return n < k->nr ? k->step[n + 1].rip : k->end.c.rip;
 }
 
-/* --- check_enter.c, check_stop.c, check_compare.c ------------------------------------------ */
+/* --- check_enter.c, check_stop.c, check_seal.c, check_compare.c ---------------------------- */
 
 /* The translation at @code, a block with these FL_*, runs. */
 void check_enter(struct jit_check *k, uint32_t code, uint8_t flags);
@@ -164,6 +178,10 @@ uintptr_t check_arrive(struct hw_cpu *cpu, uint64_t t1, uint64_t behind);
 /* The translation has run: the state is one that the interpreter had, or the guest is left
  * with a report. */
 void check_compare(struct jit_check *k);
+/* What is in the pages that may be written is kept; is it still there, but for what the
+ * interpreter has written? */
+void check_seal(struct jit_check *k);
+bool check_seals_hold(struct jit_check *k);
 
 static inline uint8_t *check_shadow(struct check_moment *m)
 {

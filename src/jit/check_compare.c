@@ -288,8 +288,13 @@ void check_compare(struct jit_check *k)
 	k->want = k->got.c.rip == k->end.c.rip ? k->nr : 0;
 	k->j->cpu->stats.jit_checked++;
 	k->j->cpu->stats.jit_compared += k->nr;
-	if (moment_same(k, &k->end, k->nr, k->new))
-		agreed(k, &k->end);
-	else
+	k->stray = false;
+	if (!moment_same(k, &k->end, k->nr, k->new)) {
 		compare_others(k);
+		return;
+	}
+	agreed(k, &k->end);
+	k->stray = k->sealed && !check_seals_hold(k);
+	if (k->stray)
+		hw_check_fail(k->j->cpu);
 }

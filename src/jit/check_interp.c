@@ -313,6 +313,8 @@ static void run(struct jit_check *k, const struct jit_block *b, uint32_t max)
 static void take_back(struct jit_check *k)
 {
 	check_copy(k, k->new);
+	if (k->sealed)
+		check_seal(k);
 	check_put(k, k->old);
 	k->walked = marked_written(k);
 	check_rewind(k);

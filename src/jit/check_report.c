@@ -234,7 +234,10 @@ const char *jit_check_failure(struct hw_cpu *cpu)
 
 	k->text[0] = 0;
 	say_where(k);
-	if (k->want) {
+	if (k->stray) {
+		say(k, "  what the interpreter has not written:\n");
+		say_memory(k);
+	} else if (k->want) {
 		say(k, "  behind %u of its instructions:\n", k->want);
 		say_fields(k, &k->end);
 		say_fpu(k, &k->end);

@@ -441,6 +441,44 @@ static void pages_are_dirty_that_were_written(void **s)
 	guest_free(g);
 }
 
+/* A load whose register is overwritten becomes a store, which nothing else tells. */
+GUEST_CODE(loads, 64, "mov $0x30000, %ebx; movl $5, 0x123(%rbx); mov 0x456(%rbx), %edx\n"
+		      "mov $1, %edx; hlt");
+
+static void make_store(struct guest *g)
+{
+	static const uint8_t disp[] = { 0x56, 4, 0, 0 };
+	struct jit *j = g->cpu->jit.jit;
+	uint8_t *p = j->rw + block_at(g, G_CODE)->code, *end = p + 400;
+
+	while ((p = memmem(p, end - p, disp, sizeof(disp))) && p[-2] != 0x8b && p[-3] != 0x8b)
+		p++;
+	assert_non_null(p);
+	p[p[-2] == 0x8b ? -2 : -3] = 0x89;
+}
+
+static void stray_stores_are_found(void **s)
+{
+	struct guest *g = LOAD(loads);
+	const char *text;
+	unsigned n;
+
+	guest_hlt(g);
+	make_store(g);
+	/* One of some executions is looked at. */
+	for (n = 0, text = NULL; n < 1000 && !text; n++) {
+		g->mem[G_DATA + 0x456] = 0;
+		g->c->gpr[X86_RDX] = 0x77;
+		g->c->rip = G_CODE;
+		hw_run(g->cpu);
+		text = hw_check_failure(g->cpu);
+	}
+	assert_non_null(text);
+	assert_non_null(strstr(text, "what the interpreter has not written"));
+	assert_non_null(strstr(text, "memory at 30456: "));
+	guest_free(g);
+}
+
 #define T(f) cmocka_unit_test(f)
 #define IN_STRETCHES(f) { #f " (in stretches)", f, in_stretches, by_block, NULL }
 
@@ -455,6 +493,7 @@ int main(void)
 		T(wrong_memory_is_reported),
 		T(a_wrong_vector_is_reported),
 		T(a_wrong_way_is_reported),
+		T(stray_stores_are_found),
 		IN_STRETCHES(random_sequences_agree),
 		IN_STRETCHES(special_code_agrees),
 		IN_STRETCHES(kicks_come_through),
@@ -465,6 +504,7 @@ int main(void)
 		IN_STRETCHES(wrong_links_are_found),
 		IN_STRETCHES(wrong_targets_are_found),
 		IN_STRETCHES(wrong_returns_are_found),
+		IN_STRETCHES(stray_stores_are_found),
 		IN_STRETCHES(stretches_end_in_loops),
 		IN_STRETCHES(pages_are_dirty_that_were_written),
 	};
