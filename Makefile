@@ -49,7 +49,7 @@ asan: ## build with ASan and UBSan into build-asan/ and run the unit, asm and gu
 
 tsan: ## build with ThreadSanitizer into build-tsan/ and run the guests with several vCPUs
 	@$(SETUP) build test
-	@scripts/tsan.sh all
+	@scripts/tsan.sh
 
 fuzz: ## run each fuzzer for FUZZ_SECONDS (default 30)
 	@$(SETUP) build test

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# tsan.sh [all] - guests with several vCPUs on a library that ThreadSanitizer looks at.
+# tsan.sh - guests with several vCPUs on a library that ThreadSanitizer looks at.
 #
-# The torture and the SMC guests with 2 and 4 vCPUs, on one vendor or (all) on both, and the
+# The torture, SMC and SMP guests with 2 and 4 vCPUs on both vendors, and the
 # translator's unit tests with several processors. A report of the sanitizer fails (exit
 # status 66), and so does a guest; but for the torture guest's count of interrupts, which
 # is the host's speed. Translated code is not instrumented. One line a program.
@@ -10,8 +10,6 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 dir=build-tsan
 export TSAN_OPTIONS="halt_on_error=1 exitcode=66 history_size=4"
-vendors=intel
-[ "${1:-}" = all ] && vendors="intel amd"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -42,7 +40,7 @@ only_slow() { # STATUS
 		! grep '^FAIL' "$log" | grep -qv 'interrupted in many places'
 }
 
-for v in $vendors; do
+for v in intel amd; do
 	export ANYKVM_PARAMS=vendor=$v,engine=jit,jit_threshold=0
 	for g in "torture2 2 30" "smc 2 18" "smc4 4 18" "smp 2 18"; do
 		set -- $g
