@@ -33,7 +33,7 @@ static struct options {
 /* Of all children. */
 static struct tally {
 	unsigned long nr;		/* of the case that runs */
-	unsigned long done, faults, not_run, insns, different;
+	unsigned long done, faults, not_run, insns, different, blocks;
 } *tally;
 
 static const char *const engines[] = { "interpreter", "translator", "translator, again",
@@ -229,6 +229,7 @@ static bool run_batch(unsigned long from, unsigned long to)
 		trio_init();
 		for (; from < to; from++)
 			run_one(from);
+		tally->blocks += trio_blocks();
 		fflush(stdout);
 		_exit(0);
 	}
@@ -259,6 +260,11 @@ static int run_all(void)
 	       "with a fault or trap, %lu others not run), %lu differences\n",
 	       opt.seed, tally->done + tally->faults, tally->insns, tally->done,
 	       tally->faults, tally->not_run, tally->different);
+	printf("rows of the table: %u in 64-bit code, %u in 32-bit code; %u left out, as this "
+	       "host lacks them; %lu blocks translated\n", sequence_rows(false),
+	       sequence_rows(true), sequence_absent_rows(), tally->blocks);
+	if (!tally->blocks)
+		return 2;
 	if (opt.wrong)
 		return tally->different < opt.count / 4;
 	return tally->different != 0;
@@ -316,6 +322,7 @@ int main(int argc, char **argv)
 		fputs("seqtest: no executable memory below 2 GiB, or no signals\n", stderr);
 		return 2;
 	}
+	sequence_init();
 	tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (tally == MAP_FAILED)

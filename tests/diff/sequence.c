@@ -22,7 +22,7 @@ static const uint8_t bases[] = { X86_RBX, X86_RBP, X86_RSI, X86_RDI };
 enum kind { INTEGER, X87, SSE, AVX, AVX512, NR_KINDS };
 
 static uint16_t rows[2][NR_KINDS][4096];
-static unsigned nr_rows[2][NR_KINDS];
+static unsigned nr_rows[2][NR_KINDS], nr_absent;
 
 static enum kind kind_of(const struct opcode *row)
 {
@@ -58,7 +58,7 @@ static bool is_refused(const struct opcode *row)
 	return false;
 }
 
-static void find_rows(void)
+void sequence_init(void)
 {
 	unsigned id, m;
 
@@ -66,10 +66,25 @@ static void find_rows(void)
 		const struct opcode *row = x86_rows[id];
 		enum kind k = kind_of(row);
 
+		nr_absent += !host_has(row->feature);
 		for (m = 0; m < 2 && !is_refused(row); m++)
 			if (!(row->attr & (m ? I_ONLY64 : I_INV64)))
 				rows[m][k][nr_rows[m][k]++] = id;
 	}
+}
+
+unsigned sequence_rows(bool code32)
+{
+	unsigned k, n = 0;
+
+	for (k = 0; k < NR_KINDS; k++)
+		n += nr_rows[code32][k];
+	return n;
+}
+
+unsigned sequence_absent_rows(void)
+{
+	return nr_absent;
 }
 
 /* --- instructions ---------------------------------------------------------------------- */
@@ -295,8 +310,6 @@ void sequence_make(struct sequence *q, struct tcase *t)
 {
 	unsigned at, end = 1 + rnd() % 24, loops = rnd() % 3;
 
-	if (!nr_rows[0][INTEGER])
-		find_rows();
 	generate_for(t->mode);
 	random_state(t);
 	q->nr = 0;

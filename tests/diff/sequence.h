@@ -31,6 +31,11 @@ struct sequence {
 	unsigned nr;
 };
 
+/* Finds the rows of the table that sequences are made of; after host_init(). */
+void sequence_init(void);
+/* How many they are; how many are left out because this host lacks them. */
+unsigned sequence_rows(bool code32);
+unsigned sequence_absent_rows(void);
 /* Draws a sequence for t->mode, and t->in and t->mem to begin with. */
 void sequence_make(struct sequence *s, struct tcase *t);
 /* The bytes of @s at @rip. 0: a step is too far from its target. */

@@ -97,6 +97,11 @@ void trio_init(void)
 	memcpy(kernel, guests[0]->c->seg, sizeof(kernel));
 }
 
+uint64_t trio_blocks(void)
+{
+	return guests[1]->cpu->stats.jit_blocks;
+}
+
 static uint8_t *memory(struct guest *g, uint64_t la)
 {
 	return g->mem + GPA_ARENA + (la - ARENA_BASE);

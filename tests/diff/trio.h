@@ -32,6 +32,8 @@ void trio_init(void);
  */
 enum verdict trio_run(struct tcase *t, const uint8_t *code, unsigned n,
 		      const uint8_t *wrong, struct trio *r, enum trio_engine *who);
+/* Blocks that the translator has made: none, and it has not been tested. */
+uint64_t trio_blocks(void);
 /* The engine @wrong is for: TRIO_INTERP, or TRIO_JIT, whose runs are all wrong. */
 extern enum trio_engine trio_wrong_for;
 
