@@ -121,10 +121,41 @@ static bool pit_get_out(struct kvm_pit *pit, int ch)
 
 /* ---- channel 0's timer ---- */
 
+/* False, and somebody else's pulse is followed by another: a rising edge needs the low
+ * level of the one before. */
+static bool begin_pulse(struct kvm_pit *pit)
+{
+	bool mine;
+
+	pthread_mutex_lock(&pit->lock);
+	mine = !pit->pulsing;
+	pit->once_more |= !mine;
+	pit->pulsing = true;
+	pthread_mutex_unlock(&pit->lock);
+	return mine;
+}
+
+/* True: another one is wanted. */
+static bool end_pulse(struct kvm_pit *pit)
+{
+	bool more;
+
+	pthread_mutex_lock(&pit->lock);
+	more = pit->pulsing = pit->once_more;
+	pit->once_more = false;
+	pthread_mutex_unlock(&pit->lock);
+	return more;
+}
+
+/* The acknowledgement, which sends the next tick, may come before the level is low. */
 static void inject(struct kvm_pit *pit)
 {
-	kvm_set_irq(pit->ic, KVM_PIT_IRQ_SOURCE_ID, 0, true);
-	kvm_set_irq(pit->ic, KVM_PIT_IRQ_SOURCE_ID, 0, false);
+	if (!begin_pulse(pit))
+		return;
+	do {
+		kvm_set_irq(pit->ic, KVM_PIT_IRQ_SOURCE_ID, 0, true);
+		kvm_set_irq(pit->ic, KVM_PIT_IRQ_SOURCE_ID, 0, false);
+	} while (end_pulse(pit));
 }
 
 static void arm(struct kvm_pit *pit)

@@ -33,6 +33,7 @@ struct kvm_pit {
 	bool reinject;
 	bool irq_ack;			/* the last tick was acknowledged */
 	uint32_t pending;		/* ticks not acknowledged yet */
+	bool pulsing, once_more;	/* IRQ 0 is being driven; when it is low */
 	struct kvm_irq_ack_notifier ack_notifier;
 };
 

@@ -7,7 +7,13 @@
 
 #define COUNT(field) __atomic_fetch_add(&vcpu->field, 1, __ATOMIC_SEQ_CST)
 
-static void fake_kick(struct kvm_vcpu *vcpu) { COUNT(kicks); }
+static void fake_kick(struct kvm_vcpu *vcpu)
+{
+	COUNT(kicks);
+	if (vcpu->on_kick)
+		vcpu->on_kick(vcpu);
+}
+
 static void fake_nmi(struct kvm_vcpu *vcpu) { COUNT(nmis); }
 static void fake_init(struct kvm_vcpu *vcpu) { COUNT(inits); }
 static void fake_smi(struct kvm_vcpu *vcpu) { COUNT(smis); }

@@ -22,6 +22,7 @@ struct kvm_vcpu {
 	unsigned kicks, nmis, inits, sipis, smis, eoi_exits;
 	uint8_t sipi_vector, eoi_vector;
 	uint64_t tsc_offset;
+	void (*on_kick)(struct kvm_vcpu *vcpu);
 };
 
 struct vm {

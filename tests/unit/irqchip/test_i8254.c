@@ -296,6 +296,39 @@ static void test_reinjection(void **state)
 	vm_destroy(vm);
 }
 
+static struct vm *quick;
+static unsigned taken;
+
+/* By way of the PIC, which calls with the line still high. */
+static void take_at_once(struct kvm_vcpu *vcpu)
+{
+	assert_int_equal(kvm_pic_read_irq(quick->ic.pic), 0x20);
+	taken++;
+	outb(quick, 0x20, 0x20);
+}
+
+/* A processor that acknowledges a tick before its line is low gets the next. */
+static void test_reinjection_to_a_quick_processor(void **state)
+{
+	struct vm *vm = vm_create(KVM_IRQCHIP_KERNEL, 1);
+	unsigned k;
+
+	assert_int_equal(kvm_pit_create(&vm->ic, 0), 0);
+	apic_write(vm, 0, APIC_LVT0, APIC_DM_EXTINT);
+	for (k = 0; k < 4; k++)
+		outb(vm, 0x20 + !!k, (uint8_t[]){ 0x11, 0x20, 4, 1 }[k]);
+	program(vm, 0, 2, TICKS(1));
+	assert_true(eventually(vm->vcpu[0].kicks));
+	sleep_ns(20 * MS);
+	outb(vm, 0x43, 0x34);			/* no more ticks */
+	quick = vm;
+	taken = 0;
+	vm->vcpu[0].on_kick = take_at_once;
+	take_at_once(&vm->vcpu[0]);
+	assert_true(taken >= 15);
+	vm_destroy(vm);
+}
+
 static void test_unmasking_forgets_ticks(void **state)
 {
 	struct vm *vm = pit_vm();
@@ -407,6 +440,7 @@ int main(void)
 		cmocka_unit_test(test_irq0_periodic),
 		cmocka_unit_test(test_irq0_once),
 		cmocka_unit_test(test_reinjection),
+		cmocka_unit_test(test_reinjection_to_a_quick_processor),
 		cmocka_unit_test(test_unmasking_forgets_ticks),
 		cmocka_unit_test(test_period_has_a_floor),
 		cmocka_unit_test(test_state_round_trip),
