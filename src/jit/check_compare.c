@@ -13,10 +13,17 @@
 #define ASYNC		~(uint32_t)(HW_REQ_EVENT | HW_REQ_EXIT)
 #define TRIES		32	/* steps that may be the right one */
 
-/* A page of code: where a rip in it is. */
+#define NR_SEEN		8
+
+/* A page of code: where a rip in it is. Where flags have been looked for, and which. */
 struct page {
 	uint64_t rip;
 	hva_t host;
+	struct {
+		uint64_t rip;
+		uint8_t left;
+	} seen[NR_SEEN];
+	unsigned nr_seen;
 };
 
 /* The instruction at @rip in @p, or that goes on in the next one. */
@@ -39,12 +46,30 @@ static bool decode(struct jit_check *k, const struct page *p, uint64_t rip,
 	       x86_decode(i, b, sizeof(b), mode) == X86_DECODE_OK;
 }
 
+/* A loop comes back to where it has been looked at, or is being so. */
+static bool is_seen(struct page *p, uint64_t rip, uint8_t left)
+{
+	unsigned i;
+
+	for (i = 0; i < p->nr_seen; i++)
+		if (p->seen[i].rip == rip && !(left & ~p->seen[i].left))
+			return true;
+	if (i < NR_SEEN) {
+		p->seen[i].rip = rip;
+		p->seen[i].left = left;
+		p->nr_seen++;
+	}
+	return false;
+}
+
 /* Are the status flags @left overwritten before anybody looks, from @rip on? */
-static bool flags_dead(struct jit_check *k, const struct page *p, uint64_t rip,
-		       uint8_t left, unsigned *budget)
+static bool flags_dead(struct jit_check *k, struct page *p, uint64_t rip, uint8_t left,
+		       unsigned *budget)
 {
 	struct jit_insn n;
 
+	if (is_seen(p, rip, left))
+		return true;
 	for (; left; rip += n.i.len) {
 		if (!(*budget)-- || !decode(k, p, rip, &n.i)) {
 			*budget = 0;
