@@ -82,7 +82,9 @@ static bool flags_dead(struct jit_check *k, struct page *p, uint64_t rip, uint8_
 		left &= ~n.writes;
 		if (n.class == JIT_EXEC_END)
 			return !left;
-		if (n.class == JIT_JCC && !flags_dead(k, p, jit_target_of(&n), left, budget))
+		/* Around again to where the search began: what it finds, it finds anyway. */
+		if (n.class == JIT_JCC && jit_target_of(&n) != p->rip &&
+		    !flags_dead(k, p, jit_target_of(&n), left, budget))
 			return false;
 		if (n.class == JIT_JMP || n.class == JIT_CALL)
 			return flags_dead(k, p, jit_target_of(&n), left, budget);
