@@ -18,9 +18,10 @@ static struct {
 	uint32_t holders;
 	bool used;
 	uint64_t since;		/* TSC at which the first of them came */
-	uint64_t total;		/* ticks */
 	uint64_t tsc, ns;	/* the two clocks when it was held for the first time */
 } held;
+
+uint64_t time_held_for;
 
 /* What comes before it in the program has been read by then, and what comes after has not. */
 static uint64_t tsc_in_order(void)
@@ -77,7 +78,7 @@ void time_release(void)
 {
 	lock();
 	if (!--held.holders) {
-		WRITE_ONCE(held.total, held.total + (tsc_in_order() - held.since));
+		WRITE_ONCE(time_held_for, time_held_for + (tsc_in_order() - held.since));
 		WRITE_ONCE(held.since, 0);
 	}
 	unlock();
@@ -98,16 +99,11 @@ uint64_t time_tsc(void)
 	do {
 		seq = __atomic_load_n(&held.seq, __ATOMIC_ACQUIRE);
 		since = READ_ONCE(held.since);
-		total = READ_ONCE(held.total);
+		total = READ_ONCE(time_held_for);
 		now = since ? since : tsc_in_order();
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	} while (seq & 1 || seq != READ_ONCE(held.seq));
 	return now - total;
-}
-
-uint64_t time_tsc_add(void)
-{
-	return -READ_ONCE(held.total);
 }
 
 uint64_t time_ns_at(uint64_t tsc)

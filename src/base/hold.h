@@ -23,7 +23,12 @@ uint64_t time_tsc(void);
 uint64_t time_ns_at(uint64_t tsc);
 
 /* ... and what has to be added to the host's TSC, as long as nobody holds it. */
-uint64_t time_tsc_add(void);
+extern uint64_t time_held_for;		/* hold.c's: ticks */
+
+static inline uint64_t time_tsc_add(void)
+{
+	return -READ_ONCE(time_held_for);
+}
 
 /* Was it ever? Then CLOCK_MONOTONIC is another clock than time_ns_at(). */
 bool time_was_held(void);
