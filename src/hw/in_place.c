@@ -149,8 +149,7 @@ static int exec_cpuid(struct x86_emulate_ctxt *c)
 
 static bool msr_usual(const struct hw_cpu *cpu)
 {
-	return !cpu->c.cpl && may_ask(cpu) &&
-	       hw_has(cpu->c.features, X86_FEATURE_MSR);
+	return !cpu->c.cpl && hw_has(cpu->c.features, X86_FEATURE_MSR);
 }
 
 static int exec_rdmsr(struct x86_emulate_ctxt *c)
@@ -159,7 +158,7 @@ static int exec_rdmsr(struct x86_emulate_ctxt *c)
 	const uint32_t msr = c->gpr[X86_RCX];
 	uint64_t val;
 
-	if (!msr_usual(cpu) || !hw_msr_exits(cpu, msr, false) ||
+	if (!msr_usual(cpu) || !may_ask(cpu) || !hw_msr_exits(cpu, msr, false) ||
 	    !ask_rdmsr(cpu, msr, &val))
 		return x86_emulate_insn(c);
 	c->gpr[X86_RAX] = (uint32_t)val;
@@ -167,10 +166,8 @@ static int exec_rdmsr(struct x86_emulate_ctxt *c)
 	return next(c);
 }
 
-uint64_t *hw_written_base(struct hw_cpu *cpu, uint32_t msr)
+static uint64_t *base_of(struct hw_cpu *cpu, uint32_t msr)
 {
-	if (hw_msr_exits(cpu, msr, true))
-		return NULL;
 	if (msr == MSR_KERNEL_GS_BASE)
 		return &cpu->msr.kernel_gs_base;
 	return &cpu->c.seg[msr == MSR_FS_BASE ? X86_FS : X86_GS].base;
@@ -183,12 +180,14 @@ static bool write_base(struct hw_cpu *cpu, uint32_t msr, uint64_t val)
 	uint64_t *base;
 
 	if (msr < MSR_FS_BASE || msr > MSR_KERNEL_GS_BASE ||
-	    c->mode != X86_MODE_PROT64 || !is_canonical(val, c->cr4 & X86_CR4_LA57))
+	    c->mode != X86_MODE_PROT64 || !is_canonical(val, c->cr4 & X86_CR4_LA57) ||
+	    hw_msr_exits(cpu, msr, true))
 		return false;
-	base = hw_written_base(cpu, msr);
-	if (base)
-		*base = val;
-	return base;
+	base = base_of(cpu, msr);
+	*base = val;
+	/* Translated code does the next by itself: jit/in_place.c. */
+	cpu->jit.base_at[msr - MSR_FS_BASE] = (uintptr_t)base - (uintptr_t)cpu;
+	return true;
 }
 
 static int exec_wrmsr(struct x86_emulate_ctxt *c)
@@ -199,7 +198,8 @@ static int exec_wrmsr(struct x86_emulate_ctxt *c)
 
 	if (msr_usual(cpu) &&
 	    (write_base(cpu, msr, val) ||
-	     (hw_msr_exits(cpu, msr, true) && ask_wrmsr(cpu, msr, val))))
+	     (may_ask(cpu) && hw_msr_exits(cpu, msr, true) &&
+	      ask_wrmsr(cpu, msr, val))))
 		return next(c);
 	return x86_emulate_insn(c);
 }

@@ -246,7 +246,8 @@ struct hw_jit_state {
 		uint64_t rip, rest, si, di;
 	} rep;
 	uint64_t fn[HW_JIT_FNS]; /* C functions that it calls */
-	/* Where WRMSR to FS_BASE, GS_BASE, KERNEL_GS_BASE stores in the hw_cpu; 0: it exits. */
+	/* Where WRMSR to FS_BASE, GS_BASE, KERNEL_GS_BASE has stored in the hw_cpu since the
+	 * entry; 0: ask whether it exits. */
 	uint64_t base_at[3];
 	uint64_t spill[2], site, walk_from;	/* of the stubs that fill slots */
 	uint64_t addend[16];	/* of one block's groups of accesses */
@@ -404,8 +405,6 @@ void hw_interp_stretch(struct hw_cpu *cpu);
 void hw_interp(struct hw_cpu *cpu);
 /* Where the code at rip is in the host; enum x86emul, nothing is delivered. */
 int hw_fetch_host(struct hw_cpu *cpu, uint64_t la, hva_t *host);
-/* Where WRMSR to @msr, FS_BASE to KERNEL_GS_BASE, stores an address; NULL: it exits. */
-uint64_t *hw_written_base(struct hw_cpu *cpu, uint32_t msr);
 /* SMAP is in force again. */
 void hw_tlb_give_back(struct hw_cpu *cpu);
 /* The instruction at rip, not decoded, gets c.exception. */

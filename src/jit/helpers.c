@@ -23,7 +23,6 @@
 #include "base/hold.h"
 #include "emul/alu.h"
 #include "jit/jit.h"
-#include "x86/msr.h"
 
 #define RUN_TURNS	64	/* before hw_run() looks around */
 #define RELINK		16	/* a link for so many lookups */
@@ -66,8 +65,6 @@ static void refresh_free(struct hw_cpu *cpu)
 {
 	const struct hw_ctl *ctl = &cpu->ctl;
 	struct jit_free *f = &cpu->jit.jit->free;
-	uint64_t *base;
-	unsigned k;
 
 	f->sti = !ctl->host_if && !hw_ctl_has(ctl, X86_INTERCEPT_INTR_WINDOW);
 	f->popf = !hw_ctl_has(ctl, X86_INTERCEPT_POPF);
@@ -78,10 +75,7 @@ static void refresh_free(struct hw_cpu *cpu)
 	f->tscp = cpu->c.features[X86_FEATURE_RDTSCP / 64] >>
 		  (X86_FEATURE_RDTSCP % 64) & 1;
 	cpu->jit.pushf_ok = !hw_ctl_has(ctl, X86_INTERCEPT_PUSHF);
-	for (k = 0; k < ARRAY_SIZE(cpu->jit.base_at); k++) {
-		base = hw_written_base(cpu, MSR_FS_BASE + k);
-		cpu->jit.base_at[k] = base ? (uintptr_t)base - (uintptr_t)cpu : 0;
-	}
+	__builtin_memset(cpu->jit.base_at, 0, sizeof(cpu->jit.base_at));
 }
 
 #define XCR0_YMM	(X86_XCR0_SSE | X86_XCR0_AVX)
