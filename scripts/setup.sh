@@ -6,7 +6,7 @@ set -euo pipefail
 
 declare -A packages=(
 	[build]="meson ninja-build gcc libc6-dev pkg-config libzydis-dev libcmocka-dev"
-	[test]="clang libclang-rt-14-dev python3"
+	[test]="clang libclang-rt-14-dev python3 qemu-system-x86"
 	[guest]="busybox-static gcc libc6-dev python3"
 	[lint]="clang-format clang-tidy cppcheck python3"
 	[bench]="gcc libc6-dev binutils python3 util-linux qemu-system-x86"
