@@ -30,12 +30,37 @@ void jit_forget_targets(struct jit *j)
 	}
 }
 
-/* Which pages, and which larger ones, have targets. */
-static uint8_t *bloom_of(struct jit *j, uint64_t rip, unsigned shift)
+/*
+ * Which pages, and which larger ones, have targets, or have had some since all were
+ * forgotten (a link outlives its entry): a Bloom filter of two functions. A page that it
+ * takes for another costs all targets, and a process may have that page flushed at each
+ * fork.
+ */
+static const uint64_t bloom_factor[] = { 0x9e3779b97f4a7c15ull, 0xc2b2ae3d27d4eb4full };
+
+static uint8_t *bloom_of(struct jit *j, uint64_t rip, unsigned shift, unsigned k)
 {
-	uint64_t h = (rip >> shift | (uint64_t)shift << 56) * 0x9e3779b97f4a7c15ull;
+	uint64_t h = (rip >> shift | (uint64_t)shift << 56) * bloom_factor[k];
 
 	return &j->bloom[h >> (64 - JIT_BLOOM_BITS)];
+}
+
+static void bloom_add(struct jit *j, uint64_t rip, unsigned shift)
+{
+	unsigned k;
+
+	for (k = 0; k < ARRAY_SIZE(bloom_factor); k++)
+		*bloom_of(j, rip, shift, k) |= BIT(k);
+}
+
+static bool may_have_targets(struct jit *j, uint64_t la, unsigned shift)
+{
+	unsigned k;
+
+	for (k = 0; k < ARRAY_SIZE(bloom_factor); k++)
+		if (!(*bloom_of(j, la, shift, k) & BIT(k)))
+			return false;
+	return true;
 }
 
 void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
@@ -46,9 +71,9 @@ void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
 	t->rip[i] = rip;
 	t->key[i] = j->cpu->jit.key;
 	t->code[i] = (uintptr_t)j->rx + b->code;
-	*bloom_of(j, rip, PAGE_SHIFT) = 1;
-	*bloom_of(j, rip, 22) = 1;
-	*bloom_of(j, rip, 30) = 1;
+	bloom_add(j, rip, PAGE_SHIFT);
+	bloom_add(j, rip, 22);
+	bloom_add(j, rip, 30);
 }
 
 void jit_keys_reset(struct hw_cpu *cpu)
@@ -60,7 +85,7 @@ void jit_keys_reset(struct hw_cpu *cpu)
 
 void jit_page_flushed(struct hw_cpu *cpu, uint64_t la, unsigned shift)
 {
-	if (*bloom_of(cpu->jit.jit, la, shift))
+	if (may_have_targets(cpu->jit.jit, la, shift))
 		jit_forget_targets(cpu->jit.jit);
 }
 

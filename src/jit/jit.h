@@ -46,7 +46,7 @@
 #define JIT_PHASH_BITS	13
 #define JIT_COLD_BITS	16
 #define JIT_COOLED	16	/* executions before what was evicted is translated again */
-#define JIT_BLOOM_BITS	16	/* few pages collide: one that does costs all targets */
+#define JIT_BLOOM_BITS	16	/* of the pages that have targets: cache.c */
 #define JIT_MARK_BITS	16
 #define JIT_NR_FAILS	16
 #define JIT_FIRST_TURNS	4	/* of a loop, before its checks */

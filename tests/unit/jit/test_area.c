@@ -78,12 +78,13 @@ static uint32_t put_calls(struct guest *g, unsigned pages)
 	return sum;
 }
 
-static struct guest *small_cache(void)
+/* @mib: as jit_cache; 0: the default. */
+static struct guest *with_cache(unsigned mib)
 {
 	struct guest *g;
 	unsigned k;
 
-	guest_jit_cache = 1;
+	guest_jit_cache = mib;
 	g = guest_by_engine("jit", G_STACK);
 	guest_jit_cache = 0;
 	for (k = 0; k < PAGES; k++)
@@ -108,7 +109,7 @@ static void run_calls(struct guest *g, unsigned pages)
 
 static void parts_of_the_cache_make_room(void **s)
 {
-	struct guest *g = small_cache();
+	struct guest *g = with_cache(1);
 	const struct hw_stats *stats = &g->cpu->stats;
 	unsigned k, links = 0;
 
@@ -126,7 +127,7 @@ static void parts_of_the_cache_make_room(void **s)
 /* What fits stays: the second time nothing is translated. */
 static void what_fits_stays(void **s)
 {
-	struct guest *g = small_cache();
+	struct guest *g = with_cache(1);
 	uint64_t blocks;
 
 	run_calls(g, 2);
@@ -144,7 +145,7 @@ static void what_fits_stays(void **s)
 /* Code that changes, among what is evicted. */
 static void pages_change_between_evictions(void **s)
 {
-	struct guest *g = small_cache();
+	struct guest *g = with_cache(1);
 	unsigned k;
 
 	for (k = 0; k < 8; k++) {
@@ -165,7 +166,7 @@ GUEST_CODE(divides, 64,
 
 static void a_fault_is_found_in_each_part(void **s)
 {
-	struct guest *g = small_cache();
+	struct guest *g = with_cache(1);
 	unsigned k;
 
 	for (k = 0; k < 8; k++) {
@@ -179,6 +180,24 @@ static void a_fault_is_found_in_each_part(void **s)
 	guest_free(g);
 }
 
+/* A flush of pages without code leaves all targets; one of a page with code does not. */
+static void flushes_of_data_leave_targets(void **s)
+{
+	struct guest *g = with_cache(0);
+	const struct jit *j = g->cpu->jit.jit;
+	uint32_t generation;
+	unsigned k;
+
+	run_calls(g, PAGES);
+	generation = j->link_generation;
+	for (k = 0; k < 16384; k++)
+		hw_tlb_flush_page(g->cpu, 0x7f1234000000 + 4096ul * k);
+	assert_int_equal(j->link_generation, generation);
+	hw_tlb_flush_page(g->cpu, CODE);
+	assert_int_equal(j->link_generation, generation + 1);
+	guest_free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +205,7 @@ int main(void)
 		cmocka_unit_test(what_fits_stays),
 		cmocka_unit_test(pages_change_between_evictions),
 		cmocka_unit_test(a_fault_is_found_in_each_part),
+		cmocka_unit_test(flushes_of_data_leave_targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
