@@ -234,8 +234,7 @@ struct hw_jit_slot {
 
 /* What translated code addresses (through GS, whose base is the hw_cpu). */
 struct hw_jit_state {
-	uint64_t key;		/* c.tlb_key; JIT_KEY_CODE32: 32-bit code */
-	uint64_t seek_key;	/* ... as lookups of targets see it; UINT64_MAX: a request */
+	uint64_t key;		/* c.tlb_key << 32; JIT_KEY_CODE32: 32-bit code */
 	uint64_t tmp;		/* of one instruction */
 	uint64_t tsc_add;
 	uint64_t host_gs;
@@ -309,8 +308,10 @@ struct hw_jit_ops {
 
 struct hw_cpu {
 	struct x86_emulate_ctxt c;	/* first: the registers themselves */
-	uint32_t link_epoch;		/* jit/flow.c; looked at together with: */
+	/* jit/flow.c looks at request with what is before it, or behind it, at once. */
+	uint32_t link_epoch __attribute__((aligned(16)));
 	uint32_t request;		/* HW_REQ_*, atomic */
+	uint32_t target_key;		/* upper half of jit.key, whose lower one is 0 */
 	uint32_t activity;		/* enum hw_activity */
 	uint32_t waiting;		/* asleep in hw_wait(), atomic */
 
@@ -487,9 +488,8 @@ static inline void hw_ctl_set(struct hw_ctl *ctl, enum x86_intercept id)
 static inline void hw_set_request(struct hw_cpu *cpu, uint32_t bits)
 {
 	__atomic_or_fetch(&cpu->request, bits, __ATOMIC_SEQ_CST);
-	/* Translated CALLs and lookups of targets look here. */
+	/* Translated CALLs look here. */
 	__atomic_store_n(&cpu->jit.stack_limit, UINT64_MAX, __ATOMIC_RELEASE);
-	__atomic_store_n(&cpu->jit.seek_key, UINT64_MAX, __ATOMIC_RELEASE);
 }
 
 /* Most of the time there is nothing to clear, and an atomic operation to save. */

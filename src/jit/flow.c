@@ -25,7 +25,7 @@
  * (jit/cache.c).
  *
  * Latency: cpu->request is looked at on every jump backwards or to another page; a
- * lookup finds nothing while there is one (hw_jit_state.seek_key). No more than a page
+ * lookup finds nothing while there is one: it is the lower half of the key. No more than a page
  * of code runs between two looks.
  *
  * An instruction that does not find its target by itself has changed nothing yet (a
@@ -284,7 +284,9 @@ void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 }
 
 /* Both are compared whole: no address that is not canonical leads to another context's.
- * With a request the key is none, which is this transfer's look. */
+ * A request is the lower half of the key, so that it is none then: this transfer's look. */
+_Static_assert(offsetof(struct hw_cpu, target_key) == offsetof(struct hw_cpu, request) + 4,
+	       "read in one");
 void jit_find_target(struct jit *j, uint32_t miss[2])
 {
 	e8(j, 0x45), e8(j, 0x69), e8(j, 0xc0 | (T2 & 7) << 3 | (T1 & 7)); /* imul */
@@ -293,7 +295,7 @@ void jit_find_target(struct jit *j, uint32_t miss[2])
 	e8(j, 32 - HW_JHASH_BITS);
 	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.rip));	/* cmp */
 	miss[0] = emit_jump_later(j, CC_NE);
-	emit_load(j, T1, CPU_OFF(jit.seek_key));
+	emit_load(j, T1, CPU_OFF(request));
 	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.key));
 	miss[1] = emit_jump_later(j, CC_NE);
 }

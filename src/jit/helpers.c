@@ -108,23 +108,12 @@ static bool is_whole(const struct x86_segment *s)
 	       (s->ar & mask) == (X86_AR_P | X86_AR_S | X86_AR_RW);
 }
 
-/* Targets and the return stack are another context's now. A request that has come
- * meanwhile has set its bit before what is overwritten here. */
-static void set_key(struct hw_cpu *cpu, uint64_t key)
-{
-	cpu->jit.key = key;
-	cpu->jit.unwind = true;
-	__atomic_exchange_n(&cpu->jit.seek_key, key, __ATOMIC_SEQ_CST);
-	if (READ_ONCE(cpu->request))
-		WRITE_ONCE(cpu->jit.seek_key, UINT64_MAX);
-}
-
 /* Who runs what; targets and return stack are for one of them. */
 static void refresh_context(struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
 	struct jit *j = cpu->jit.jit;
-	uint64_t key = c->tlb_key;
+	uint64_t key = c->tlb_key << 32;
 
 	j->who = c->cpl == 3;
 	if (unlikely(cpu->jit.slot_key[j->who] != c->tlb_key))
@@ -136,8 +125,11 @@ static void refresh_context(struct hw_cpu *cpu)
 		cpu->jit.seg_ok[0] = is_whole(&c->seg[X86_FS]);
 		cpu->jit.seg_ok[1] = is_whole(&c->seg[X86_GS]);
 	}
-	if (cpu->jit.key != key)
-		set_key(cpu, key);
+	if (cpu->jit.key != key) {
+		cpu->jit.key = key;
+		cpu->target_key = key >> 32;
+		cpu->jit.unwind = true;
+	}
 }
 
 void jit_refresh(struct hw_cpu *cpu)
@@ -229,17 +221,14 @@ static uintptr_t code_for_rip(struct hw_cpu *cpu)
 }
 
 /*
- * Is there a request? If not the limit and the key are in force again that
- * hw_set_request() takes away; it sets its bit first, we look at the bits last.
+ * Is there a request? If not the limit is in force again that hw_set_request() takes
+ * away; it sets its bit first, we look at the bits last.
  */
 static bool requested(struct hw_cpu *cpu)
 {
 	if (READ_ONCE(cpu->jit.stack_limit) != cpu->jit.jit->stack_limit)
 		__atomic_exchange_n(&cpu->jit.stack_limit,
 				    cpu->jit.jit->stack_limit, __ATOMIC_SEQ_CST);
-	if (READ_ONCE(cpu->jit.seek_key) != cpu->jit.key)
-		__atomic_exchange_n(&cpu->jit.seek_key, cpu->jit.key,
-				    __ATOMIC_SEQ_CST);
 	return READ_ONCE(cpu->request);
 }
 

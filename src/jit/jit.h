@@ -751,8 +751,8 @@ static inline hva_t jit_place(const struct jit *j, const struct jit_insn *n, boo
  * no links. */
 #define JIT_NO_EPOCH	UINT32_MAX	/* of a far jump that is not linked */
 #define JIT_MAX_LINK_GENERATION ((1u << 19) - 1)
-/* In hw_jit_state.key: above the 12 bits of a context's. */
-#define JIT_KEY_CODE32	BIT_ULL(12)
+/* In hw_jit_state.key: above the 12 bits of a context's, which are above a request's. */
+#define JIT_KEY_CODE32	BIT_ULL(32 + 12)
 /* Where a target is in hw_jit_state.hash. */
 #define JIT_TARGET_FACTOR 0x9e3779b1u
 static inline unsigned jit_target_index(uint64_t rip)

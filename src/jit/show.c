@@ -28,14 +28,14 @@ struct field {
 
 static const struct field fields[] = {
 	ARRAY(c.gpr), ARRAY(c.seg), ONE(c.eflags), ONE(c.tlb_key), ONE(c.fpu_ptr),
-	ONE(c.owner), ONE(link_epoch), ONE(request), ONE(msr.kernel_gs_base),
+	ONE(c.owner), ONE(link_epoch), ONE(request), ONE(target_key), ONE(msr.kernel_gs_base),
 	ONE(msr.tsc_aux),
 	{ "tlb.tag", TLB_OFF(tag), 24, 8 },
 	{ "tlb.addend", TLB_OFF(addend), 8, 0 },
 	ONE(jit.key), ONE(jit.tmp), ONE(jit.tsc_add), ONE(jit.host_gs), ONE(jit.host_sp),
 	ONE(jit.turns), ONE(jit.first), ARRAY(jit.enters), ONE(jit.last),
 	ARRAY(jit.lent), ARRAY(jit.made), ARRAY(jit.addend),
-	ONE(jit.seek_key), ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
+	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
 	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.tsc_ok), ONE(jit.tscp_ok),
 	ONE(jit.cli_ok), ONE(jit.sti_ok), ONE(jit.pushf_ok), ONE(jit.popf_ok),
 	ONE(jit.unwind), ARRAY(jit.hash.rip), ARRAY(jit.hash.key), ARRAY(jit.hash.code),
