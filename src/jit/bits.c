@@ -49,12 +49,12 @@ static void lookup(struct jit *j, struct jit_insn *n, struct jit_slow *s)
 	jit_tlb_index(j);
 	emit_alu_imm(j, 0, T1, n->i.opsize - 1, true);
 	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
-	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
-	emit_gs_t2(j, 0x3b, T1, TLB_OFF(tag[0]) +
-		   8 * (write ? X86_TLB_WRITE : X86_TLB_READ), 8);
+	emit_cpu(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
+	emit_cpu_t2(j, 0x3b, T1, TLB_OFF(tag[0]) +
+		    8 * (write ? X86_TLB_WRITE : X86_TLB_READ), 8);
 	jit_slow_jump(j, s, CC_NE);
 	emit_load(j, T1, CPU_OFF(jit.tmp));
-	emit_gs_t2(j, 0x03, T1, TLB_OFF(addend), 8);
+	emit_cpu_t2(j, 0x03, T1, TLB_OFF(addend), 8);
 	offset_to_t2(j, n->i.reg, n->i.opsize);
 	emit_alu_imm(j, 4, T2, n->i.opsize * 8 - 1, false);	/* and */
 	emit_store(j, T2, CPU_OFF(jit.tmp));

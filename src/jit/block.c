@@ -110,11 +110,11 @@ static void check_tail(struct jit *j)
 	jit_flags_free(j, jit_live_before(n));
 	s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
 	emit_mov_imm(j, T1, la);
-	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
-	emit_gs(j, 0x3b, T1, TLB_OFF(tag[X86_TLB_FETCH]) + at, 8);
+	emit_cpu(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
+	emit_cpu(j, 0x3b, T1, TLB_OFF(tag[X86_TLB_FETCH]) + at, 8);
 	jit_slow_jump(j, s, CC_NE);
 	emit_mov_imm(j, T1, la);
-	emit_gs(j, 0x03, T1, TLB_OFF(addend) + at, 8);
+	emit_cpu(j, 0x03, T1, TLB_OFF(addend) + at, 8);
 	for (k = 0; k < j->tail; k += bytes) {
 		bytes = j->tail - k >= 4 ? 4 : 1;
 		jit_may_fault(j, s);

@@ -61,7 +61,7 @@ static void push_return(struct jit *j, const struct jit_insn *n,
 static void check_limit(struct jit *j, struct jit_slow *s)
 {
 	s->unwind = true;
-	emit_gs(j, 0x3b, X86_RSP, CPU_OFF(jit.stack_limit), 8);
+	emit_cpu(j, 0x3b, X86_RSP, CPU_OFF(jit.stack_limit), 8);
 	jit_slow_jump(j, s, CC_BE);
 }
 

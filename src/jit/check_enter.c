@@ -140,11 +140,11 @@ void jit_check_stubs(struct jit *j)
 	if (!k)
 		return;
 	k->arrive = j->pos;
-	emit_gs_t2x8(j, 0x8b, T1, CPU_OFF(jit.hash.rip));
+	emit_cpu_t2x8(j, 0x8b, T1, CPU_OFF(jit.hash.rip));
 	emit_jump(j, CC_ALWAYS, j->go);
 	k->enter_host = j->pos;
 	emit_flags_load(j, T1);
-	emit_gs(j, 0xff, 4, CPU_OFF(jit.tmp), 4);
+	emit_cpu(j, 0xff, 4, CPU_OFF(jit.tmp), 4);
 	k->stop_host = j->pos;
 	e8(j, 0x41), e8(j, 0x58 | (T2 & 7));	/* pop */
 	emit_link(j, true, FN_ARRIVE);

@@ -16,7 +16,7 @@
 void jit_eflags_imm(struct jit *j, unsigned digit, uint32_t v)
 {
 	/* All 64 bits, as C reads them: the load does not wait for the store. */
-	emit_gs(j, 0x81, digit, CPU_OFF(c.eflags), 8);
+	emit_cpu(j, 0x81, digit, CPU_OFF(c.eflags), 8);
 	e32(j, v);
 }
 
@@ -25,7 +25,7 @@ struct jit_slow *jit_check(struct jit *j, struct jit_insn *n, uint32_t disp)
 	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC, n->rip);
 
 	jit_flags_free(j, jit_live_before(n));
-	emit_gs(j, 0x80, 7, disp, 4);			/* cmp */
+	emit_cpu(j, 0x80, 7, disp, 4);			/* cmp */
 	e8(j, 0);
 	jit_slow_jump(j, s, 4 /* e */);
 	return s;
@@ -70,11 +70,11 @@ void jit_pushf(struct jit *j, struct jit_insn *n)
 	struct jit_addr a;
 	struct jit_mem m;
 
-	emit_gs(j, 0xfb6, T2, CPU_OFF(jit.flags), 4);	/* movzx: OF */
+	emit_cpu(j, 0xfb6, T2, CPU_OFF(jit.flags), 4);	/* movzx: OF */
 	shift(j, 4, T2, 11);
-	emit_gs(j, 0xfb6, T1, CPU_OFF(jit.flags) + 1, 4);
+	emit_cpu(j, 0xfb6, T1, CPU_OFF(jit.flags) + 1, 4);
 	emit_rr(j, 0x09, T1, T2, 4);			/* or */
-	emit_gs(j, 0x8b, T1, CPU_OFF(c.eflags), 4);
+	emit_cpu(j, 0x8b, T1, CPU_OFF(c.eflags), 4);
 	and32(j, T1, ~(X86_EFLAGS_STATUS | X86_EFLAGS_RF | X86_EFLAGS_VM));
 	emit_rr(j, 0x09, T1, T2, 4);
 	emit_store(j, T2, CPU_OFF(jit.tmp));
@@ -98,14 +98,14 @@ void jit_popf(struct jit *j, struct jit_insn *n)
 	jit_may_fault(j, s);
 	emit_mem_word(j, 0x8b, T2, &m);
 	emit_mov_rr(j, T1, T2);
-	emit_gs(j, 0x33, T1, CPU_OFF(c.eflags), 8);
+	emit_cpu(j, 0x33, T1, CPU_OFF(c.eflags), 8);
 	test64(j, T1, KEPT);
 	jit_slow_jump(j, s, CC_NE);
 	emit_store(j, T2, CPU_OFF(c.eflags));
-	emit_gs(j, 0x88, T2, CPU_OFF(jit.flags) + 1, 1);
+	emit_cpu(j, 0x88, T2, CPU_OFF(jit.flags) + 1, 1);
 	shift(j, 5, T2, 11);
 	and32(j, T2, 1);
-	emit_gs(j, 0x88, T2, CPU_OFF(jit.flags), 1);
+	emit_cpu(j, 0x88, T2, CPU_OFF(jit.flags), 1);
 	emit_move_rsp(j, jit_word(j));
 	j->loc = FL_MEM;
 	jit_slow_back(j, n, s);

@@ -69,8 +69,8 @@ static uint8_t *gs_prefix(const struct jit *j, uint8_t *p)
 	return p;
 }
 
-void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
-	     unsigned bytes)
+void emit_cpu(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
+	      unsigned bytes)
 {
 	uint8_t *p = gs_prefix(j, begin(j));
 
@@ -80,8 +80,8 @@ void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 	end(j, put32(p, j->base + disp));
 }
 
-void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
-		unsigned bytes)
+void emit_cpu_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
+		 unsigned bytes)
 {
 	uint8_t *p = gs_prefix(j, begin(j));
 
@@ -90,7 +90,7 @@ void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
 	end(j, put32(p, j->base + disp));
 }
 
-void emit_gs_t2x8(struct jit *j, unsigned op, unsigned reg, uint32_t disp)
+void emit_cpu_t2x8(struct jit *j, unsigned op, unsigned reg, uint32_t disp)
 {
 	uint8_t *p = gs_prefix(j, begin(j));
 
@@ -184,12 +184,12 @@ void emit_mov_rr(struct jit *j, unsigned to, unsigned from)
 
 void emit_load(struct jit *j, unsigned reg, uint32_t disp)
 {
-	emit_gs(j, 0x8b, reg, disp, 8);
+	emit_cpu(j, 0x8b, reg, disp, 8);
 }
 
 void emit_store(struct jit *j, unsigned reg, uint32_t disp)
 {
-	emit_gs(j, 0x89, reg, disp, 8);
+	emit_cpu(j, 0x89, reg, disp, 8);
 }
 
 uint32_t emit_jump_later(struct jit *j, unsigned cc)
@@ -233,12 +233,12 @@ static void save_to_slot(struct jit *j)
 {
 	e8(j, 0x9f);				/* lahf */
 	e8(j, 0x0f), e8(j, 0x90), e8(j, 0xc0);	/* seto al */
-	emit_gs(j, 0x89, X86_RAX, CPU_OFF(jit.flags), 2);
+	emit_cpu(j, 0x89, X86_RAX, CPU_OFF(jit.flags), 2);
 }
 
 static void load_from_slot(struct jit *j)
 {
-	emit_gs(j, 0xfb7, X86_RAX, CPU_OFF(jit.flags), 4);	/* movzx */
+	emit_cpu(j, 0xfb7, X86_RAX, CPU_OFF(jit.flags), 4);	/* movzx */
 	e8(j, 0x04), e8(j, 0x7f);		/* add al, 7fh: OF */
 	e8(j, 0x9e);				/* sahf */
 }
@@ -260,12 +260,12 @@ void emit_flags_load(struct jit *j, unsigned scratch)
 /* Bytes, so that the load gets what the store has on its way. */
 void emit_carry_save(struct jit *j)
 {
-	emit_gs(j, 0xf92, 0, CPU_OFF(jit.flags) + 1, 1);	/* setc */
+	emit_cpu(j, 0xf92, 0, CPU_OFF(jit.flags) + 1, 1);	/* setc */
 }
 
 void emit_carry_load(struct jit *j, unsigned scratch)
 {
-	emit_gs(j, 0xfb6, scratch, CPU_OFF(jit.flags) + 1, 4);	/* movzx */
+	emit_cpu(j, 0xfb6, scratch, CPU_OFF(jit.flags) + 1, 4);	/* movzx */
 	emit_rr(j, 0xd1, 5, scratch, 4);			/* shr by 1 */
 }
 
@@ -283,8 +283,8 @@ static void registers(struct jit *j, bool to_memory, uint32_t which)
 
 	for (r = 0; r < X86_NR_GPRS; r++)
 		if (which >> r & 1 && jit_host_reg(r) != IN_MEM)
-			emit_gs(j, to_memory ? 0x89 : 0x8b, jit_host_reg(r),
-				GPR_OFF(r), 8);
+			emit_cpu(j, to_memory ? 0x89 : 0x8b, jit_host_reg(r),
+				 GPR_OFF(r), 8);
 }
 
 static void push_pop(struct jit *j, unsigned op, unsigned reg)
@@ -359,7 +359,7 @@ static void call_aligned(struct jit *j, unsigned fn)
 	emit_mov_rr(j, X86_RDX, T2);
 	emit_mov_rr(j, X86_RBP, X86_RSP);
 	e8(j, 0x48), e8(j, 0x83), e8(j, 0xe4), e8(j, 0xf0);	/* and rsp, -16 */
-	emit_gs(j, 0xff, 2, CPU_OFF(jit.fn[0]) + 8 * fn, 4);	/* call */
+	emit_cpu(j, 0xff, 2, CPU_OFF(jit.fn[0]) + 8 * fn, 4);	/* call */
 	emit_mov_rr(j, X86_RSP, X86_RBP);
 }
 
@@ -389,11 +389,11 @@ static void unwind(struct jit *j)
 {
 	uint32_t keep;
 
-	emit_gs(j, 0x80, 7, CPU_OFF(jit.unwind), 4);		/* cmp */
+	emit_cpu(j, 0x80, 7, CPU_OFF(jit.unwind), 4);		/* cmp */
 	e8(j, 0);
 	keep = emit_jump_later(j, CC_E);
 	emit_load(j, X86_RSP, CPU_OFF(jit.host_sp));
-	emit_gs(j, 0xc6, 0, CPU_OFF(jit.unwind), 4);		/* mov */
+	emit_cpu(j, 0xc6, 0, CPU_OFF(jit.unwind), 4);		/* mov */
 	e8(j, 0);
 	emit_patch(j, keep, j->pos);
 }
@@ -454,8 +454,8 @@ static void shift_t2(struct jit *j, bool left, uint8_t by)
 
 static void fill_scratch(struct jit *j, bool save)
 {
-	emit_gs(j, save ? 0x89 : 0x8b, X86_RAX, CPU_OFF(jit.spill[0]), 8);
-	emit_gs(j, save ? 0x89 : 0x8b, X86_RCX, CPU_OFF(jit.spill[1]), 8);
+	emit_cpu(j, save ? 0x89 : 0x8b, X86_RAX, CPU_OFF(jit.spill[0]), 8);
+	emit_cpu(j, save ? 0x89 : 0x8b, X86_RCX, CPU_OFF(jit.spill[1]), 8);
 }
 
 /* The TLB has T1's page for @kind: tag in rax, entry at rcx. Else to the jumps. */
@@ -472,7 +472,7 @@ static void fill_find(struct jit *j, unsigned kind, uint32_t miss[2])
 	e8(j, 0x81), e8(j, 0xe1), e32(j, (HW_TLB_SIZE - 1) * 32);	/* and */
 	emit_mov_rr(j, X86_RAX, T1);
 	alu_eax(j, 0x25, (uint32_t)PAGE_MASK, true);
-	emit_gs(j, 0x0b, X86_RAX, CPU_OFF(c.tlb_key), 8);
+	emit_cpu(j, 0x0b, X86_RAX, CPU_OFF(c.tlb_key), 8);
 	gs_rcx(j, 0x3b, X86_RAX, TLB_OFF(tag[0]) + 8 * kind);
 	miss[1] = emit_jump_later(j, CC_NE);
 }
@@ -483,15 +483,15 @@ _Static_assert(sizeof(struct hw_jit_slot) == 32, "the shift below");
 static void fill_slot(struct jit *j)
 {
 	shift_t2(j, false, 16);
-	emit_gs(j, 0xfab, T2, CPU_OFF(jit.filled), 4);	/* bts */
+	emit_cpu(j, 0xfab, T2, CPU_OFF(jit.filled), 4);	/* bts */
 	shift_t2(j, true, 5);
 	alu_eax(j, 0x25, (uint32_t)PAGE_MASK, true);
-	emit_gs_t2(j, 0x89, X86_RAX, SLOT_OFF(lo), 8);
+	emit_cpu_t2(j, 0x89, X86_RAX, SLOT_OFF(lo), 8);
 	gs_rcx(j, 0x8b, X86_RCX, TLB_OFF(addend));
-	emit_gs_t2(j, 0x89, X86_RCX, SLOT_OFF(addend), 8);
+	emit_cpu_t2(j, 0x89, X86_RCX, SLOT_OFF(addend), 8);
 	emit_rr(j, 0x01, X86_RCX, X86_RAX, 8);
-	emit_gs_t2(j, 0x89, X86_RAX, SLOT_OFF(host), 8);
-	emit_gs_t2(j, 0x83, 5, SLOT_OFF(budget), 4);	/* sub */
+	emit_cpu_t2(j, 0x89, X86_RAX, SLOT_OFF(host), 8);
+	emit_cpu_t2(j, 0x83, 5, SLOT_OFF(budget), 4);	/* sub */
 	e8(j, 1);
 }
 
@@ -502,7 +502,7 @@ static void note_low(struct jit *j)
 
 	emit_rr(j, 0x85, T1, T1, 8);
 	high = emit_jump_later(j, CC_S);
-	emit_gs(j, 0xc6, 0, CPU_OFF(jit.low_filled), 4);	/* mov */
+	emit_cpu(j, 0xc6, 0, CPU_OFF(jit.low_filled), 4);	/* mov */
 	e8(j, 1);
 	emit_patch(j, high, j->pos);
 }
@@ -516,7 +516,7 @@ static void emit_fill(struct jit *j, unsigned who, unsigned kind)
 	uint32_t miss[2], spent;
 
 	j->fill[who][kind] = j->pos;
-	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_slot_misses), 8);	/* inc */
+	emit_cpu(j, 0xff, 0, CPU_OFF(stats.jit_slot_misses), 8);	/* inc */
 	fill_scratch(j, true);
 	fill_find(j, kind, miss);
 	if (!who)
@@ -602,12 +602,12 @@ static uint32_t emit_ret_miss(struct jit *j)
 	move_host_sp(j, -8);
 	j->ret_miss = j->pos;
 	emit_store(j, T2, CPU_OFF(jit.tmp));
-	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_ret_misses), 8);	/* inc */
+	emit_cpu(j, 0xff, 0, CPU_OFF(stats.jit_ret_misses), 8);	/* inc */
 	jit_find_target(j, miss);
 	jit_jump_target(j, CC_ALWAYS);
 	emit_patch(j, miss[0], j->pos);
 	emit_patch(j, miss[1], j->pos);
-	emit_gs(j, 0xff, 4, CPU_OFF(jit.tmp), 4);
+	emit_cpu(j, 0xff, 4, CPU_OFF(jit.tmp), 4);
 	return end;
 }
 
@@ -617,8 +617,8 @@ static void emit_far(struct jit *j)
 
 	j->far = j->pos;
 	emit_store(j, T2, CPU_OFF(jit.tmp));
-	emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_far_misses), 8);	/* inc */
-	emit_gs(j, 0xff, 1, CPU_OFF(jit.relink), 4);		/* dec */
+	emit_cpu(j, 0xff, 0, CPU_OFF(stats.jit_far_misses), 8);	/* inc */
+	emit_cpu(j, 0xff, 1, CPU_OFF(jit.relink), 4);		/* dec */
 	to_c = emit_jump_later(j, CC_S);
 	emit_store(j, T1, CPU_OFF(jit.spill[0]));
 	jit_find_target(j, miss);
@@ -646,7 +646,7 @@ static void emit_exec_ret(struct jit *j)
 {
 	j->exec_ret = j->pos;
 	emit_rm(j, 0x8d, T2, X86_RSP, 8);
-	emit_gs(j, 0x3b, X86_RSP, CPU_OFF(jit.host_sp), 8);
+	emit_cpu(j, 0x3b, X86_RSP, CPU_OFF(jit.host_sp), 8);
 	emit_rr(j, 0xf42, X86_RSP, T2, 8);			/* cmovb */
 	emit_jump(j, CC_ALWAYS, j->exec_end);
 }

@@ -169,7 +169,7 @@ void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
 
 void jit_compare_request(struct jit *j)
 {
-	emit_gs(j, 0x83, 7, CPU_OFF(request), 4);
+	emit_cpu(j, 0x83, 7, CPU_OFF(request), 4);
 	e8(j, 0);
 }
 
@@ -180,7 +180,7 @@ static void poll(struct jit *j, uint64_t rip)
 
 	s->save = true;
 	emit_mov_rr(j, T2, X86_RCX);
-	emit_gs(j, 0x8b, X86_RCX, CPU_OFF(request), 4);
+	emit_cpu(j, 0x8b, X86_RCX, CPU_OFF(request), 4);
 	e8(j, 0xe3), e8(j, 8);			/* jrcxz */
 	emit_mov_rr(j, X86_RCX, T2);
 	jit_slow_jump(j, s, CC_ALWAYS);
@@ -255,7 +255,7 @@ static void goto_far(struct jit *j, unsigned cc, uint64_t rip)
 	struct jit_slow *s = jit_slow_add(j, SLOW_FAR, rip);
 
 	jit_flags_free(j, FLAG_ALL);
-	emit_gs(j, 0x81, 7, CPU_OFF(link_epoch), 8);
+	emit_cpu(j, 0x81, 7, CPU_OFF(link_epoch), 8);
 	s->site = j->pos;
 	e32(j, JIT_NO_EPOCH);
 	jit_slow_jump(j, s, CC_NE);
@@ -293,10 +293,10 @@ void jit_find_target(struct jit *j, uint32_t miss[2])
 	e32(j, JIT_TARGET_FACTOR);
 	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7));	/* shr */
 	e8(j, 32 - HW_JHASH_BITS);
-	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.rip));	/* cmp */
+	emit_cpu_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.rip));	/* cmp */
 	miss[0] = emit_jump_later(j, CC_NE);
 	emit_load(j, T1, CPU_OFF(request));
-	emit_gs_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.key));
+	emit_cpu_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.key));
 	miss[1] = emit_jump_later(j, CC_NE);
 }
 
@@ -309,7 +309,7 @@ void jit_seek_target(struct jit *j, struct jit_slow *s)
 
 void jit_jump_target(struct jit *j, unsigned cc)
 {
-	emit_gs_t2x8(j, 0xff, cc == CC_CALL ? 2 : 4, CPU_OFF(jit.hash.code));
+	emit_cpu_t2x8(j, 0xff, cc == CC_CALL ? 2 : 4, CPU_OFF(jit.hash.code));
 }
 
 void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n)

@@ -42,13 +42,13 @@ void jit_cpuid(struct jit *j, struct jit_insn *n)
 	jit_compare_request(j);
 	jit_slow_jump(j, s, CC_NE);
 	find(j, X86_RAX, 5);
-	emit_gs_t2(j, 0x3b, X86_RAX, CPUID_OFF(leaf), 4);	/* cmp */
+	emit_cpu_t2(j, 0x3b, X86_RAX, CPUID_OFF(leaf), 4);	/* cmp */
 	jit_slow_jump(j, s, CC_NE);
-	emit_gs_t2(j, 0x3b, X86_RCX, CPUID_OFF(subleaf), 4);
+	emit_cpu_t2(j, 0x3b, X86_RCX, CPUID_OFF(subleaf), 4);
 	jit_slow_jump(j, s, CC_NE);
 	count(j);
 	for (k = 0; k < ARRAY_SIZE(regs); k++)
-		emit_gs_t2(j, 0x8b, regs[k], CPUID_OFF(out) + 4 * k, 4);
+		emit_cpu_t2(j, 0x8b, regs[k], CPUID_OFF(out) + 4 * k, 4);
 	s->back = j->pos;
 }
 
@@ -57,11 +57,11 @@ void jit_rdmsr(struct jit *j, struct jit_insn *n)
 	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.cli_ok));
 
 	find(j, X86_RCX, 4);
-	emit_gs_t2(j, 0x3b, X86_RCX, MSR_OFF(msr), 4);		/* cmp */
+	emit_cpu_t2(j, 0x3b, X86_RCX, MSR_OFF(msr), 4);		/* cmp */
 	jit_slow_jump(j, s, CC_NE);
 	count(j);
-	emit_gs_t2(j, 0x8b, X86_RAX, MSR_OFF(val), 4);
-	emit_gs_t2(j, 0x8b, X86_RDX, MSR_OFF(val) + 4, 4);
+	emit_cpu_t2(j, 0x8b, X86_RAX, MSR_OFF(val), 4);
+	emit_cpu_t2(j, 0x8b, X86_RDX, MSR_OFF(val) + 4, 4);
 	s->back = j->pos;
 }
 
@@ -92,9 +92,9 @@ void jit_wrmsr(struct jit *j, struct jit_insn *n)
 	emit_alu_imm(j, 5, T2, (int32_t)MSR_FS_BASE, false);		/* sub */
 	emit_alu_imm(j, 7, T2, 2, false);				/* cmp */
 	jit_slow_jump(j, s, CC_A);
-	emit_gs_t2x8(j, 0x8b, T2, CPU_OFF(jit.base_at));
+	emit_cpu_t2x8(j, 0x8b, T2, CPU_OFF(jit.base_at));
 	emit_rr(j, 0x85, T2, T2, 8);					/* test */
 	jit_slow_jump(j, s, CC_E);
-	emit_gs_t2(j, 0x89, T1, 0, 8);
+	emit_cpu_t2(j, 0x89, T1, 0, 8);
 	s->back = j->pos;
 }

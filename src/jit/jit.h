@@ -450,12 +450,12 @@ static inline void e64(struct jit *j, uint64_t v)
 /* gs:[disp] is what is at @disp in the hw_cpu: through GS, or at its address (jit.base).
  * op reg, gs:[disp] and op reg, gs:[T2 + disp]; @bytes 1 to 8 of the register. A
  * store or load is a matter of @op; two-byte opcodes are 0x0fxx. */
-void emit_gs(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
-	     unsigned bytes);
-void emit_gs_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
-		unsigned bytes);
+void emit_cpu(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
+	      unsigned bytes);
+void emit_cpu_t2(struct jit *j, unsigned op, unsigned reg, uint32_t disp,
+		 unsigned bytes);
 /* op reg, gs:[T2 * 8 + disp]; 64 bits. */
-void emit_gs_t2x8(struct jit *j, unsigned op, unsigned reg, uint32_t disp);
+void emit_cpu_t2x8(struct jit *j, unsigned op, unsigned reg, uint32_t disp);
 /* op reg, rm; both registers. */
 void emit_rr(struct jit *j, unsigned op, unsigned reg, unsigned rm,
 	     unsigned bytes);

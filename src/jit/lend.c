@@ -186,10 +186,10 @@ static void group_register(struct jit *j, struct jit_group *g)
 		return;
 	emit_load(j, h, g->addend);
 	if (g->seg != X86_SEG_NONE)
-		emit_gs(j, 0x03, h, SEG_BASE_OFF(g->seg), 8);
+		emit_cpu(j, 0x03, h, SEG_BASE_OFF(g->seg), 8);
 	g->folded = base >= 0 && !j->loop.step[base];
 	if (g->folded && jit_host_reg(base) == IN_MEM)
-		emit_gs(j, 0x03, h, GPR_OFF(base), 8);
+		emit_cpu(j, 0x03, h, GPR_OFF(base), 8);
 	else if (g->folded)
 		emit_rr(j, 0x01, jit_host_reg(base), h, 8);
 	made(j, h);

@@ -251,8 +251,8 @@ static void count_turns(struct jit *j, const struct jit_group *g)
 	}
 	if (by)
 		emit_rr(j, 0xc1, 5, T1, 8), e8(j, by);	/* shr */
-	emit_gs(j, 0x3b, T1, CPU_OFF(jit.turns), 8);
-	emit_gs(j, 0xf47, T1, CPU_OFF(jit.turns), 8);	/* cmova */
+	emit_cpu(j, 0x3b, T1, CPU_OFF(jit.turns), 8);
+	emit_cpu(j, 0xf47, T1, CPU_OFF(jit.turns), 8);	/* cmova */
 	emit_store(j, T1, CPU_OFF(jit.turns));
 }
 
@@ -300,9 +300,9 @@ bool jit_loop_first(struct jit *j)
 	k = j->next_enters++;
 	j->loop.enters = CPU_OFF(jit.enters[0]) + 4 * k;
 	j->cpu->jit.enters[k] = -MANY_ENTERS;
-	emit_gs(j, 0x83, 5, j->loop.enters, 4);			/* sub */
+	emit_cpu(j, 0x83, 5, j->loop.enters, 4);			/* sub */
 	e8(j, 1);
-	emit_gs(j, 0xc7, 0, CPU_OFF(jit.first), 4);		/* mov */
+	emit_cpu(j, 0xc7, 0, CPU_OFF(jit.first), 4);		/* mov */
 	e32(j, j->first_turns - 1);
 	j->loop.first_head = j->pos;
 	return true;
@@ -311,10 +311,10 @@ bool jit_loop_first(struct jit *j)
 /* One more of them, or into the loop. */
 static void next_of_first(struct jit *j)
 {
-	emit_gs(j, 0x83, 5, CPU_OFF(jit.first), 4);		/* sub */
+	emit_cpu(j, 0x83, 5, CPU_OFF(jit.first), 4);		/* sub */
 	e8(j, 1);
 	emit_jump(j, CC_NS, j->loop.first_head);
-	emit_gs(j, 0x83, 0, j->loop.enters, 4);			/* add */
+	emit_cpu(j, 0x83, 0, j->loop.enters, 4);			/* add */
 	e8(j, 2);
 	j->loop.to_enter[0] = emit_jump_later(j, CC_S);
 	emit_jump(j, CC_CALL, j->is_long);
@@ -346,7 +346,7 @@ void jit_loop_enter(struct jit *j)
 	jit_flags_free(j, jit_live_before(j->cur));
 	enter_fpu(j);
 	if (j->loop.counts) {
-		emit_gs(j, 0xc7, 0, CPU_OFF(jit.turns), 8);	/* mov */
+		emit_cpu(j, 0xc7, 0, CPU_OFF(jit.turns), 8);	/* mov */
 		e32(j, j->check ? JIT_CHECK_INSNS / j->nr - 2 : MAX_INSNS / j->nr);
 	}
 	for (k = 0; k < j->nr_groups; k++)
@@ -367,8 +367,8 @@ void jit_loop_next(struct jit *j)
 	}
 	if (j->loop.counts) {
 		if (j->loop.last == NO_REG)
-			emit_gs(j, 0x3b, jit_host_reg(j->loop.counter),
-				CPU_OFF(jit.last), 8);		/* cmp */
+			emit_cpu(j, 0x3b, jit_host_reg(j->loop.counter),
+				 CPU_OFF(jit.last), 8);		/* cmp */
 		else
 			emit_rr(j, 0x3b, jit_host_reg(j->loop.counter), j->loop.last,
 				8);

@@ -115,7 +115,7 @@ void jit_linear(struct jit *j, const struct jit_addr *a)
 {
 	jit_ea(j, a, T1, true);
 	if (a->seg != X86_SEG_NONE)
-		emit_gs(j, 0x03, T1, SEG_BASE_OFF(a->seg), jit_word(j));
+		emit_cpu(j, 0x03, T1, SEG_BASE_OFF(a->seg), jit_word(j));
 }
 
 _Static_assert(sizeof(struct x86_tlb_entry) == 32, "the shift below");
@@ -186,8 +186,8 @@ static void ask_tlb(struct jit *j, const struct jit_addr *lo,
 	if (m->bytes > 1)
 		emit_alu_imm(j, 0, T1, m->bytes - 1, true);
 	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
-	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
-	emit_gs_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * g->kind, 8);
+	emit_cpu(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
+	emit_cpu_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * g->kind, 8);
 	m->jump = emit_jump_later(j, CC_NE);
 }
 
@@ -199,12 +199,12 @@ static void ask_slot(struct jit *j, const struct jit_addr *lo,
 
 	if (m->fixed) {
 		emit_mov_imm(j, T1, lo->la & PAGE_MASK);
-		emit_gs(j, 0x3b, T1, SLOT_OFF(g->slot, lo), 8);
+		emit_cpu(j, 0x3b, T1, SLOT_OFF(g->slot, lo), 8);
 		m->jump = emit_jump_later(j, CC_NE);
 		return;
 	}
 	jit_linear(j, lo);
-	emit_gs(j, 0x2b, T1, SLOT_OFF(g->slot, lo), 8);
+	emit_cpu(j, 0x2b, T1, SLOT_OFF(g->slot, lo), 8);
 	emit_alu_imm(j, 7, T1, PAGE_SIZE - m->bytes, true);
 	m->jump = emit_jump_later(j, CC_A);
 }
@@ -289,7 +289,7 @@ static void check_group(struct jit *j, const struct jit_addr *lo, struct jit_gro
 	bool keep = g->members > 1 || g->hoisted;
 
 	if (j->cpu->cfg.jit_count)
-		emit_gs(j, 0xff, 0, CPU_OFF(stats.jit_checks), 8);	/* inc */
+		emit_cpu(j, 0xff, 0, CPU_OFF(stats.jit_checks), 8);	/* inc */
 	j->t1 = 0;
 	g->open = true;
 	if (wants_slot(j, lo, g) || in_one_place(lo) ||
@@ -301,7 +301,7 @@ static void check_group(struct jit *j, const struct jit_addr *lo, struct jit_gro
 		return;
 	}
 	ask_tlb(j, lo, g, own, s);
-	emit_gs_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
+	emit_cpu_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
 	g->addend = keep ? ADDEND_OFF(j->nr_addends++) : CPU_OFF(jit.tmp_addend);
 	g->in_t1 = is_composable(lo);
 	if (keep || !g->in_t1)
@@ -328,7 +328,7 @@ static void open_group(struct jit *j, const struct jit_addr *a, struct jit_group
 	check_group(j, &lo, g, own, miss);
 	g->host_in_t1 = g->slot != NO_SLOT && !in_one_place(a) && !is_composable(a);
 	if (g->host_in_t1)
-		emit_gs(j, 0x03, T1, SLOT_OFF(g->slot, host), 8);
+		emit_cpu(j, 0x03, T1, SLOT_OFF(g->slot, host), 8);
 }
 
 /*
@@ -514,7 +514,7 @@ static void check_segment(struct jit *j, const struct jit_addr *a)
 		return;
 	j->seg_checked |= BIT(k);
 	jit_flags_free(j, jit_live_before(j->cur));
-	emit_gs(j, 0x80, 7, CPU_OFF(jit.seg_ok[0]) + k, 4);
+	emit_cpu(j, 0x80, 7, CPU_OFF(jit.seg_ok[0]) + k, 4);
 	e8(j, 0);
 	jit_slow_jump(j, jit_slow_add(j, SLOW_EXEC_AWAY, j->cur->rip), CC_E);
 }

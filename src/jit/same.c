@@ -253,7 +253,7 @@ void jit_check_fpu(struct jit *j, unsigned kind, struct jit_slow *s)
 		return;
 	j->fpu_checked |= BIT(kind) | (kind == HW_JIT_ZMM ? BIT(HW_JIT_YMM) : 0);
 	jit_flags_free(j, jit_live_before(j->cur));
-	emit_gs(j, 0x80, 7, CPU_OFF(jit.fpu_ready[0]) + kind, 4);
+	emit_cpu(j, 0x80, 7, CPU_OFF(jit.fpu_ready[0]) + kind, 4);
 	e8(j, 0);
 	jit_slow_jump(j, s, CC_E);
 }

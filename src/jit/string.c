@@ -69,7 +69,7 @@ static void host_string(struct jit *j, const struct string_op *o, unsigned size,
 
 static void test_df(struct jit *j)
 {
-	emit_gs(j, 0xf6, 0, CPU_OFF(c.eflags) + 1, 4);
+	emit_cpu(j, 0xf6, 0, CPU_OFF(c.eflags) + 1, 4);
 	e8(j, X86_EFLAGS_DF >> 8);
 }
 
@@ -96,8 +96,8 @@ static void rep_lookup(struct jit *j, unsigned reg, unsigned kind, uint32_t slot
 	jit_tlb_index(j);
 	emit_mov_rr(j, T1, reg);
 	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
-	emit_gs(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
-	emit_gs_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * kind, 8);
+	emit_cpu(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
+	emit_cpu_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * kind, 8);
 	hit = emit_jump_later(j, CC_E);
 	emit_mov_rr(j, T1, reg);
 	emit_mov_imm(j, T2, 1 | (kind ? WALK_KIND | WALK_OWN : 0));
@@ -105,7 +105,7 @@ static void rep_lookup(struct jit *j, unsigned reg, unsigned kind, uint32_t slot
 	emit_jump(j, CC_E, again);
 	give_up_if(j, g, CC_ALWAYS);
 	emit_patch(j, hit, j->pos);
-	emit_gs_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
+	emit_cpu_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
 	emit_store(j, T1, slot);
 }
 
@@ -139,9 +139,9 @@ static void run_length(struct jit *j, const struct string_op *o, unsigned size,
 static void move_addresses(struct jit *j, const struct string_op *o, unsigned op)
 {
 	if (o->how & USES_SI)
-		emit_gs(j, op, X86_RSI, REP_OFF(si), 8);
+		emit_cpu(j, op, X86_RSI, REP_OFF(si), 8);
 	if (o->how & USES_DI)
-		emit_gs(j, op, X86_RDI, REP_OFF(di), 8);
+		emit_cpu(j, op, X86_RDI, REP_OFF(di), 8);
 }
 
 #define ALU_ADD	0x03		/* op reg, rm */
@@ -168,7 +168,7 @@ static uint32_t next_run(struct jit *j, uint32_t again, struct give_up *g)
 
 	emit_rr(j, 0x85, X86_RCX, X86_RCX, 8);
 	over = emit_jump_later(j, CC_E);
-	emit_gs(j, 0x83, 7, CPU_OFF(request), 4);
+	emit_cpu(j, 0x83, 7, CPU_OFF(request), 4);
 	e8(j, 0);
 	emit_jump(j, CC_E, again);
 	give_up_if(j, g, CC_ALWAYS);
@@ -186,7 +186,7 @@ static void end_scan(struct jit *j, bool repne, uint32_t again, struct give_up *
 	over = next_run(j, again, g);
 	emit_patch(j, by_zf, j->pos);
 	emit_patch(j, over, j->pos);
-	emit_gs(j, 0x89, T1, CPU_OFF(jit.flags), 2);
+	emit_cpu(j, 0x89, T1, CPU_OFF(jit.flags), 2);
 }
 
 static void end_of_stub(struct jit *j, const struct string_op *o, uint32_t fault,
@@ -196,7 +196,7 @@ static void end_of_stub(struct jit *j, const struct string_op *o, uint32_t fault
 
 	e8(j, 0xc3);
 	j->faults[fault].landing = j->pos;
-	emit_gs(j, ALU_ADD, X86_RCX, REP_OFF(rest), 8);
+	emit_cpu(j, ALU_ADD, X86_RCX, REP_OFF(rest), 8);
 	move_addresses(j, o, ALU_SUB);
 	for (k = 0; k < g->nr; k++)
 		emit_patch(j, g->jumps[k], j->pos);
@@ -251,7 +251,7 @@ static void rep_stub(struct jit *j, const struct string_op *o, unsigned size,
 	if (o->how & SCANS)
 		take_flags(j);
 	move_addresses(j, o, ALU_SUB);
-	emit_gs(j, ALU_ADD, X86_RCX, REP_OFF(rest), 8);
+	emit_cpu(j, ALU_ADD, X86_RCX, REP_OFF(rest), 8);
 	if (o->how & SCANS) {
 		end_scan(j, repne, again, &g);
 	} else {

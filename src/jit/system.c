@@ -36,7 +36,7 @@ void jit_clac(struct jit *j, struct jit_insn *n)
 	uint32_t none;
 
 	jit_eflags_imm(j, 4, ~X86_EFLAGS_AC);			/* and */
-	emit_gs(j, 0x83, 7, CPU_OFF(nr_lent), 4);		/* cmp */
+	emit_cpu(j, 0x83, 7, CPU_OFF(nr_lent), 4);		/* cmp */
 	e8(j, 0);
 	none = emit_jump_later(j, CC_E);
 	emit_jump(j, CC_CALL, j->give_back);
@@ -62,7 +62,7 @@ static void store_sreg(struct jit *j, struct jit_insn *n, uint32_t selector)
 
 	jit_operand_addr(n, &a);
 	m = jit_lookup(j, &a, 2, X86_TLB_WRITE, s);
-	emit_gs(j, 0xfb7, T2, selector, 4);			/* movzx */
+	emit_cpu(j, 0xfb7, T2, selector, 4);			/* movzx */
 	jit_may_fault(j, s);
 	e8(j, 0x66), e8(j, 0x40 | T2 >> 3 << 2 | jit_mem_rex(&m)), e8(j, 0x89);
 	emit_modrm(j, T2, &m, false);
@@ -82,9 +82,9 @@ void jit_from_sreg(struct jit *j, struct jit_insn *n)
 	h = jit_host_reg(n->i.rm);
 	to = h == IN_MEM ? T1 : h;
 	/* movzx; 16 bits leave the others alone */
-	emit_gs(j, bytes == 2 ? 0x8b : 0xfb7, to, selector, bytes);
+	emit_cpu(j, bytes == 2 ? 0x8b : 0xfb7, to, selector, bytes);
 	if (h == IN_MEM)
-		emit_gs(j, 0x89, T1, GPR_OFF(n->i.rm), bytes == 2 ? 2 : 8);
+		emit_cpu(j, 0x89, T1, GPR_OFF(n->i.rm), bytes == 2 ? 2 : 8);
 }
 
 /* --- FS and GS bases: CR4.FSGSBASE allows it, and a base is canonical ------------------ */
@@ -93,7 +93,7 @@ static void read_base(struct jit *j, struct jit_insn *n, uint32_t base)
 {
 	unsigned h = jit_host_reg(n->i.rm), to = h == IN_MEM ? T1 : h;
 
-	emit_gs(j, 0x8b, to, base, n->i.opsize);
+	emit_cpu(j, 0x8b, to, base, n->i.opsize);
 	if (h == IN_MEM)
 		emit_store(j, T1, GPR_OFF(n->i.rm));
 }
@@ -127,7 +127,7 @@ void jit_fsgsbase(struct jit *j, struct jit_insn *n)
 	uint32_t base = BASE_OFF(gs ? X86_GS : X86_FS);
 
 	jit_flags_free(j, jit_live_before(n));
-	emit_gs(j, 0xf6, 0, CPU_OFF(c.cr4) + 2, 4);		/* test */
+	emit_cpu(j, 0xf6, 0, CPU_OFF(c.cr4) + 2, 4);		/* test */
 	e8(j, X86_CR4_FSGSBASE >> 16);
 	jit_slow_jump(j, s, CC_E);
 	if (op == X86_OP_RDFSBASE || op == X86_OP_RDGSBASE)

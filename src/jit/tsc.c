@@ -11,7 +11,7 @@ void jit_rdtsc(struct jit *j, struct jit_insn *n)
 	bool p = n->i.row->op == X86_OP_RDTSCP;
 
 	jit_flags_free(j, jit_live_before(n));
-	emit_gs(j, 0x80, 7, p ? CPU_OFF(jit.tscp_ok) : CPU_OFF(jit.tsc_ok), 4);
+	emit_cpu(j, 0x80, 7, p ? CPU_OFF(jit.tscp_ok) : CPU_OFF(jit.tsc_ok), 4);
 	e8(j, 0);
 	jit_slow_jump(j, s, CC_E);
 	if (p)
@@ -19,11 +19,11 @@ void jit_rdtsc(struct jit *j, struct jit_insn *n)
 	e8(j, 0x0f), e8(j, 0x31);				/* rdtsc */
 	e8(j, 0x48), e8(j, 0xc1), e8(j, 0xe2), e8(j, 32);	/* shl rdx */
 	emit_rr(j, 0x09, X86_RDX, X86_RAX, 8);
-	emit_gs(j, 0x03, X86_RAX, CPU_OFF(jit.tsc_add), 8);
+	emit_cpu(j, 0x03, X86_RAX, CPU_OFF(jit.tsc_add), 8);
 	emit_mov_rr(j, X86_RDX, X86_RAX);
 	e8(j, 0x48), e8(j, 0xc1), e8(j, 0xea), e8(j, 32);	/* shr rdx */
 	emit_rr(j, 0x89, X86_RAX, X86_RAX, 4);
 	if (p)
-		emit_gs(j, 0x8b, X86_RCX, CPU_OFF(msr.tsc_aux), 4);
+		emit_cpu(j, 0x8b, X86_RCX, CPU_OFF(msr.tsc_aux), 4);
 	s->back = j->pos;
 }

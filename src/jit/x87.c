@@ -21,9 +21,9 @@ void jit_fip_store(struct jit *j, uint64_t fip)
 {
 	if (!fip)
 		return;
-	emit_gs(j, 0xc7, 0, FIP_OFF, 4);
+	emit_cpu(j, 0xc7, 0, FIP_OFF, 4);
 	e32(j, fip);
-	emit_gs(j, 0xc7, 0, FIP_OFF + 4, 4);
+	emit_cpu(j, 0xc7, 0, FIP_OFF + 4, 4);
 	e32(j, fip >> 32);
 }
 
@@ -60,7 +60,7 @@ static void check(struct jit *j, struct jit_insn *n)
 	j->fpu_checked |= BIT(HW_JIT_X87);
 	jit_flags_free(j, jit_live_before(n));
 	s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
-	emit_gs(j, 0x80, 7, CPU_OFF(jit.fpu_ready[HW_JIT_X87]), 4);
+	emit_cpu(j, 0x80, 7, CPU_OFF(jit.fpu_ready[HW_JIT_X87]), 4);
 	e8(j, 0);
 	jit_slow_jump(j, s, CC_E);
 }
@@ -75,7 +75,7 @@ static void fldcw(struct jit *j, const struct jit_mem *m, struct jit_slow *s)
 	emit_rr(j, 0xf6, 0, T2, 1);			/* test */
 	e8(j, 0x3f);
 	jit_slow_jump(j, s, CC_NE);
-	emit_gs(j, 0xd9, 5, CPU_OFF(jit.tmp), 4);
+	emit_cpu(j, 0xd9, 5, CPU_OFF(jit.tmp), 4);
 	j->fpu_checked &= ~BIT(HW_JIT_X87);
 }
 
