@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "case.h"
+#include "child.h"
 #include "insn/host.h"
 #include "insn/machine.h"
 
@@ -81,30 +81,27 @@ static void run_row(unsigned id, unsigned mode, struct tally *y)
 	}
 }
 
+struct work {
+	unsigned id, mode;
+};
+
+static void do_work(void *arg)
+{
+	const struct work *w = arg;
+
+	run_row(w->id, w->mode, &tallies[w->id][w->mode]);
+}
+
 static void row_in_child(unsigned id, unsigned mode)
 {
 	struct tally *y = &tallies[id][mode];
-	int status;
-	pid_t pid;
+	struct work w = { id, mode };
+	int sig = child_run("difftest", CHILD_SECONDS, do_work, &w);
 
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		alarm(CHILD_SECONDS);
-		arena_touch();
-		run_row(id, mode, y);
-		fflush(stdout);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-		perror("difftest: fork");
-		exit(2);
-	}
-	if (WIFSIGNALED(status)) {
+	if (sig) {
 		printf("DIFFERENCE %s (%s) row %u: the %d-bit child was ended by "
 		       "signal %d after %lu cases\n", x86_rows[id]->mnemonic,
-		       row_place_text(id), id, bits[mode], WTERMSIG(status),
-		       y->cases);
+		       row_place_text(id), id, bits[mode], sig, y->cases);
 		y->different++;
 	}
 }

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "insn/host.h"
 #include "isa/text.h"
 #include "sequence.h"
@@ -216,33 +216,31 @@ static void run_one(unsigned long nr)
 	report_attempt(nr, &b);
 }
 
-static bool run_batch(unsigned long from, unsigned long to)
-{
-	int status;
-	pid_t pid;
+struct batch {
+	unsigned long from, to;
+};
 
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		alarm(CHILD_SECONDS);
-		arena_touch();
-		trio_init();
-		for (; from < to; from++)
-			run_one(from);
-		tally->blocks += trio_blocks();
-		fflush(stdout);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-		perror("seqtest: fork");
-		exit(2);
-	}
-	if (!WIFSIGNALED(status))
-		return true;
+static void run_batch(void *arg)
+{
+	const struct batch *b = arg;
+	unsigned long nr;
+
+	trio_init();
+	for (nr = b->from; nr < b->to; nr++)
+		run_one(nr);
+	tally->blocks += trio_blocks();
+}
+
+static void batch_in_child(unsigned long from, unsigned long to)
+{
+	struct batch b = { from, to };
+	int sig = child_run("seqtest", CHILD_SECONDS, run_batch, &b);
+
+	if (!sig)
+		return;
 	printf("DIFFERENCE: the child was ended by signal %d: seqtest --seed %lu --first %lu --count 1\n",
-	       WTERMSIG(status), opt.seed, tally->nr);
+	       sig, opt.seed, tally->nr);
 	tally->different++;
-	return false;
 }
 
 static int run_all(void)
@@ -251,7 +249,7 @@ static int run_all(void)
 
 	for (; at < end; at = next) {
 		next = MIN((at / BATCH + 1) * BATCH, end);
-		run_batch(at, next);
+		batch_in_child(at, next);
 		if (isatty(2))
 			fprintf(stderr, "\r%lu of %lu, %lu differences ", next - opt.first,
 				opt.count, tally->different);
