@@ -19,8 +19,6 @@
 
 #define LEGACY_BYTES	512
 #define HEADER_BYTES	64
-#define EXTENDED	XSTATE_EXTENDED
-#define COMPACT		XSTATE_COMPACT
 
 #define F_SSE_AVX	(X86_XCR0_SSE | X86_XCR0_AVX)
 
@@ -212,12 +210,12 @@ static int save_compacted(struct x86_emulate_ctxt *c)
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	rc = fpu_image_la(c, xstate_area_bytes(rfbm, rfbm | COMPACT), 64, ACC_WRITE, &la);
+	rc = fpu_image_la(c, xstate_area_bytes(rfbm, rfbm | XSTATE_COMPACT), 64, ACC_WRITE, &la);
 	if (!rc)
-		rc = emul_read_la(c, wrap_to(c, la + EXTENDED - 8), head, 8,
+		rc = emul_read_la(c, wrap_to(c, la + XSTATE_EXTENDED - 8), head, 8,
 				  ACC_WRITE | ACC_PROBE);
 	if (!rc)
-		rc = probe_area(c, la, rfbm, rfbm | COMPACT,
+		rc = probe_area(c, la, rfbm, rfbm | XSTATE_COMPACT,
 				ACC_WRITE | ACC_PROBE);
 	if (rc || xsave_in_place(c, la, rfbm, true))
 		return rc;
@@ -225,7 +223,7 @@ static int save_compacted(struct x86_emulate_ctxt *c)
 	if ((rfbm & X86_XCR0_SSE) && a.fx.mxcsr != X86_MXCSR_INIT)
 		used |= X86_XCR0_SSE;
 	head[0] = used;
-	head[1] = rfbm | COMPACT;
+	head[1] = rfbm | XSTATE_COMPACT;
 	rc = put_legacy(c, la, &a, used, used & X86_XCR0_SSE);
 	if (!rc)
 		rc = put_components(c, la, &a, used, head[1]);
@@ -259,7 +257,7 @@ static bool reserved_are_zero(const struct xheader *h)
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(h->rsvd); i++)
-		if (h->rsvd[i] && (i < 1 || (h->xcomp_bv & COMPACT)))
+		if (h->rsvd[i] && (i < 1 || (h->xcomp_bv & XSTATE_COMPACT)))
 			return false;
 	return true;
 }
@@ -270,7 +268,7 @@ static bool header_is_valid(const struct x86_emulate_ctxt *c,
 {
 	if (!reserved_are_zero(h))
 		return false;
-	if (h->xcomp_bv & COMPACT)
+	if (h->xcomp_bv & XSTATE_COMPACT)
 		return !(h->xstate_bv & ~h->xcomp_bv);
 	return !compact_only && !h->xcomp_bv && !(h->xstate_bv & ~c->xcr0);
 }
@@ -373,7 +371,7 @@ static int probe_compacted(struct x86_emulate_ctxt *c, uint64_t la, uint64_t rfb
 	uint64_t legacy = rfbm & xcomp_bv, v;
 	int rc = X86EMUL_CONTINUE;
 
-	if (!emul_has(c, X86_FEATURE_XSAVEC) || xcomp_bv & ~(c->xcr0 | COMPACT))
+	if (!emul_has(c, X86_FEATURE_XSAVEC) || xcomp_bv & ~(c->xcr0 | XSTATE_COMPACT))
 		return emul_gp(c, 0);
 	if (legacy & X86_XCR0_X87)
 		rc = emul_read_la(c, la, &v, 8, 0);
@@ -401,13 +399,13 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 	int rc = check(c);
 
 	if (!rc)
-		rc = fpu_image_la(c, EXTENDED, 64, 0, &la);
+		rc = fpu_image_la(c, XSTATE_EXTENDED, 64, 0, &la);
 	if (!rc)
 		rc = fpu_read_la(c, la + LEGACY_BYTES, &head, sizeof(head));
 	if (rc)
 		return rc;
 	rfbm = requested(c);
-	compact = head.xcomp_bv & COMPACT;
+	compact = head.xcomp_bv & XSTATE_COMPACT;
 	rc = compact ? probe_compacted(c, la, rfbm, head.xcomp_bv) :
 		       probe_standard(c, la, rfbm);
 	if (rc)
