@@ -171,6 +171,8 @@ static inline uint64_t check_rip_after(const struct jit_check *k, uint32_t n)
 
 /* The translation at @code, a block with these FL_*, runs. */
 void check_enter(struct jit_check *k, uint32_t code, uint8_t flags);
+/* Translated code is left, the guest is at @rip: what a C function of it returns. */
+uintptr_t check_leave_at(struct hw_cpu *cpu, uint64_t rip);
 /* All translations of where the stretch ends lead to FN_ARRIVE, and do not any more. */
 void check_plant(struct jit_check *k);
 void check_unplant(struct jit_check *k);

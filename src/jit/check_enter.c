@@ -21,7 +21,7 @@ static uintptr_t leave(struct hw_cpu *cpu)
 	return (uintptr_t)j->rx + j->leave;
 }
 
-static uintptr_t leave_at(struct hw_cpu *cpu, uint64_t rip)
+uintptr_t check_leave_at(struct hw_cpu *cpu, uint64_t rip)
 {
 	jit_status_in_eflags(cpu);
 	cpu->c.rip = rip;
@@ -32,7 +32,7 @@ static uintptr_t leave_at(struct hw_cpu *cpu, uint64_t rip)
 static uintptr_t stop(struct jit_check *k, uint64_t rip)
 {
 	k->stopped = true;
-	return leave_at(k->j->cpu, rip);
+	return check_leave_at(k->j->cpu, rip);
 }
 
 static bool stops_at(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
@@ -98,7 +98,7 @@ static uintptr_t fn_exec_end(struct hw_cpu *cpu, uint64_t rip, uint64_t nr)
 
 static uintptr_t fn_go(struct hw_cpu *cpu, uint64_t rip)
 {
-	return leave_at(cpu, rip);
+	return check_leave_at(cpu, rip);
 }
 
 static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
@@ -108,7 +108,7 @@ static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 	k->next_rip = rip;
 	k->next_loc = site & LINK_HOST ? FL_HOST : FL_MEM;
 	k->next_plain = site & LINK_PLAIN ? JIT_PLAIN : 0;
-	return leave_at(cpu, rip);
+	return check_leave_at(cpu, rip);
 }
 
 void jit_check_init(struct hw_cpu *cpu)

@@ -96,8 +96,5 @@ uintptr_t check_arrive(struct hw_cpu *cpu, uint64_t t1, uint64_t behind)
 
 	if (!is_end(j->check))
 		return behind;
-	jit_status_in_eflags(cpu);
-	cpu->c.rip = j->check->end.c.rip;
-	jit_refresh(cpu);
-	return (uintptr_t)j->rx + j->leave;
+	return check_leave_at(cpu, j->check->end.c.rip);
 }
