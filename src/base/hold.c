@@ -26,10 +26,12 @@ uint64_t time_held_for;
 /* What comes before it in the program has been read by then, and what comes after has not. */
 static uint64_t tsc_in_order(void)
 {
-	uint32_t lo, hi;
+	uint64_t tsc;
 
-	__asm__ volatile("lfence; rdtsc; lfence" : "=a"(lo), "=d"(hi) : : "memory");
-	return (uint64_t)hi << 32 | lo;
+	__asm__ volatile("lfence" : : : "memory");
+	tsc = host_rdtsc();
+	__asm__ volatile("lfence" : : : "memory");
+	return tsc;
 }
 
 static void lock(void)

@@ -232,7 +232,7 @@ struct hw_jit_slot {
 
 #define HW_JIT_FNS	10
 
-/* What translated code addresses (through GS, whose base is the hw_cpu). */
+/* What translated code addresses: jit/emit.c, emit_cpu(). */
 struct hw_jit_state {
 	uint64_t key;		/* c.tlb_key << 32; JIT_KEY_CODE32: 32-bit code */
 	uint64_t tmp;		/* of one instruction */

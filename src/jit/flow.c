@@ -25,8 +25,8 @@
  * (jit/cache.c).
  *
  * Latency: cpu->request is looked at on every jump backwards or to another page; a
- * lookup finds nothing while there is one: it is the lower half of the key. No more than a page
- * of code runs between two looks.
+ * lookup finds nothing while there is one: it is the lower half of the key. No more than
+ * a page of code runs between two looks.
  *
  * An instruction that does not find its target by itself has changed nothing yet (a
  * direct CALL has stored its return address, where it will store it again): the
@@ -283,10 +283,11 @@ void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 		goto_far(j, cc, rip);
 }
 
-/* Both are compared whole: no address that is not canonical leads to another context's.
- * A request is the lower half of the key, so that it is none then: this transfer's look. */
 _Static_assert(offsetof(struct hw_cpu, target_key) == offsetof(struct hw_cpu, request) + 4,
 	       "read in one");
+
+/* Both are compared whole: no address that is not canonical leads to another context's.
+ * A request is the lower half of the key, so that it is none then: this transfer's look. */
 void jit_find_target(struct jit *j, uint32_t miss[2])
 {
 	e8(j, 0x45), e8(j, 0x69), e8(j, 0xc0 | (T2 & 7) << 3 | (T1 & 7)); /* imul */

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/hold.h"
+#include "base/tsc.h"
 #include "emul/alu.h"
 #include "jit/jit.h"
 
@@ -29,7 +30,6 @@
 #define HWCAP2_FSGSBASE	BIT(1)
 #define ARCH_SET_GS	0x1001
 #define ARCH_GET_GS	0x1004
-
 
 static bool is_code32(const struct x86_emulate_ctxt *c)
 {
@@ -161,14 +161,6 @@ static bool is_hot(struct jit *j, hva_t host)
 	return false;
 }
 
-static uint64_t tsc(void)
-{
-	uint32_t lo, hi;
-
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-	return (uint64_t)hi << 32 | lo;
-}
-
 /* Where the instruction pointer wraps, or reaches CS's limit, the interpreter knows. */
 static bool is_at_the_end(const struct x86_emulate_ctxt *c)
 {
@@ -192,10 +184,10 @@ struct jit_block *jit_get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plain)
 	b = jit_block_find(j, rip, host, loc, j->context | plain);
 	if (b)
 		return b;
-	start = tsc();
+	start = host_rdtsc();
 	b = hw_code_is_hot(host) ? NULL :
 		jit_translate(j, rip, host, loc, j->context | plain);
-	cpu->stats.jit_cycles += tsc() - start;
+	cpu->stats.jit_cycles += host_rdtsc() - start;
 	j->refused = !b;
 	return b;
 }
@@ -324,9 +316,8 @@ static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 	if (!b)
 		return (uintptr_t)j->rx + j->leave;
 	jit_refresh(cpu);
-	if (generation == j->generation) {
+	if (generation == j->generation)
 		jit_link_near(j, rel32, b->code);
-	}
 	return (uintptr_t)j->rx + b->code;
 }
 
