@@ -40,7 +40,7 @@ static const struct feature_bit feature_bits[X86_NR_FEATURES] = {
 static const enum x86_feature supplied[] = {
 	X86_FEATURE_APIC, X86_FEATURE_X2APIC, X86_FEATURE_TSC_DEADLINE,
 	X86_FEATURE_HYPERVISOR, X86_FEATURE_MTRR, X86_FEATURE_TSC_ADJUST,
-	X86_FEATURE_ARCH_CAPABILITIES,
+	X86_FEATURE_ARCH_CAPABILITIES, X86_FEATURE_MCE, X86_FEATURE_MCA,
 };
 
 /* In the silicon, but not offered: nested virtualization is not there yet. */

@@ -9,6 +9,9 @@
  */
 #include "kvm_api.h"
 
+#define APIC	(1u << 9)
+#define MCE_MCA	(1u << 7 | 1u << 14)
+
 DECLARE_GUEST(cpuid);
 
 static int sys_fd(void)
@@ -290,9 +293,13 @@ static void supported_cpuid(void **state)
 			assert_int_equal(c.e[i].ecx & 1u << 2, 0);
 		if (c.e[i].function == 0x8000000a)
 			assert_int_equal(c.e[i].eax | c.e[i].ebx | c.e[i].ecx | c.e[i].edx, 0);
-		/* AMD repeats the local APIC, which is the hypervisor's. */
+		/* KVM_CAP_MCE: machine checks and their banks. */
+		if (c.e[i].function == 1)
+			assert_int_equal(c.e[i].edx & MCE_MCA, MCE_MCA);
+		/* AMD repeats the local APIC, which is the hypervisor's, and these. */
 		if (c.e[i].function == 0x80000001)
-			assert_int_equal(c.e[i].edx >> 9 & 1, vendor_is_amd());
+			assert_int_equal(c.e[i].edx & (APIC | MCE_MCA),
+					 vendor_is_amd() ? APIC | MCE_MCA : 0);
 	}
 	c2.h.nent = c.h.nent - 1;
 	fails(E2BIG, kvm_ioctl(fd, KVM_GET_SUPPORTED_CPUID, &c2));
