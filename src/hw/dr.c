@@ -48,23 +48,33 @@ static bool overlaps(const struct hw_cpu *cpu, unsigned n, uint64_t la,
 	return start < la + bytes && la < start + len;
 }
 
-void hw_db_check(struct hw_cpu *cpu, uint64_t la, unsigned bytes, bool write,
-		 bool io)
+unsigned hw_db_hits(const struct hw_cpu *cpu, uint64_t la, unsigned bytes, bool write,
+		    bool io)
 {
-	unsigned n, rw;
+	unsigned n, rw, hits = 0;
 
-	for (n = 0; n < 4; n++) {
+	for (n = 0; n < 4 && cpu->db_data; n++) {
 		if (!(cpu->dr7 & DR7_ENABLED(n)))
 			continue;
 		rw = DR7_RW(cpu->dr7, n);
 		if (io ? rw != DR7_IO || !(cpu->c.cr4 & X86_CR4_DE) :
 			 rw != DR7_ACCESS && (rw != DR7_WRITE || !write))
 			continue;
-		if (!overlaps(cpu, n, la, bytes))
-			continue;
-		cpu->db_match |= BIT(n) | BIT(12);
-		hw_set_request(cpu, HW_REQ_EVENT);
+		if (overlaps(cpu, n, la, bytes))
+			hits |= BIT(n);
 	}
+	return hits;
+}
+
+void hw_db_check(struct hw_cpu *cpu, uint64_t la, unsigned bytes, bool write,
+		 bool io)
+{
+	unsigned hits = hw_db_hits(cpu, la, bytes, write, io);
+
+	if (!hits)
+		return;
+	cpu->db_match |= hits | BIT(12);
+	hw_set_request(cpu, HW_REQ_EVENT);
 }
 
 uint64_t hw_db_exec(const struct hw_cpu *cpu, uint64_t la)

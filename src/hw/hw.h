@@ -227,6 +227,14 @@ const char *hw_check_failure(struct hw_cpu *cpu);
  * rule"); NULL when it passed them all. For dumps and tests. */
 const char *hw_entry_failure(const struct hw_cpu *cpu);
 
+/*
+ * DR6 bits of the guest's breakpoints that an access of @bytes at @la (a linear address;
+ * @io: a port) meets, with DR7 as it was when the guest left: for who finishes an
+ * instruction in the processor's place.
+ */
+unsigned hw_db_hits(const struct hw_cpu *cpu, uint64_t la, unsigned bytes, bool write,
+		    bool io);
+
 /* The instruction at which the guest left, decoded; NULL if none was at work (an
  * interrupt, a fetch that failed). Valid until the next entry. */
 const struct x86_insn *hw_last_insn(const struct hw_cpu *cpu);

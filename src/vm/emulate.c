@@ -186,7 +186,17 @@ static enum kvm_exit_result emulation_failure(struct kvm_vcpu *vcpu, int type)
 	return KVM_TO_USER;
 }
 
-/* The trap that follows an instruction with TF set, and its interrupt shadow. */
+/* The trap that follows an instruction: a step, breakpoints that it has met. */
+static void debug_trap(struct kvm_vcpu *vcpu, bool tf)
+{
+	uint64_t bits = vcpu->arch.db_hits | (tf ? X86_DR6_BS : 0);
+
+	vcpu->arch.db_hits = 0;
+	if (unlikely(bits))
+		kvm_queue_exception_p(vcpu, X86_DB, bits);
+}
+
+/* Its trap, and its interrupt shadow. */
 static void after_instruction(struct kvm_vcpu *vcpu, bool tf)
 {
 	struct x86_emulate_ctxt *c = &vcpu->arch.emul.ctxt;
@@ -197,8 +207,7 @@ static void after_instruction(struct kvm_vcpu *vcpu, bool tf)
 	if (c->shadow & X86_SHADOW_MOV_SS)
 		shadow |= KVM_X86_SHADOW_INT_MOV_SS;
 	kvm_ops(vcpu)->set_interrupt_shadow(vcpu, shadow);
-	if (tf)
-		kvm_queue_exception_p(vcpu, X86_DB, X86_DR6_BS);
+	debug_trap(vcpu, tf);
 }
 
 static enum kvm_exit_result completed(struct kvm_vcpu *vcpu, bool tf)
@@ -230,8 +239,14 @@ static enum kvm_exit_result execute(struct kvm_vcpu *vcpu, int type)
 	struct kvm_emulation *em = &vcpu->arch.emul;
 	bool tf = em->ctxt.eflags & X86_EFLAGS_TF;
 
+	int r;
+
 	em->read_pos = 0;
-	switch (x86_emulate_insn(&em->ctxt)) {
+	vcpu->arch.db_hits = 0;
+	r = x86_emulate_insn(&em->ctxt);
+	if (r != X86EMUL_CONTINUE)
+		vcpu->arch.db_hits = 0;
+	switch (r) {
 	case X86EMUL_CONTINUE:
 		return completed(vcpu, tf);
 	case X86EMUL_PROPAGATE_FAULT:
@@ -359,12 +374,9 @@ enum kvm_exit_result kvm_skip_emulated_instruction(struct kvm_vcpu *vcpu)
 	uint64_t rflags = ops->get_rflags(vcpu);
 
 	ops->skip_emulated_instruction(vcpu);
-	if (unlikely(rflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))) {
-		if (rflags & X86_EFLAGS_RF)
-			ops->set_rflags(vcpu, rflags & ~(uint64_t)X86_EFLAGS_RF);
-		if (rflags & X86_EFLAGS_TF)
-			kvm_queue_exception_p(vcpu, X86_DB, X86_DR6_BS);
-	}
+	if (unlikely(rflags & X86_EFLAGS_RF))
+		ops->set_rflags(vcpu, rflags & ~(uint64_t)X86_EFLAGS_RF);
+	debug_trap(vcpu, rflags & X86_EFLAGS_TF);
 	return KVM_HANDLED;
 }
 

@@ -165,6 +165,17 @@ static int read_pieces(struct kvm_vcpu *vcpu, const struct piece p[2], uint8_t *
 	return ret;
 }
 
+/* Data breakpoints: the trap comes when the instruction is done (emulate.c). */
+static void note_access(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
+			unsigned acc)
+{
+	struct kvm_vcpu *vcpu = vcpu_of(c);
+
+	if (!(acc & ACC_SYSTEM))
+		vcpu->arch.db_hits |= hw_db_hits(vcpu->hw, la, bytes, acc & ACC_WRITE,
+						 false);
+}
+
 static bool read_cached(struct kvm_emulation *em, void *val, unsigned bytes)
 {
 	if (em->read_pos + bytes > em->read_end)
@@ -192,6 +203,7 @@ static int emulator_read(struct x86_emulate_ctxt *c, uint64_t la, void *val,
 
 	if (acc & ACC_PROBE)
 		return translate(c, la, bytes, acc, p);
+	note_access(c, la, bytes, acc);
 	if (read_cached(em, val, bytes))
 		return X86EMUL_CONTINUE;
 	r = translate(c, la, bytes, acc, p);
@@ -222,6 +234,8 @@ static int emulator_write(struct x86_emulate_ctxt *c, uint64_t la, const void *v
 	struct piece p[2];
 	int r = translate(c, la, bytes, acc | ACC_WRITE, p);
 
+	if (!r)
+		note_access(c, la, bytes, acc | ACC_WRITE);
 	for (unsigned i = 0; i < 2 && !r; i++)
 		if (p[i].len)
 			r = write_piece(vcpu_of(c), &p[i],
@@ -275,6 +289,7 @@ static int emulator_cmpxchg(struct x86_emulate_ctxt *c, uint64_t la, void *old,
 
 	if (r)
 		return r;
+	note_access(c, la, bytes, ACC_WRITE);
 	if (!p[1].len) {
 		r = cmpxchg_memory(vcpu, p[0].gpa, old, val, bytes, done);
 		if (r != -EAGAIN)
@@ -294,6 +309,7 @@ static int emulator_pio_in(struct x86_emulate_ctxt *c, uint16_t port, unsigned s
 	struct kvm_io_bus *bus = &vcpu->kvm->irqchip.bus[KVM_PIO_BUS];
 	unsigned n;
 
+	vcpu->arch.db_hits |= hw_db_hits(vcpu->hw, port, size, false, true);
 	if (pio->ready) {
 		*count = MIN(*count, pio->count);
 		memcpy(val, vcpu->pio_data, size * *count);
@@ -319,6 +335,7 @@ static int emulator_pio_out(struct x86_emulate_ctxt *c, uint16_t port, unsigned 
 	struct kvm_io_bus *bus = &vcpu->kvm->irqchip.bus[KVM_PIO_BUS];
 	unsigned n;
 
+	vcpu->arch.db_hits |= hw_db_hits(vcpu->hw, port, size, true, true);
 	for (n = 0; n < *count; n++)
 		if (kvm_io_bus_write(bus, vcpu, port, size,
 				     (const char *)val + n * size))

@@ -155,8 +155,10 @@ static uint64_t merge_rax(uint64_t rax, uint32_t val, unsigned size)
 static enum kvm_exit_result skip_if_still_there(struct kvm_vcpu *vcpu)
 {
 	vcpu->arch.pio.count = 0;
-	if (kvm_rip_read(vcpu) != vcpu->arch.emul.ctxt.rip)
+	if (kvm_rip_read(vcpu) != vcpu->arch.emul.ctxt.rip) {
+		vcpu->arch.db_hits = 0;
 		return KVM_HANDLED;
+	}
 	return kvm_skip_emulated_instruction(vcpu);
 }
 
@@ -197,6 +199,7 @@ enum kvm_exit_result kvm_fast_pio(struct kvm_vcpu *vcpu, unsigned size,
 	uint64_t rax = kvm_register_read_raw(vcpu, X86_RAX);
 	uint32_t val = rax;
 
+	vcpu->arch.db_hits = hw_db_hits(vcpu->hw, port, size, !in, true);
 	if (in) {
 		if (kvm_io_bus_read(bus, vcpu, port, size, &val))
 			return fast_pio_to_user(vcpu, size, port, true);

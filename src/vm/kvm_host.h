@@ -140,6 +140,7 @@ struct kvm_vcpu_arch {
 	/* Bits the guest may write without an exit; the cache is then stale. */
 	uint64_t cr0_guest_owned_bits, cr4_guest_owned_bits;
 	uint64_t db[4], dr6, dr7;
+	unsigned db_hits;		/* of the instruction that is emulated: DR6 bits */
 	uint64_t pdptrs[4];		/* PAE paging */
 	bool pdptrs_dirty;		/* the backend has older ones */
 	struct x86_fpu fpu;

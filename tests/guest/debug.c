@@ -114,6 +114,34 @@ static void test_data(void)
 	write_dr7(DR7_FIXED);
 }
 
+/* Accesses that leave the guest and are finished by the hypervisor. */
+static void test_mmio(void)
+{
+	volatile uint32_t *p = (void *)(ulong)MMIO_RAM;
+
+	write_dr0(MMIO_RAM + 4);
+	write_dr7(DR7_FIXED | 2 | RW_WRITE << 16 | 3 << 18);
+	begin();
+	p[0] = 1;
+	(void)p[1];
+	p[2] = 1;
+	report_eq(db.count, 0, "a data breakpoint beside what is accessed in MMIO");
+	p[1] = 1;
+	report(db.count == 1 && db.dr6[0] & 1, "... on a store to MMIO");
+	write_dr7(DR7_FIXED | 2 | RW_ACCESS << 16 | 3 << 18);
+	begin();
+	(void)p[1];
+	report_eq(db.count, 1, "... on a load");
+	begin();
+	asm volatile("rep movsl" : : "S"(p), "D"(p + 8), "c"(3) : "memory");
+	report_eq(db.count, 1, "... in one iteration of REP");
+	write_dr7(DR7_FIXED);
+	begin();
+	p[1] = 1;
+	asm volatile("cpuid" : : "a"(0) : "rbx", "rcx", "rdx", "memory");
+	report_eq(db.count, 0, "... and none without it");
+}
+
 static void test_exec(void)
 {
 	ulong a;
@@ -133,13 +161,34 @@ static void test_exec(void)
 
 static void test_io(void)
 {
+	ulong next;
+
 	write_cr4(read_cr4() | CR4_DE);
 	write_dr0(0x80);
 	write_dr7(DR7_FIXED | 2 | RW_IO << 16);
 	begin();
-	/* The exit comes before the breakpoint, and KVM does not look for it. */
+	asm volatile("mov %1, %%eax; lea 1f(%%rip), %0; outb %%al, $0x80; 1: nop"
+		     : "=&r"(next) : "i"(0) : "rax");
+	report(db.count == 1 && db.dr6[0] & 1, "an I/O breakpoint on OUT");
+	report_eq(db.rip[0], next, "... is a trap");
+	begin();
+	(void)inb(0x80);
+	report_eq(db.count, 1, "... on IN");
+	begin();
+	outb(0, 0x81);
+	report_eq(db.count, 0, "... not on the port after it");
+	begin();
+	asm volatile("outsw" : : "S"(next), "d"(0x7f) : "memory");
+	report_eq(db.count, 1, "... on a word that reaches over it, of a string");
+	begin();
+	asm volatile(STEP_ON "outb %%al, $0x80; " STEP_OFF : : : "memory", "cc");
+	report_eq(db.count, 4, "... together with a step");
+	report_eq(db.dr6[0] & 0xe00f, 0x4001, "... one exception that tells both");
+	begin();
+	write_cr4(read_cr4() & ~CR4_DE);
 	outb(0, 0x80);
-	report_eq(db.count, 0, "an I/O breakpoint on a port that exits");
+	report_eq(db.count, 0, "... not without CR4.DE");
+	write_cr4(read_cr4() | CR4_DE);
 	write_dr7(DR7_FIXED);
 	TRY("mov %%dr4, %%rax", : : : "rax");
 	report_exc(UD, 0, "DR4 is undefined with CR4.DE");
@@ -175,6 +224,7 @@ int main(void)
 	set_handler(DB, on_db);
 	test_step();
 	test_data();
+	test_mmio();
 	test_exec();
 	test_io();
 	test_registers();
