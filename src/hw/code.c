@@ -29,7 +29,6 @@
 #define REG_SIZE	(1u << REG_BITS)
 #define REG_PROBES	64		/* then the page is refused */
 #define LOG_SIZE	256
-#define LINE_SHIFT	6
 #define HOT_WRITES	32
 #define HOT_TSC		(1ull << 27)	/* tens of milliseconds */
 
@@ -162,20 +161,8 @@ bool hw_code_is_hot(hva_t at)
 	return until && hw_host_tsc() <= until;
 }
 
-/* The lines of [at, at + len). */
-static uint64_t lines_of(hva_t at, unsigned len)
+bool hw_code_add(struct hw_cpu *cpu, hva_t page, uint64_t lines)
 {
-	unsigned first = (at & ~PAGE_MASK) >> LINE_SHIFT;
-	unsigned last = ((at & ~PAGE_MASK) + len - 1) >> LINE_SHIFT;
-
-	if (last > 63)
-		last = 63;
-	return ~0ull >> (63 - last) & ~0ull << first;
-}
-
-bool hw_code_add(struct hw_cpu *cpu, hva_t at, unsigned len)
-{
-	hva_t page = at & PAGE_MASK;
 	struct code_page *p;
 	bool ok = false, is_new = false;
 
@@ -186,7 +173,7 @@ bool hw_code_add(struct hw_cpu *cpu, hva_t at, unsigned len)
 			p->writes = 0;
 		WRITE_ONCE(p->hot_until, 0);
 		is_new = !p->lines;
-		__atomic_store_n(&p->lines, p->lines | lines_of(at, len),
+		__atomic_store_n(&p->lines, p->lines | lines,
 				 __ATOMIC_SEQ_CST);
 		if (is_new)
 			tell(cpu, page, NEWS_NEW);
@@ -220,7 +207,7 @@ void hw_code_written(struct hw_cpu *cpu, hva_t at, unsigned len)
 		return;
 	lock();
 	p = find(at & PAGE_MASK);
-	if (p && (p->lines & lines_of(at, len))) {
+	if (p && (p->lines & hw_code_lines(at, len))) {
 		dirty(cpu, p);
 		mine = true;
 	}

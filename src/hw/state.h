@@ -435,8 +435,18 @@ void hw_check_fail(struct hw_cpu *cpu);
 /* code.c: host memory that holds code which somebody has translated. */
 void hw_code_attach(struct hw_cpu *cpu);
 void hw_code_detach(struct hw_cpu *cpu);
-/* [at, at + len) inside a page is about to be translated. False: do not. */
-bool hw_code_add(struct hw_cpu *cpu, hva_t at, unsigned len);
+#define HW_LINE_SHIFT	6
+/* The lines of [@at, @at + @len), of those of @at's page: a bit each. */
+static inline uint64_t hw_code_lines(hva_t at, unsigned len)
+{
+	unsigned first = (at & ~PAGE_MASK) >> HW_LINE_SHIFT;
+	unsigned last = MIN((at & ~PAGE_MASK) + len - 1, PAGE_SIZE - 1) >> HW_LINE_SHIFT;
+
+	return ~0ull >> (63 - last) & ~0ull << first;
+}
+
+/* These lines of @page are about to be translated. False: do not. */
+bool hw_code_add(struct hw_cpu *cpu, hva_t page, uint64_t lines);
 /* It is written all the time: hw_code_add() would refuse. */
 bool hw_code_is_hot(hva_t at);
 

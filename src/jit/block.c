@@ -21,22 +21,48 @@ static bool ends_block(enum jit_class c)
 	return c == JIT_EXEC_END || c > JIT_JCC;
 }
 
-/* Decodes from @code, @room bytes. */
-static void discover(struct jit *j, const uint8_t *code, unsigned room)
+bool jit_source_get(struct jit_source *s, uint64_t lines)
 {
+	unsigned at;
+
+	for (lines &= ~s->have; lines; lines &= lines - 1) {
+		at = __builtin_ctzll(lines) << HW_LINE_SHIFT;
+		if (host_copy_in(s->bytes + at, (const void *)(s->page + at),
+				 1u << HW_LINE_SHIFT))
+			return false;
+		s->have |= lines & -lines;
+	}
+	return true;
+}
+
+/* The instruction at @rip; false: it is in two pages, or undefined. */
+static bool decode(struct jit *j, struct jit_source *s, uint64_t rip, struct jit_insn *n)
+{
+	unsigned at = rip & ~PAGE_MASK;
+	unsigned room = MIN(PAGE_SIZE - at, (unsigned)X86_MAX_INSN_LEN);
+
+	if ((rip ^ j->rip) & PAGE_MASK || !jit_source_get(s, hw_code_lines(at, room)) ||
+	    x86_decode(&n->i, s->bytes + at, room, j->mode) != X86_DECODE_OK)
+		return false;
+	n->rip = rip;
+	n->next = rip + n->i.len;
+	jit_classify(j, n);
+	return true;
+}
+
+void jit_discover(struct jit *j, struct jit_source *s)
+{
+	uint64_t rip = j->rip;
+
 	j->nr = 0;
-	j->len = 0;
 	j->tail = 0;
 	while (j->nr < JIT_MAX_INSNS) {
 		struct jit_insn *n = &j->insn[j->nr];
 
-		if (x86_decode(&n->i, code + j->len, room - j->len,
-			       j->mode) != X86_DECODE_OK)
+		if (!decode(j, s, rip, n))
 			break;
-		n->rip = j->rip + j->len;
-		jit_classify(j, n);
 		j->nr++;
-		j->len += n->i.len;
+		rip = n->next;
 		/* In lock-step what the clock says is compared by itself. */
 		if (ends_block(n->class) || (j->check && n->class == JIT_RDTSC))
 			break;
@@ -101,7 +127,8 @@ static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 static void check_tail(struct jit *j)
 {
 	const struct jit_insn *n = &j->insn[0];
-	uint64_t la = j->rip + j->len;
+	unsigned len = n->i.len - j->tail;
+	uint64_t la = j->rip + len;
 	uint32_t at = (la >> PAGE_SHIFT & (HW_TLB_SIZE - 1)) *
 		      sizeof(struct x86_tlb_entry);
 	struct jit_slow *s;
@@ -121,7 +148,7 @@ static void check_tail(struct jit *j)
 		e8(j, 0x41), e8(j, bytes == 4 ? 0x81 : 0x80);	/* cmp [T1 + k], imm */
 		e8(j, 0x78 | (T1 & 7)), e8(j, k);
 		for (unsigned b = 0; b < bytes; b++)
-			e8(j, n->i.bytes[j->len + k + b]);
+			e8(j, n->i.bytes[len + k + b]);
 		jit_slow_jump(j, s, CC_NE);
 	}
 }
@@ -180,7 +207,7 @@ static void emit_insns(struct jit *j)
 		if (j->loop.inside)
 			jit_loop_leave(j);
 		j->loop.inside = false;
-		jit_goto(j, CC_ALWAYS, last->rip + last->i.len, last->rip);
+		jit_goto(j, CC_ALWAYS, last->next, last->rip);
 	}
 }
 
@@ -199,9 +226,10 @@ static void emit_block(struct jit *j)
 	jit_slow_emit(j);
 }
 
-/* The instruction at @code, whose first @room bytes are the last of the page. */
-static void discover_crossing(struct jit *j, const uint8_t *code, unsigned room)
+/* The instruction at the end of the page, which goes on in the next one. */
+static void discover_crossing(struct jit *j, const struct jit_source *s)
 {
+	unsigned room = PAGE_SIZE - (j->rip & ~PAGE_MASK);
 	struct jit_insn *n = &j->insn[0];
 	uint8_t buf[X86_MAX_INSN_LEN];
 	hva_t host;
@@ -210,37 +238,58 @@ static void discover_crossing(struct jit *j, const uint8_t *code, unsigned room)
 	    hw_fetch_host(j->cpu, j->rip + room, &host) != X86EMUL_CONTINUE ||
 	    host_copy_in(buf + room, (const void *)host, sizeof(buf) - room))
 		return;
-	__builtin_memcpy(buf, code, room);
+	__builtin_memcpy(buf, s->bytes + (j->rip & ~PAGE_MASK), room);
 	if (x86_decode(&n->i, buf, sizeof(buf), j->mode) !=
 	    X86_DECODE_OK || n->i.len <= room)
 		return;
 	n->rip = j->rip;
+	n->next = n->rip + n->i.len;
 	jit_classify(j, n);
 	if (n->class == JIT_STI)
 		n->class = JIT_EXEC_END;
 	j->nr = 1;
-	j->len = room;
 	j->tail = n->i.len - room;
 }
 
-/* The bytes of the block; false: they cannot be had, or may not be translated. */
-static bool read_code(struct jit *j, hva_t host)
+/* Is memory still what the instructions were decoded from? */
+static bool same_code(const struct jit *j)
 {
-	uint8_t code[JIT_MAX_INSNS * X86_MAX_INSN_LEN];
-	uint8_t again[sizeof(code)];
-	unsigned room = MIN(PAGE_SIZE - (host & ~PAGE_MASK), sizeof(code));
+	const struct jit_insn *n;
+	uint8_t again[X86_MAX_INSN_LEN];
+	unsigned len;
 
-	if (host_copy_in(code, (const void *)host, room))
-		return false;
-	discover(j, code, room);
-	if (!j->nr)
-		discover_crossing(j, code, room);
-	if (!hw_code_add(j->cpu, host, j->len ? j->len : 1))
-		return false;
-	if (host_copy_in(again, (const void *)host, j->len) ||
-	    __builtin_memcmp(code, again, j->len))
-		return false;
+	for (n = j->insn; n < j->insn + j->nr; n++) {
+		len = n->i.len - j->tail;
+		if (host_copy_in(again, (const void *)jit_insn_host(j, n), len) ||
+		    __builtin_memcmp(again, n->i.bytes, len))
+			return false;
+	}
 	return true;
+}
+
+/* The instructions of the block; false: they cannot be had, or may not be translated. */
+static bool read_code(struct jit *j)
+{
+	struct jit_source s;
+
+	s.page = j->host & PAGE_MASK;
+	s.have = 0;
+	if (!jit_source_get(&s, hw_code_lines(j->host, X86_MAX_INSN_LEN)))
+		return false;
+	jit_discover(j, &s);
+	if (!j->nr)
+		discover_crossing(j, &s);
+	return hw_code_add(j->cpu, s.page, jit_code_lines(j)) && same_code(j);
+}
+
+static unsigned guest_bytes(const struct jit *j)
+{
+	const struct jit_insn *n;
+	unsigned bytes = 0;
+
+	for (n = j->insn; n < j->insn + j->nr; n++)
+		bytes += n->i.len;
+	return bytes;
 }
 
 /* For --stats; no flag is touched. */
@@ -265,7 +314,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->host = host;
 	j->variant = variant;
 	j->mode = variant & JIT_CODE32 ? X86_MODE_PROT32 : X86_MODE_PROT64;
-	if (!read_code(j, host))
+	if (!read_code(j))
 		return NULL;
 	j->looked_ahead = false;
 	jit_loop_plan(j);
@@ -291,7 +340,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 		jit_check_new_block(j, b);
 	stats->jit_blocks++;
 	stats->jit_loops += j->loop.on;
-	stats->jit_guest_bytes += j->len;
+	stats->jit_guest_bytes += guest_bytes(j);
 	stats->jit_host_bytes += j->pos - j->code;
 	return b;
 }

@@ -14,8 +14,6 @@
 #include "base/access.h"
 #include "jit/jit.h"
 
-#define LINE_SHIFT	6
-
 /* --- targets ---------------------------------------------------------------------- */
 
 void jit_forget_targets(struct jit *j)
@@ -221,8 +219,8 @@ static bool lines_same(const struct jit *j, const struct jit_page *p,
 	unsigned n, k;
 
 	for (; lines; lines &= lines - 1) {
-		n = __builtin_ctzll(lines) << LINE_SHIFT;
-		for (k = n; k < n + (1u << LINE_SHIFT); k += 8) {
+		n = __builtin_ctzll(lines) << HW_LINE_SHIFT;
+		for (k = n; k < n + (1u << HW_LINE_SHIFT); k += 8) {
 			__builtin_memcpy(&then, copy + k, 8);
 			if (host_read_64((const void *)(p->host + k), &now) ||
 			    now != then)
@@ -232,18 +230,26 @@ static bool lines_same(const struct jit *j, const struct jit_page *p,
 	return true;
 }
 
+uint64_t jit_code_lines(const struct jit *j)
+{
+	uint64_t lines = hw_code_lines(j->host, 1);
+	const struct jit_insn *n;
+
+	for (n = j->insn; n < j->insn + j->nr; n++)
+		lines |= hw_code_lines(jit_insn_host(j, n), n->i.len);
+	return lines;
+}
+
 /*
- * Keeps what the block's lines hold. A line that has a copy is not copied again: the
+ * Keeps what the block's @lines hold. A line that has a copy is not copied again: the
  * older blocks are compared with it. False: it has changed, and so may have others that
  * the block has looked at.
  */
-static bool add_lines(struct jit *j, struct jit_page *p)
+static bool add_lines(struct jit *j, struct jit_page *p, uint64_t lines)
 {
-	unsigned first = (j->host & ~PAGE_MASK) >> LINE_SHIFT;
-	unsigned last = ((j->host & ~PAGE_MASK) + (j->len ? j->len - 1 : 0)) >>
-			LINE_SHIFT;
-	uint64_t lines = ~0ull >> (63 - last) & ~0ull << first, fresh;
 	uint8_t *copy = j->copies[p - j->pages];
+	const struct jit_insn *i;
+	uint64_t fresh;
 	unsigned n;
 
 	if (!lines_same(j, p, lines & p->lines)) {
@@ -252,15 +258,14 @@ static bool add_lines(struct jit *j, struct jit_page *p)
 			return false;
 	}
 	for (fresh = lines & ~p->lines; fresh; fresh &= fresh - 1) {
-		n = __builtin_ctzll(fresh) << LINE_SHIFT;
+		n = __builtin_ctzll(fresh) << HW_LINE_SHIFT;
 		host_copy_in(copy + n,
-			     (const void *)(p->host + n), 1u << LINE_SHIFT);
+			     (const void *)(p->host + n), 1u << HW_LINE_SHIFT);
 	}
 	/* What was translated, whatever memory holds by now. */
-	copy += j->host & ~PAGE_MASK;
-	for (n = 0; n < j->nr; copy += j->insn[n++].i.len)
-		__builtin_memcpy(copy, j->insn[n].i.bytes,
-				 j->insn[n].i.len - j->tail);
+	for (i = j->insn; i < j->insn + j->nr; i++)
+		__builtin_memcpy(copy + (i->rip & ~PAGE_MASK), i->i.bytes,
+				 i->i.len - j->tail);
 	p->lines |= lines;
 	return true;
 }
@@ -274,7 +279,7 @@ const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room)
 	if (!p)
 		return NULL;
 	while (end < PAGE_SIZE && end < at + X86_MAX_INSN_LEN &&
-	       p->lines >> (end >> LINE_SHIFT) & 1)
+	       p->lines >> (end >> HW_LINE_SHIFT) & 1)
 		end++;
 	*room = end - at;
 	j->looked_ahead = true;
@@ -294,13 +299,15 @@ struct jit_block *jit_block_new(struct jit *j)
 {
 	struct jit_block *b = &j->blocks[j->nr_blocks];
 	struct jit_page *p = page_get(j, j->host & PAGE_MASK);
+	uint64_t lines = jit_code_lines(j);
 
-	if (!add_lines(j, p))
+	if (!add_lines(j, p, lines))
 		return NULL;
 	j->nr_blocks++;
 	*b = (struct jit_block){
 		.rip = j->rip, .host = j->host, .code = j->code,
-		.len = j->len, .flags = j->entry,
+		.flags = j->entry, .first_line = __builtin_ctzll(lines),
+		.last_line = 63 - __builtin_clzll(lines),
 		.nr = j->loop.on ? JIT_CHECK_INSNS : j->nr, .variant = j->variant,
 	};
 	chain_block(j, b, p);

@@ -108,11 +108,12 @@ static void check_block(struct jit_check *k, const struct jit_block *b)
 
 	k->rip = b->rip;
 	k->host = b->host;
-	k->len = b->len;
 	k->variant = b->variant;
 	k->j->mode = k->j->cpu->c.mode;
 	/* The report is about what was translated: the block may change itself. */
-	host_copy_in(k->code, (const void *)k->host, k->len);
+	k->code.page = k->host & PAGE_MASK;
+	k->code.have = 0;
+	jit_source_get(&k->code, ~0ull >> (63 - b->last_line) & ~0ull << b->first_line);
 	k->comparing = chosen(k, b);
 	if (!k->comparing) {
 		check_enter(k, code, flags);

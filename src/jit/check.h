@@ -13,7 +13,6 @@
 #define CHECK_SEALS	1024
 #define CHECK_MAX_DIFFS	8
 #define CHECK_TEXT	8192
-#define CHECK_CODE_BYTES PAGE_SIZE
 #define CHECK_CLASSES	(1u << 14)
 #define CHECK_SEEN	(1u << 14)
 
@@ -84,7 +83,6 @@ struct jit_check {
 	/* The block that the stretch begins with; how the last one asked for it. */
 	uint64_t rip, next_rip;
 	hva_t host;
-	uint32_t len;
 	uint8_t variant, loc, next_loc, next_plain;
 	bool comparing;
 	bool stopped;		/* before an instruction that is not compared */
@@ -131,7 +129,7 @@ struct jit_check {
 	struct check_diff diff[CHECK_MAX_DIFFS];
 	uint32_t nr_diffs;
 	uint32_t want;		/* the step behind which it should be; 0: rip is nowhere */
-	uint8_t code[CHECK_CODE_BYTES];	/* the first block's bytes */
+	struct jit_source code;	/* the first block's lines */
 	char text[CHECK_TEXT];
 	uint8_t seen[1u << 16];	/* by block: comparisons */
 };

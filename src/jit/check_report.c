@@ -11,6 +11,7 @@
 #include "jit/check.h"
 
 #define WAY	256	/* instructions */
+#define NOP	0x90
 
 #define FIELD(name, field)							\
 	{ name, offsetof(struct hw_cpu, field), sizeof(((struct hw_cpu *)0)->field), 0 }
@@ -183,23 +184,57 @@ static void say_memory(struct jit_check *k)
 	}
 }
 
+static void say_insn(struct jit_check *k, uint64_t rip, unsigned len, const char *what)
+{
+	const uint8_t *bytes = k->code.bytes + (rip & ~PAGE_MASK);
+	unsigned n;
+
+	say(k, "  %llx ", (unsigned long long)rip);
+	for (n = 0; n < len; n++)
+		say(k, " %02x", bytes[n]);
+	say(k, "  %s\n", what);
+}
+
+/* What the block is made of, and where it is in the page: @own, a byte each. */
+static void say_insns(struct jit_check *k, uint8_t *own, unsigned *from, unsigned *to)
+{
+	struct jit *j = k->j;
+	const struct jit_insn *n;
+	unsigned at;
+
+	j->rip = k->rip;
+	j->host = k->host;
+	j->variant = k->variant;
+	j->mode = k->begin.c.mode;
+	jit_discover(j, &k->code);
+	*from = k->rip & ~PAGE_MASK;
+	*to = j->nr ? *from : PAGE_SIZE;
+	if (!j->nr) {
+		say_insn(k, k->rip, *to - *from, "?");
+		__builtin_memset(own + *from, 1, *to - *from);
+	}
+	for (n = j->insn; n < j->insn + j->nr; n++) {
+		say_insn(k, n->rip, n->i.len, n->i.row->mnemonic);
+		at = n->rip & ~PAGE_MASK;
+		__builtin_memset(own + at, 1, n->i.len);
+		*from = MIN(*from, at);
+		*to = MAX(*to, at + n->i.len);
+	}
+}
+
+/* What is between its parts does not matter. */
 static void say_block(struct jit_check *k)
 {
-	struct x86_insn i;
-	uint32_t at, n;
+	unsigned begin = k->rip & ~PAGE_MASK, from, to, at;
+	uint8_t own[PAGE_SIZE] = { 0 };
 
-	for (at = 0; at < k->len; at += i.len) {
-		if (x86_decode(&i, k->code + at, k->len - at, k->begin.c.mode) !=
-		    X86_DECODE_OK)
-			i.len = k->len - at;
-		say(k, "  %llx ", (unsigned long long)k->rip + at);
-		for (n = 0; n < i.len; n++)
-			say(k, " %02x", k->code[at + n]);
-		say(k, "  %s\n", i.row ? i.row->mnemonic : "?");
-	}
-	say(k, "  host code: anykvm insn --translate '");
-	for (n = 0; n < k->len; n++)
-		say(k, "%s%02x", n ? " " : "", k->code[n]);
+	say_insns(k, own, &from, &to);
+	say(k, "  host code: anykvm insn");
+	if (from < begin)
+		say(k, " --begin %u", begin - from);
+	say(k, " --translate '");
+	for (at = from; at < to; at++)
+		say(k, "%s%02x", at > from ? " " : "", own[at] ? k->code.bytes[at] : NOP);
 	say(k, "'\n");
 }
 

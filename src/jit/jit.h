@@ -68,7 +68,8 @@ struct jit_block {
 	uint32_t code;		/* offset of its translation */
 	uint32_t next;		/* in its hash chain, + 1 */
 	uint32_t page_next;	/* of the same page, + 1 */
-	uint32_t len : 13;	/* guest bytes */
+	/* Lines of the page: its instructions are in some from this to that. */
+	uint32_t first_line : 6, last_line : 6;
 	uint32_t flags : 2;	/* FL_*: how it may be entered */
 	uint32_t nr : 9;	/* instructions that one run has at most, in lock-step */
 	uint32_t variant : 8;	/* who runs it; JIT_PLAIN */
@@ -85,7 +86,7 @@ _Static_assert(JIT_CHECK_INSNS < 512, "jit_block.nr");
 
 struct jit_page {
 	hva_t host;
-	uint64_t lines;		/* of 64 bytes that blocks were made of */
+	uint64_t lines;		/* that blocks were made of: hw_code_lines() */
 	uint32_t first;		/* block, + 1 */
 	uint32_t next;		/* in its hash chain, + 1 */
 	bool check;		/* compare before the next use */
@@ -217,7 +218,7 @@ struct jit_loop {
 
 struct jit_insn {
 	struct x86_insn i;
-	uint64_t rip;
+	uint64_t rip, next;	/* next: where the block goes on after it */
 	enum jit_class class;
 	uint8_t fpu;		/* enum hw_jit_fpu: what has to be live */
 	uint8_t reads, changes;	/* status flags, FLAG_* */
@@ -228,6 +229,13 @@ struct jit_insn {
 	bool dead;		/* a transfer, whose target needs none */
 	uint8_t nr_access;
 	struct jit_access access[2];
+};
+
+/* The page that a block's instructions are in, as it was: line by line, once each. */
+struct jit_source {
+	hva_t page;
+	uint64_t have;		/* lines */
+	uint8_t bytes[PAGE_SIZE];
 };
 
 /* Where a direct transfer goes. */
@@ -387,8 +395,7 @@ struct jit {
 	hva_t host;
 	uint32_t code;
 	uint32_t end, out;	/* offsets: behind the instructions; out of line */
-	unsigned len;
-	uint8_t tail;		/* bytes of insn[0] in the next page; @len: the others */
+	uint8_t tail;		/* bytes of insn[0] in the next page */
 	uint8_t loc;		/* FL_HOST or FL_MEM, now */
 	uint8_t entry;		/* block's jit_block.flags */
 	uint8_t variant;	/* ... and jit_block.variant */
@@ -768,6 +775,11 @@ bool jit_left_next(const struct hw_cpu *cpu, struct hw_left *l);
 
 /* --- block.c, cache.c, fault.c, helpers.c ------------------------------------------------ */
 
+/* Instructions of the page @s, from j->rip on, that make a block: insn[], as
+ * j->variant is run; none: the first is in two pages, or undefined. */
+void jit_discover(struct jit *j, struct jit_source *s);
+/* Reads these lines, if @s does not have them; false: they cannot be read. */
+bool jit_source_get(struct jit_source *s, uint64_t lines);
 /* Translates the code at @rip, @host for an entry with flags at @loc. NULL: cannot. */
 struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 				uint8_t loc, uint8_t variant);
@@ -780,6 +792,8 @@ struct jit_block *jit_block_next(struct jit *j, uint64_t rip, hva_t host,
 				 const struct jit_block *b);
 /* The bytes at @host that blocks of its page were made of; @room: how many follow. */
 const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room);
+/* The lines that the block is made of. */
+uint64_t jit_code_lines(const struct jit *j);
 /* A new block's record, in its tables; NULL: what it looked at has changed. */
 struct jit_block *jit_block_new(struct jit *j);
 /* All blocks into the tables, pages without any out of them. */

@@ -162,14 +162,11 @@ void jit_loop_plan(struct jit *j)
 {
 	bool never = j->tail || j->variant & JIT_PLAIN || j->mode != X86_MODE_PROT64 ||
 		     jit_fails(j, j->host);
-	unsigned nr = j->nr, len = j->len;
-	const struct jit_insn *last;
+	unsigned nr = j->nr;
 
 	j->loop.on = j->loop.inside = j->loop.first = false;
 	j->nr = never ? 0 : find_turn(j);
 	if (j->nr) {
-		last = &j->insn[j->nr - 1];
-		j->len = last->rip + last->i.len - j->rip;
 		find_steps(j);
 		jit_plan(j);
 		j->loop.on = hoist_all(j);
@@ -178,7 +175,6 @@ void jit_loop_plan(struct jit *j)
 	if (j->loop.on)
 		return;
 	j->nr = nr;
-	j->len = len;
 	jit_plan(j);
 }
 

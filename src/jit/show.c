@@ -138,23 +138,40 @@ static void pieces(const struct jit *j, jit_piece_fn fn, void *arg)
 		      s->code, s + 1 == end ? j->pos : s[1].code, fn, arg);
 }
 
-static int blocks(struct jit *j, const uint8_t *page, unsigned n, uint64_t rip,
+/* Marks what the block is made of, in its page; false: something is behind @end. */
+static bool mark_shown(const struct jit *j, uint8_t *shown, uint64_t end)
+{
+	const struct jit_insn *n;
+
+	for (n = j->insn; n < j->insn + j->nr; n++) {
+		if (n->rip + n->i.len > end)
+			return false;
+		__builtin_memset(shown + (n->rip & ~PAGE_MASK), 1, n->i.len);
+	}
+	return true;
+}
+
+/* The block at @rip, and those of what it is not made of up to @end. */
+static int blocks(struct jit *j, const uint8_t *page, uint64_t rip, uint64_t end,
 		  jit_piece_fn fn, void *arg)
 {
-	uint64_t end = rip + n;
+	uint8_t shown[PAGE_SIZE] = { 0 };
 
-	for (; rip < end; rip += j->len) {
+	for (; rip < end; rip++) {
+		if (shown[rip & ~PAGE_MASK])
+			continue;
 		if (!jit_translate(j, rip, (hva_t)page + (rip & ~PAGE_MASK),
 				   FL_MEM, j->context))
 			return -ENOMEM;
-		if (!j->nr || j->tail || rip + j->len > end)
+		if (!j->nr || j->tail || !mark_shown(j, shown, end))
 			return -EINVAL;
 		pieces(j, fn, arg);
 	}
 	return 0;
 }
 
-int jit_show(const uint8_t *bytes, unsigned n, uint64_t rip, jit_piece_fn fn, void *arg)
+int jit_show(const uint8_t *bytes, unsigned n, unsigned begin, uint64_t rip,
+	     jit_piece_fn fn, void *arg)
 {
 	const struct hw_config cfg = { .jit = &hw_jit };
 	unsigned at = rip & ~PAGE_MASK;
@@ -162,7 +179,7 @@ int jit_show(const uint8_t *bytes, unsigned n, uint64_t rip, jit_piece_fn fn, vo
 	uint8_t *page;
 	int rc = -ENOMEM;
 
-	if (n > PAGE_SIZE - at)
+	if (n > PAGE_SIZE - at || begin >= n)
 		return -EINVAL;
 	page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -173,7 +190,7 @@ int jit_show(const uint8_t *bytes, unsigned n, uint64_t rip, jit_piece_fn fn, vo
 	cpu = hw_cpu_create(&cfg);
 	if (cpu) {
 		hw_set_features(cpu, hw_features_model());
-		rc = blocks(cpu->jit.jit, page, n, rip, fn, arg);
+		rc = blocks(cpu->jit.jit, page, rip + begin, rip + n, fn, arg);
 		hw_cpu_destroy(cpu);
 	}
 	munmap(page, PAGE_SIZE);

@@ -34,15 +34,17 @@ struct jit_piece {
 typedef void (*jit_piece_fn)(void *arg, const struct jit_piece *piece);
 
 /*
- * Translates the @n bytes at @rip as 64-bit code that is entered with its flags in
- * memory, on a processor of its own with all features of this host, and calls @fn for
- * each part, in the order in which they are in memory. A block that ends before the last
- * byte is followed by another one. Nothing is executed.
+ * Translates the @n bytes at @rip from number @begin on as 64-bit code that is entered
+ * with its flags in memory, on a processor of its own with all features of this host, and
+ * calls @fn for each part, in the order in which they are in memory. What is behind @begin
+ * and not in the first block makes others. Nothing is executed.
  *
- * 0; -EINVAL: they are not all whole, defined instructions, or do not end in @rip's page;
+ * 0; -EINVAL: they are not all whole, defined instructions, do not end in @rip's page, or
+ * are no more than @begin;
  * -ENOMEM. After an error @fn may have seen the blocks before it. Any thread.
  */
-int jit_show(const uint8_t *bytes, unsigned n, uint64_t rip, jit_piece_fn fn, void *arg);
+int jit_show(const uint8_t *bytes, unsigned n, unsigned begin, uint64_t rip,
+	     jit_piece_fn fn, void *arg);
 
 /* The field of the processor that host instruction @i of @jit's code has for its operand,
  * in words of the source ("c.gpr[14]"), into @buf. False: none, or none that is known. */

@@ -34,7 +34,8 @@ static const char help[] =
 	"                   which may be many instructions of 64-bit mode, at 20001000:\n"
 	"                   under each its host code (offset in the code area, bytes,\n"
 	"                   text; a field of the processor or a stub by name), then what\n"
-	"                   is out of line. Bytes behind a block's end make another block\n"
+	"                   is out of line. Bytes that are not a block's make others\n"
+	"  --begin N        with --translate: the first block begins at byte N (0)\n"
 	"  --help           this text\n\n"
 	"Settings for --run: rax ... r15, rip, rflags, fs.base, gs.base, ds, es, ss, fs,\n"
 	"gs (selectors), fpu+OFFSET=HEX (8 bytes of the XSAVE image), mem=ADDR:HEX. Memory\n"
@@ -48,6 +49,7 @@ struct options {
 	enum x86_mode mode;
 	const char *file;
 	bool run, translate;
+	unsigned begin;
 	struct show show;
 };
 
@@ -164,7 +166,7 @@ static int translation(struct options *o, const uint8_t *bytes, int n)
 	}
 	show_begin(&o->show);
 	show_text(&o->show, "result", "valid");
-	rc = insn_translate(&o->show, bytes, n);
+	rc = insn_translate(&o->show, bytes, n, o->begin);
 	show_end(&o->show);
 	return rc ? EXIT_USAGE : 0;
 }
@@ -188,6 +190,7 @@ static int parse(struct options *o, int argc, char **argv)
 		{ "json", no_argument, NULL, 'j' },
 		{ "run", no_argument, NULL, 'r' },
 		{ "translate", no_argument, NULL, 't' },
+		{ "begin", required_argument, NULL, 'b' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
@@ -203,6 +206,7 @@ static int parse(struct options *o, int argc, char **argv)
 		case 'j': o->show.json = true; break;
 		case 'r': o->run = true; break;
 		case 't': o->translate = true; break;
+		case 'b': o->begin = atoi(optarg); break;
 		case 'h': fputs(help, stdout); exit(0);
 		default: return EXIT_USAGE;
 		}

@@ -60,6 +60,9 @@ check translate-blocks 0 '^blocks *0x2$' --translate 'c3 90'
 check translate-json 0 '"kind":"insn","block":1,"rip":"20001000","bytes":"48 89 d8","text":"mov rax, rbx","host":\[{' \
 	--json --translate '48 89 d8'
 check translate-page 0 '^guest_bytes *0x1000$' --translate "$(printf '%8192s' | tr ' ' 9 | sed 's/99/90/g')"
+check translate-begin 0 '^20001002  48 89 d8' --begin 2 --translate '90 90 48 89 d8'
+check translate-begin-none 2 'Invalid argument' --begin 5 --translate '90 90 48 89 d8'
+check translate-begin-negative 2 'Invalid argument' --begin -1 --translate '90 90'
 check translate-truncated 1 '^result *truncated' --translate '90 48 8b 04'
 check translate-undefined 1 '^bytes_read *0x3' --translate '90 90 06'
 check translate-json-bad 1 '^{"result":"undefined",.*}$' --json --translate '90 06'

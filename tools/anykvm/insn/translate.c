@@ -152,13 +152,13 @@ static void piece(void *arg, const struct jit_piece *p)
 	show_close(s, '}');
 }
 
-int insn_translate(struct show *s, const uint8_t *bytes, unsigned n)
+int insn_translate(struct show *s, const uint8_t *bytes, unsigned n, unsigned begin)
 {
 	struct listing l = { .show = s, .bytes = bytes };
 	int rc;
 
 	show_open(s, "translation", '[');
-	rc = jit_show(bytes, n, INSN_TRANSLATE_RIP, piece, &l);
+	rc = jit_show(bytes, n, begin, INSN_TRANSLATE_RIP, piece, &l);
 	show_close(s, ']');
 	if (rc) {
 		fprintf(stderr, "anykvm: no translation: %s\n", strerror(-rc));
