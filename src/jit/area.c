@@ -74,6 +74,7 @@ static size_t place_tables(struct jit *j, uint8_t *p)
 	PLACE(cold, 1u << JIT_COLD_BITS);
 	PLACE(bloom, 1u << JIT_BLOOM_BITS);
 	PLACE(sites, j->mib * JIT_FAULTS_A_MIB);
+	PLACE(nears, j->mib * JIT_NEARS_A_MIB);
 	PLACE(marks, 1u << JIT_MARK_BITS);
 	PLACE(cross, j->mib * JIT_CROSS_A_MIB);
 	PLACE(copies, j->mib * JIT_PAGES_A_MIB);
@@ -112,6 +113,7 @@ struct jit_marks jit_region_begin(const struct jit *j, unsigned r)
 		.faults = JIT_STUB_FAULTS + r * (j->mib * JIT_FAULTS_A_MIB / JIT_REGIONS),
 		.execs = r * (j->mib * JIT_EXECS_A_MIB / JIT_REGIONS),
 		.sites = r * (j->mib * JIT_FAULTS_A_MIB / JIT_REGIONS),
+		.nears = r * (j->mib * JIT_NEARS_A_MIB / JIT_REGIONS),
 	};
 }
 
@@ -121,7 +123,7 @@ struct jit_marks jit_region_end(const struct jit *j, unsigned r)
 		return j->ends[r];
 	return (struct jit_marks){
 		.pos = j->pos, .blocks = j->nr_blocks, .faults = j->nr_faults,
-		.execs = j->nr_execs, .sites = j->nr_sites,
+		.execs = j->nr_execs, .sites = j->nr_sites, .nears = j->nr_nears,
 	};
 }
 
@@ -150,6 +152,7 @@ static void continue_at(struct jit *j, unsigned r, struct jit_marks at)
 	j->nr_faults = at.faults;
 	j->nr_execs = at.execs;
 	j->nr_sites = at.sites;
+	j->nr_nears = at.nears;
 }
 
 bool jit_full(const struct jit *j)
@@ -160,6 +163,7 @@ bool jit_full(const struct jit *j)
 	       j->nr_execs + JIT_MAX_INSNS > to.execs ||
 	       j->nr_faults + 4 * JIT_MAX_INSNS > to.faults ||
 	       j->nr_sites + 2 * JIT_MAX_MISS > to.sites ||
+	       j->nr_nears + JIT_MAX_SLOW > to.nears ||
 	       (!j->free_page && j->nr_pages == j->mib * JIT_PAGES_A_MIB);
 }
 

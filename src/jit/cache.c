@@ -177,7 +177,7 @@ static void bury(struct jit *j, const struct jit_block *b)
 	j->rw[b->code + 1] = -JIT_TOMBSTONE - 2;
 }
 
-static void drop_block(struct jit *j, struct jit_block *b)
+void jit_drop_block(struct jit *j, struct jit_block *b)
 {
 	struct hw_jit_targets *t = &j->cpu->jit.hash;
 	unsigned at = jit_target_index(b->rip);
@@ -199,7 +199,7 @@ static void drop_page(struct jit *j, struct jit_page *p)
 			continue;
 		*jit_cold(j, b->host) = j->cpu->cfg.jit_threshold;
 		jit_unmark(j, b->host);
-		drop_block(j, b);
+		jit_drop_block(j, b);
 	}
 	if (p->first) {
 		j->cpu->stats.jit_drops++;
@@ -286,6 +286,14 @@ const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room)
 	return j->copies[p - j->pages] + at;
 }
 
+struct jit_block *jit_page_next(struct jit *j, hva_t page, const struct jit_block *b)
+{
+	const struct jit_page *p = b ? NULL : page_find(j, page);
+	uint32_t i = b ? b->page_next : p ? p->first : 0;
+
+	return i ? &j->blocks[i - 1] : NULL;
+}
+
 static void chain_block(struct jit *j, struct jit_block *b, struct jit_page *p)
 {
 	uint32_t *chain = block_chain(j, b->rip, b->host), i = b - j->blocks + 1;
@@ -351,42 +359,6 @@ void jit_drop(struct hw_cpu *cpu, hva_t page)
 		drop_page(j, &j->pages[i]);
 	jit_forget_targets(j);
 	j->flush_wanted = true;
-}
-
-void jit_retranslate(struct jit *j, uint32_t pc)
-{
-	unsigned r = jit_region_of(j, pc);
-	uint32_t first = jit_region_begin(j, r).blocks, lo = first;
-	uint32_t hi = jit_region_end(j, r).blocks, end, site;
-	struct jit_block *b, *fresh, old;
-
-	/* Blocks are in the order of their code. */
-	while (hi - lo > 1) {
-		uint32_t mid = (lo + hi) / 2;
-
-		if (j->blocks[mid].code <= pc)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	b = &j->blocks[lo];
-	/* It is running: no flush now. */
-	if (hi == first || !b->host || j->flush_wanted || jit_full(j))
-		return;
-	old = *b;
-	drop_block(j, b);
-	fresh = jit_translate(j, old.rip, old.host,
-			      old.flags & FL_HOST ? FL_HOST : FL_MEM,
-			      old.variant);
-	if (!fresh || fresh->flags != old.flags)
-		return;
-	/* Jumps that are linked to the old one: its tombstone leads to the new one. */
-	end = j->pos;
-	j->pos = old.code - JIT_TOMBSTONE;
-	emit_mov_imm(j, T1, old.rip);
-	site = j->pos + 1;
-	j->pos = end;
-	jit_link_near(j, site, fresh->code);
 }
 
 void jit_mapped(struct hw_cpu *cpu, hva_t page)

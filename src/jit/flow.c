@@ -51,6 +51,12 @@ void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc)
 	s->jumps[s->nr_jumps++] = emit_jump_later(j, cc);
 }
 
+/* A jump to a block of this page ends here: it is linked to that, now or later. */
+static void note_near(struct jit *j)
+{
+	j->nears[j->nr_nears++] = j->pos - 4;
+}
+
 static void constant(struct jit *j, const struct jit_slow *s)
 {
 	while (j->pos & 7)
@@ -120,6 +126,7 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 	case SLOW_PLAIN:
 		/* A jump of its own, which is linked: several may lead here. */
 		emit_jump(j, CC_ALWAYS, j->pos + 5);
+		note_near(j);
 		emit_mov_imm(j, T2, (j->pos - 4) | LINK_PLAIN);
 		emit_jump(j, CC_ALWAYS, j->link_mem);
 		break;
@@ -131,8 +138,10 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 		break;
 	default:
 		/* What comes first here must not be jumped over, once it is linked. */
-		if (s->inside)
+		if (s->inside) {
 			emit_jump(j, CC_ALWAYS, j->pos + 5);
+			note_near(j);
+		}
 		emit_mov_imm(j, T2, (s->inside ? j->pos - 4 : s->jumps[0]) | (s->save ? LINK_HOST : 0));
 		emit_jump(j, CC_ALWAYS, s->save ? j->link_host : j->link_mem);
 		break;
@@ -219,6 +228,14 @@ static void link_later(struct jit *j, unsigned cc, uint64_t rip)
 
 	s->save = j->loc == FL_HOST;
 	jit_slow_jump(j, s, cc);
+	if (!s->inside)
+		note_near(j);
+}
+
+static void jump_near(struct jit *j, unsigned cc, uint32_t code)
+{
+	emit_jump(j, cc, code);
+	note_near(j);
 }
 
 static void goto_near(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
@@ -237,7 +254,7 @@ static void goto_near(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 		poll(j, rip);
 	}
 	if (code)
-		emit_jump(j, cc, code);
+		jump_near(j, cc, code);
 	else
 		link_later(j, cc, rip);
 	if (cc == CC_E)
@@ -341,7 +358,7 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 	if (is_near(j, to) && to > n->rip) {
 		code = inside ? 0 : known_code(j, to, &flags);
 		if (code)
-			emit_jump(j, cc, code);
+			jump_near(j, cc, code);
 		else
 			link_later(j, cc, to);
 		return;

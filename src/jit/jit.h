@@ -40,6 +40,7 @@
 #define JIT_FAULTS_A_MIB (1u << 15)
 #define JIT_EXECS_A_MIB	(1u << 12)
 #define JIT_CROSS_A_MIB	(1u << 11)
+#define JIT_NEARS_A_MIB	(1u << 15)
 #define JIT_REGIONS	4
 #define JIT_STUB_FAULTS	96
 #define JIT_BHASH_BITS	16
@@ -112,7 +113,7 @@ struct jit_cross {
 
 /* Places in code memory and in the tables that grow with it. */
 struct jit_marks {
-	uint32_t pos, blocks, faults, execs, sites;
+	uint32_t pos, blocks, faults, execs, sites, nears;
 };
 
 /* How often the check of a group failed, since when (TSC). */
@@ -351,7 +352,7 @@ struct jit {
 	uint32_t nr_pages, *phash;
 	uint32_t free_page;	/* + 1, chained by next */
 	uint8_t (*copies)[PAGE_SIZE];	/* of the lines of pages[] */
-	/* These, blocks and sites grow with the code, region by region. */
+	/* These, blocks, sites and nears grow with the code, region by region. */
 	struct jit_marks ends[JIT_REGIONS];	/* of all but the present one */
 	struct jit_cross *cross;
 	uint32_t nr_cross;
@@ -364,6 +365,8 @@ struct jit {
 	uint8_t *bloom;
 	struct jit_site *sites;
 	uint32_t nr_sites;
+	uint32_t *nears;	/* rel32 of the jumps that lead, or will, to blocks of their page */
+	uint32_t nr_nears;
 	uint8_t *marks;		/* by jit_place(): MARK_* */
 	struct jit_fails fails[JIT_NR_FAILS];
 	uint8_t who;		/* runs now, as in hw_cpu.jit.slot */
@@ -790,6 +793,10 @@ struct jit_block *jit_block_find(struct jit *j, uint64_t rip, hva_t host,
 /* The block after @b (NULL: the first) of those at @rip and @host, for any entry. */
 struct jit_block *jit_block_next(struct jit *j, uint64_t rip, hva_t host,
 				 const struct jit_block *b);
+/* The block after @b (NULL: the first) of those of @page. */
+struct jit_block *jit_page_next(struct jit *j, hva_t page, const struct jit_block *b);
+/* Nothing finds it any more. */
+void jit_drop_block(struct jit *j, struct jit_block *b);
 /* The bytes at @host that blocks of its page were made of; @room: how many follow. */
 const uint8_t *jit_page_bytes(struct jit *j, hva_t host, unsigned *room);
 /* The lines that the block is made of. */
@@ -834,7 +841,7 @@ void jit_tombstone(struct jit *j, uint64_t rip, bool flags_in_host);
 /* Links the jump to another page at @site (flow.c) to @code, while the present
  * context's targets are valid. */
 void jit_link_far(struct jit *j, uint32_t site, uint32_t code);
-/* The block whose code @pc is in is to be made anew. */
+/* retranslate.c: the block whose code @pc is in is made anew. */
 void jit_retranslate(struct jit *j, uint32_t pc);
 /* If @host's page was mapped anew: drops what does not match memory any more. */
 void jit_page_check(struct jit *j, hva_t host);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "../hw/guest.h"
+#include "jit/jit.h"
 
 #define FUNC	(G_DATA + 0x1000)	/* a page of functions */
 #define OTHER	(G_DATA + 0x2000)	/* another one for G_CODE's address */
@@ -585,6 +586,60 @@ static void no_address_but_a_target_s_own_leads_to_it(void **s)
 	}
 }
 
+/* --- blocks that are made anew ---------------------------------------------------------- */
+
+/* The block at 1040 was made before the one at 1080, and wants the flags that the jump
+ * leads there with; made anew it knows that nobody does. */
+GUEST_CODE(anew, 64, "mov $1000, %ecx; 1: cmp $0, %ecx; jne 2f; hlt\n"
+		     ".org anew+0x40; 2: lea 1(%rax), %rax; jmp 3f\n"
+		     ".org anew+0x80; 3: xor %edx, %edx; dec %ecx; jmp 1b");
+
+/* Jumps of live blocks to @code. */
+static unsigned jumps_to(const struct jit *j, uint32_t code)
+{
+	unsigned k, n = 0;
+	int32_t rel;
+
+	for (k = 0; k < j->nr_nears; k++) {
+		memcpy(&rel, j->rw + j->nears[k], 4);
+		n += j->nears[k] + 4 + rel == code;
+	}
+	return n;
+}
+
+static struct jit_block *made_of(struct guest *g, uint64_t rip)
+{
+	struct jit_block *b = jit_block_next(g->cpu->jit.jit, rip, (hva_t)g->mem + rip, NULL);
+
+	assert_non_null(b);
+	return b;
+}
+
+static void do_anew(struct guest *g)
+{
+	GUEST_LOAD(g, anew);
+}
+
+static void jumps_lead_to_the_block_that_was_made_anew(void **s)
+{
+	struct guest *g = both(do_anew, 1000);
+	struct jit *j = g->cpu->jit.jit;
+	uint32_t old = made_of(g, 0x1040)->code, fresh;
+
+	assert_true(jumps_to(j, old) > 0);
+	jit_retranslate(j, old);
+	fresh = made_of(g, 0x1040)->code;
+	assert_int_not_equal(fresh, old);
+	assert_int_equal(jumps_to(j, old), 0);
+	assert_true(jumps_to(j, fresh) > 0);
+	g->c->gpr[X86_RAX] = 0;
+	g->c->rip = G_CODE;
+	guest_hlt(g);
+	assert_int_equal(g->c->gpr[X86_RAX], 1000);
+	assert_true(g->cpu->stats.jit_lookups < 20);
+	guest_free(g);
+}
+
 /* --- requests and other processors ------------------------------------------------------ */
 
 GUEST_CODE(call_ring, 64, "1: lea 8(%rsp), %rsp; call 1b");
@@ -674,6 +729,7 @@ int main(void)
 		cmocka_unit_test(system_calls),
 		cmocka_unit_test(rights_are_the_context_s),
 		cmocka_unit_test(no_address_but_a_target_s_own_leads_to_it),
+		cmocka_unit_test(jumps_lead_to_the_block_that_was_made_anew),
 		cmocka_unit_test(requests_among_calls),
 		cmocka_unit_test(another_processor_changes_the_callee),
 	};
