@@ -227,7 +227,7 @@ struct hw_jit_slot {
 	uintptr_t addend;	/* as in the TLB */
 	uintptr_t host;		/* of the page */
 	int32_t budget;		/* refills that nobody minds */
-	uint32_t pad;
+	uint32_t score;		/* of a sticky place: hits against misses (jit/slot.c) */
 };
 
 #define HW_JIT_FNS	10

@@ -101,6 +101,7 @@ struct jit_fault {
 /* A call of a stub that fills a slot, and the access that it serves: jit_place(). */
 struct jit_site {
 	uint32_t pc;		/* return address */
+	bool sticky;		/* the slot keeps its page: jit_sticks() */
 	hva_t place;
 };
 
@@ -311,6 +312,8 @@ struct jit_miss {
 	uint8_t own;		/* of the access that checks it */
 	bool fixed;
 	bool walk;		/* try to bring the page into the TLB first */
+	bool sticky;		/* the TLB serves it beside the slot: goes on at @hit, */
+	uint32_t hit;		/* with the addend in T1 */
 	bool shared;		/* by several accesses, or turns of a loop */
 	bool single;		/* the one access of an instruction without FPU state */
 	struct jit_addr lo;	/* the first byte */
@@ -587,6 +590,12 @@ void jit_values_after(struct jit_values *v, const struct jit_insn *n);
 /* A slot for @g that no other group of the block has. */
 uint32_t jit_slot_new(struct jit *j, const struct jit_group *g);
 bool jit_varies(const struct jit *j, hva_t place);
+/* ... but one page is worth a slot, which keeps it while others miss. */
+bool jit_sticks(const struct jit *j, hva_t place);
+/* A hit is a point, a miss costs as many as the hits that make up for it; what has been
+ * gathered above a limit does not matter then, so that another page has its turn. */
+#define JIT_STICKY_WEIGHT 3
+#define JIT_STICKY_LIMIT 64
 /* Groups that begin at @place mostly fail their check. */
 bool jit_fails(const struct jit *j, hva_t place);
 /* The loop at @place mostly has more turns than it has before its checks; remember it. */

@@ -24,6 +24,9 @@
  *   jne  slow
  *   mov  T1, gs:[T2 + tlb.addend]
  *
+ * Where they vary, but most accesses are to one, it is the slot, and the TLB for those
+ * that miss it.
+ *
  * The addend does not wait for the address: an operand costs no more latency than on
  * the host. Everything that is not a hit goes to the interpreter, which does the
  * whole instruction: misses, faults, MMIO, page crossings, writes to code, host
@@ -174,26 +177,35 @@ static struct jit_miss *miss_add(struct jit *j, const struct jit_addr *lo,
 	return m;
 }
 
-/* The TLB's entry for all of @g is at T2, or off to @s. */
+/* The TLB's entry for the @bytes at @lo is at T2: returns the jump that is taken if not. */
+static uint32_t probe_tlb(struct jit *j, const struct jit_addr *lo, unsigned bytes,
+			  unsigned kind)
+{
+	jit_linear(j, lo);
+	emit_rr(j, 0x89, T1, T2, 4);
+	jit_tlb_index(j);
+	if (bytes > 1)
+		emit_alu_imm(j, 0, T1, bytes - 1, true);
+	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
+	emit_cpu(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
+	emit_cpu_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * kind, 8);
+	return emit_jump_later(j, CC_NE);
+}
+
+/* T1 = the addend of all of @g, from the TLB, or off to @s. */
 static void ask_tlb(struct jit *j, const struct jit_addr *lo,
 		    const struct jit_group *g, unsigned own, struct jit_slow *s)
 {
 	struct jit_miss *m = miss_add(j, lo, g, own, s);
 
-	jit_linear(j, lo);
-	emit_rr(j, 0x89, T1, T2, 4);
-	jit_tlb_index(j);
-	if (m->bytes > 1)
-		emit_alu_imm(j, 0, T1, m->bytes - 1, true);
-	emit_alu_imm(j, 4, T1, (int32_t)PAGE_MASK, true);
-	emit_cpu(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
-	emit_cpu_t2(j, 0x3b, T1, TLB_OFF(tag[0]) + 8 * g->kind, 8);
-	m->jump = emit_jump_later(j, CC_NE);
+	m->jump = probe_tlb(j, lo, m->bytes, m->kind);
+	emit_cpu_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
 }
 
 /* The place has a slot that holds @g's page, or off to @s. */
-static void ask_slot(struct jit *j, const struct jit_addr *lo,
-		     const struct jit_group *g, unsigned own, struct jit_slow *s)
+static struct jit_miss *ask_slot(struct jit *j, const struct jit_addr *lo,
+				 const struct jit_group *g, unsigned own,
+				 struct jit_slow *s)
 {
 	struct jit_miss *m = miss_add(j, lo, g, own, s);
 
@@ -201,12 +213,25 @@ static void ask_slot(struct jit *j, const struct jit_addr *lo,
 		emit_mov_imm(j, T1, lo->la & PAGE_MASK);
 		emit_cpu(j, 0x3b, T1, SLOT_OFF(g->slot, lo), 8);
 		m->jump = emit_jump_later(j, CC_NE);
-		return;
+		return m;
 	}
 	jit_linear(j, lo);
 	emit_cpu(j, 0x2b, T1, SLOT_OFF(g->slot, lo), 8);
 	emit_alu_imm(j, 7, T1, PAGE_SIZE - m->bytes, true);
 	m->jump = emit_jump_later(j, CC_A);
+	return m;
+}
+
+/* T1 = @g's addend, from the slot, which keeps its page, or from the TLB, or off to @s. */
+static void ask_sticky(struct jit *j, const struct jit_addr *lo,
+		       const struct jit_group *g, unsigned own, struct jit_slow *s)
+{
+	struct jit_miss *m = ask_slot(j, lo, g, own, s);
+
+	emit_cpu(j, 0xff, 0, SLOT_OFF(g->slot, score), 4);	/* inc */
+	emit_load(j, T1, SLOT_OFF(g->slot, addend));
+	m->sticky = true;
+	m->hit = j->pos;
 }
 
 /* T1 is in one page with what follows, or off: no walk changes that. */
@@ -225,6 +250,28 @@ static bool may_deliver(const struct jit_miss *m)
 }
 
 /*
+ * Another page than the slot's is the TLB's: back with its addend, unless the slot's score
+ * is used up. Then, and if the TLB does not have it, on with what fills the slot.
+ */
+static void miss_sticky(struct jit *j, const struct jit_miss *m)
+{
+	uint32_t missing = probe_tlb(j, &m->lo, m->bytes, m->kind), below, bad;
+
+	emit_cpu(j, 0x8b, T1, SLOT_OFF(m->slot, score), 4);
+	emit_alu_imm(j, 7, T1, JIT_STICKY_LIMIT, false);
+	below = emit_jump_later(j, CC_BE);
+	emit_mov_imm(j, T1, JIT_STICKY_LIMIT);
+	emit_patch(j, below, j->pos);
+	emit_alu_imm(j, 5, T1, JIT_STICKY_WEIGHT, false);
+	bad = emit_jump_later(j, CC_S);
+	emit_cpu(j, 0x89, T1, SLOT_OFF(m->slot, score), 4);
+	emit_cpu_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
+	emit_jump(j, CC_ALWAYS, m->hit);
+	emit_patch(j, missing, j->pos);
+	emit_patch(j, bad, j->pos);
+}
+
+/*
  * Out of line: the slot is filled, or the page is brought into the TLB, and the check is
  * made once more; or off.
  */
@@ -238,6 +285,8 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 		return;
 	}
 	emit_patch(j, m->jump, j->pos);
+	if (m->sticky)
+		miss_sticky(j, m);
 	if (m->fixed)
 		emit_mov_imm(j, T1, m->lo.la & PAGE_MASK);
 	else
@@ -246,7 +295,8 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 		emit_mov_imm(j, T2, m->slot << 16 | bytes);
 		emit_jump(j, CC_CALL, j->fill[j->who][m->kind]);
 		j->sites[j->nr_sites++] =
-			(struct jit_site){ .pc = j->pos, .place = m->place };
+			(struct jit_site){ .pc = j->pos, .place = m->place,
+					   .sticky = m->sticky };
 		emit_jump(j, CC_E, m->retry);
 	}
 	if (m->walk) {
@@ -282,30 +332,48 @@ static bool wants_slot(const struct jit *j, const struct jit_addr *a,
 	       !jit_varies(j, jit_place(j, j->cur, g->stack));
 }
 
-/* @own: what the access that asks is. */
-static void check_group(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
+/* ... often enough? What is checked before a loop may be many places. */
+static bool wants_sticky(const struct jit *j, const struct jit_group *g)
+{
+	return !g->hoisted && jit_sticks(j, jit_place(j, j->cur, g->stack));
+}
+
+/* T1 is the addend, where the slot alone does not tell it. */
+static void keep_addend(struct jit *j, const struct jit_addr *lo, struct jit_group *g)
+{
+	bool shared = g->members > 1 || g->hoisted;
+
+	g->addend = shared ? ADDEND_OFF(j->nr_addends++) : CPU_OFF(jit.tmp_addend);
+	g->in_t1 = is_composable(lo);
+	if (shared || !g->in_t1)
+		emit_store(j, T1, g->addend);
+}
+
+/* @own: what the access that asks is. True: T1 is the offset in the slot's page. */
+static bool check_group(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
 			unsigned own, struct jit_slow *s)
 {
-	bool keep = g->members > 1 || g->hoisted;
+	bool full = (g->members > 1 || g->hoisted) && j->nr_addends == JIT_MAX_ADDENDS;
 
 	if (j->cpu->cfg.jit_count)
 		emit_cpu(j, 0xff, 0, CPU_OFF(stats.jit_checks), 8);	/* inc */
 	j->t1 = 0;
 	g->open = true;
-	if (wants_slot(j, lo, g) || in_one_place(lo) ||
-	    (keep && j->nr_addends == JIT_MAX_ADDENDS)) {
+	if (wants_slot(j, lo, g) || in_one_place(lo) || full) {
 		g->slot = jit_slot_new(j, g);
 		g->addend = in_one_place(lo) ? SLOT_OFF(g->slot, host) :
 					       SLOT_OFF(g->slot, addend);
 		ask_slot(j, lo, g, own, s);
-		return;
+		return !in_one_place(lo);
 	}
-	ask_tlb(j, lo, g, own, s);
-	emit_cpu_t2(j, 0x8b, T1, TLB_OFF(addend), 8);
-	g->addend = keep ? ADDEND_OFF(j->nr_addends++) : CPU_OFF(jit.tmp_addend);
-	g->in_t1 = is_composable(lo);
-	if (keep || !g->in_t1)
-		emit_store(j, T1, g->addend);
+	if (wants_sticky(j, g)) {
+		g->slot = jit_slot_new(j, g);
+		ask_sticky(j, lo, g, own, s);
+	} else {
+		ask_tlb(j, lo, g, own, s);
+	}
+	keep_addend(j, lo, g);
+	return false;
 }
 
 /* The first access of @g, of kind @own: checks it, or off to @s. */
@@ -325,8 +393,7 @@ static void open_group(struct jit *j, const struct jit_addr *a, struct jit_group
 		miss = jit_slow_add(j, SLOW_PLAIN, j->cur->rip);
 	}
 	s->checked = true;
-	check_group(j, &lo, g, own, miss);
-	g->host_in_t1 = g->slot != NO_SLOT && !in_one_place(a) && !is_composable(a);
+	g->host_in_t1 = check_group(j, &lo, g, own, miss) && !is_composable(a);
 	if (g->host_in_t1)
 		emit_cpu(j, 0x03, T1, SLOT_OFF(g->slot, host), 8);
 }

@@ -8,9 +8,13 @@
  * makes room for another page does not matter to it.
  *
  * A place whose pages vary would fill its slot all the time, and mispredict. A slot
- * has a budget of fills; where it is used up in a short time the place is marked, its
- * block is translated again, and it looks at the TLB itself from then on. So does one
- * whose group's check fails again and again: each access is by itself then.
+ * has a budget of fills; where it is used up in a short time the place is marked, and
+ * its block is translated again. Most of the accesses may be to one page (a table that
+ * lies across a page's end), so that the place is sticky first: what misses asks the TLB
+ * and leaves the slot alone while its score is good. Hits make that better, misses worse.
+ * If its budget is used up again the place looks at the TLB itself from then on.
+ *
+ * A place whose group's check fails again and again has each access by itself then.
  */
 #include "jit/jit.h"
 
@@ -31,6 +35,7 @@ static void empty(struct hw_cpu *cpu, unsigned i)
 	s->lo = HW_JIT_NO_PAGE;
 	s->addend = 0;
 	s->host = HW_JIT_NO_PAGE;
+	s->score = 0;
 	cpu->jit.filled[i / 64] &= ~BIT_ULL(i % 64);
 }
 
@@ -146,6 +151,7 @@ static bool goes_to_guest(const struct hw_cpu *cpu)
 #define MARK_VARIES	BIT(0)
 #define MARK_FAILS	BIT(1)
 #define MARK_LONG	BIT(5)
+#define MARK_STICKY	BIT(6)
 #define MARK_COUNT	0x1cu	/* blocks that were made anew because it varies */
 #define MARK_ONE	BIT(2)
 
@@ -157,6 +163,11 @@ static uint8_t *mark_of(const struct jit *j, hva_t place)
 bool jit_varies(const struct jit *j, hva_t place)
 {
 	return *mark_of(j, place) & MARK_VARIES;
+}
+
+bool jit_sticks(const struct jit *j, hva_t place)
+{
+	return *mark_of(j, place) & MARK_STICKY;
 }
 
 bool jit_fails(const struct jit *j, hva_t place)
@@ -183,6 +194,23 @@ static const struct jit_site *site_at(const struct jit *j, uint32_t pc)
 		      sizeof(*j->sites), pc);
 }
 
+/* Marks the place of @site, whose slot is filled all the time; false: it stays as it is. */
+static bool varies(struct hw_cpu *cpu, const struct jit_site *site)
+{
+	uint8_t *mark = mark_of(cpu->jit.jit, site->place);
+
+	if ((*mark & MARK_COUNT) == MARK_COUNT)
+		return false;
+	cpu->stats.jit_varying += !(*mark & MARK_VARIES);
+	/* The instruction may be in several blocks, some older than the mark. */
+	if (site->sticky)
+		*mark &= ~MARK_STICKY;
+	else if (!(*mark & MARK_VARIES))
+		*mark |= MARK_VARIES | MARK_STICKY;
+	*mark += MARK_ONE;
+	return true;
+}
+
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 {
 	struct jit *j = cpu->jit.jit;
@@ -193,13 +221,8 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 
 	slot_of(cpu, which)->budget = BUDGET;
 	j->slot_since[which] = now;
-	/* The instruction may be in several blocks, some older than the mark. */
-	if (soon && site && (*mark_of(j, site->place) & MARK_COUNT) != MARK_COUNT) {
-		cpu->stats.jit_varying += !jit_varies(j, site->place);
-		*mark_of(j, site->place) = (*mark_of(j, site->place) | MARK_VARIES) +
-					  MARK_ONE;
+	if (soon && site && varies(cpu, site))
 		jit_retranslate(j, site->pc);
-	}
 	return la;
 }
 

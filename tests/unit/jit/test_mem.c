@@ -83,6 +83,106 @@ static void every_block_of_a_place_learns_that_its_pages_vary(void **s)
 	guest_free(g);
 }
 
+/* --- sticky places: a table across a page's end, most of it in one page ---------------- */
+
+/* The table's entries are taken at random; its first 32 of 256 are in the first page. */
+#define AT_RANDOM "mov $300000, %ecx; mov $0x30f80, %esi; xor %eax, %eax; mov $1, %edx\n" \
+		  "1: imul $1103515245, %edx, %edx; add $12345, %edx; mov %edx, %edi\n" \
+		  "shr $24, %edi\n"
+
+GUEST_CODE(loads, 64, AT_RANDOM "add (%rsi,%rdi,4), %eax; dec %ecx; jnz 1b; hlt");
+/* An address of 32 bits is computed before it is used. */
+GUEST_CODE(short_loads, 64, AT_RANDOM "add (%esi,%edi,4), %eax; dec %ecx; jnz 1b; hlt");
+/* Two accesses with one check. */
+GUEST_CODE(load_and_store, 64,
+	   AT_RANDOM "add (%rsi,%rdi,4), %eax; incl (%rsi,%rdi,4); dec %ecx; jnz 1b; hlt");
+
+/* Has any instruction of the @len bytes at G_CODE got a sticky slot? */
+static bool any_is_sticky(const struct guest *g, unsigned len)
+{
+	bool any = false;
+
+	while (len--)
+		any |= jit_sticks(g->cpu->jit.jit, (hva_t)g->mem + G_CODE + len);
+	return any;
+}
+
+#define RIGHTS	(PTE_P | PTE_U | PTE_A)
+
+/* The user's code from its begin, with two pages of data: both engines agree. */
+static void run_both(struct guest *g[2], const char *from, const char *to,
+		     const uint64_t pte[2], int vector)
+{
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		guest_user(g[k]);
+		*guest_pte(g[k], G_DATA) = pte[0];
+		*guest_pte(g[k], G_DATA + PAGE_SIZE) = pte[1];
+		hw_tlb_flush_page(g[k]->cpu, G_DATA);
+		hw_tlb_flush_page(g[k]->cpu, G_DATA + PAGE_SIZE);
+		guest_put(g[k], G_CODE, from, to);
+		guest_hlt(g[k]);
+		assert_int_equal(guest_vector(g[k]), vector);
+	}
+	assert_memory_equal(g[0]->c->gpr, g[1]->c->gpr, sizeof(g[0]->c->gpr));
+	assert_memory_equal(g[0]->mem + G_DATA, g[1]->mem + G_DATA, 4 * PAGE_SIZE);
+}
+
+/* The data's page number @n. */
+#define DATA(n)	(G_DATA + (n) * PAGE_SIZE)
+
+static void sticky(const char *from, const char *to, bool stores)
+{
+	struct guest *g[2] = { guest_by_engine("interp", STACK),
+			       guest_by_engine("jit", STACK) };
+	uint64_t pte[2] = { RIGHTS | PTE_W | DATA(0), RIGHTS | PTE_W | DATA(1) };
+	unsigned k, i;
+
+	for (k = 0; k < 2; k++)
+		for (i = 0; i < 4 * PAGE_SIZE; i++)
+			g[k]->mem[G_DATA + i] = i * 41 >> 3;
+	run_both(g, from, to, pte, X86_GP);
+	assert_true(g[1]->cpu->stats.jit_varying > 0);
+	assert_true(any_is_sticky(g[1], to - from));
+	/* Another page there, and the one where most of it is; then back. */
+	pte[0] = RIGHTS | PTE_W | DATA(2);
+	run_both(g, from, to, pte, X86_GP);
+	pte[1] = RIGHTS | PTE_W | DATA(3);
+	run_both(g, from, to, pte, X86_GP);
+	pte[0] = RIGHTS | PTE_W | DATA(0);
+	run_both(g, from, to, pte, X86_GP);
+	/* Less than what the slot was filled for. */
+	pte[1] = RIGHTS | DATA(1);
+	run_both(g, from, to, pte, stores ? X86_PF : X86_GP);
+	pte[1] = 0;
+	run_both(g, from, to, pte, X86_PF);
+	for (k = 0; k < 2; k++)
+		guest_free(g[k]);
+}
+
+static void a_table_over_a_page_end_has_a_sticky_slot(void **s)
+{
+	sticky(loads, loads_end, false);
+	sticky(short_loads, short_loads_end, false);
+	sticky(load_and_store, load_and_store_end, true);
+}
+
+/* Two pages by turns: a slot that keeps one of them is missed too often. */
+static void a_slot_that_is_missed_is_given_up(void **s)
+{
+	struct guest *g = guest_by_engine("jit", STACK);
+
+	guest_user(g);
+	*guest_pte(g, 0x31000) |= PTE_U;
+	GUEST_LOAD(g, two_blocks);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_true(g->cpu->stats.jit_varying > 0);
+	assert_false(any_is_sticky(g, two_blocks_end - two_blocks));
+	guest_free(g);
+}
+
 /* INVLPG of a page that has moved, between two accesses of a group. */
 GUEST_CODE(remap, 64,
 	   "mov $" ROUNDS ", %ecx; xor %eax, %eax; mov $0x30000, %ebx\n"
@@ -221,6 +321,8 @@ int main(void)
 		T(a_frame_crosses_a_page),
 		T(pages_vary),
 		T(every_block_of_a_place_learns_that_its_pages_vary),
+		T(a_table_over_a_page_end_has_a_sticky_slot),
+		T(a_slot_that_is_missed_is_given_up),
 		T(a_page_moves_inside_a_group),
 		T(a_store_of_a_group_faults),
 		T(bases_move_inside_a_group),
