@@ -32,6 +32,12 @@ extern "C" {
 
 /*
  * open("/dev/kvm", flags). Returns a system fd. EMFILE, ENOMEM.
+ *
+ * The process's SIGSEGV, SIGBUS, SIGFPE and SIGILL go to the library first from here on;
+ * the handlers that were there get what is not for it. Handlers that the client installs
+ * later are put behind the library's at the next anykvm_open(), KVM_CREATE_VM,
+ * KVM_CREATE_VCPU or first KVM_RUN of a thread; one that comes later still must pass on
+ * to the handler that it replaces.
  */
 ANYKVM_API int anykvm_open(int flags);
 

@@ -5,8 +5,14 @@
  * The table is small and unsorted; a fault is rare enough for a linear scan.
  * The handler is async-signal-safe: it reads the table and the interrupted
  * context and writes the latter's instruction pointer, nothing else.
+ *
+ * A client may install handlers of its own after ours. host_access_init() then puts ours
+ * in front again, and the client's gets what is not for us. If the client's passes on
+ * what it does not know, it does so to ours, which it found when it was installed: that
+ * is told by a mark in the context and goes to the handler that was there before us.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <ucontext.h>
@@ -21,8 +27,11 @@ extern const struct ex_entry __start_host_ex_table[] __hidden;
 extern const struct ex_entry __stop_host_ex_table[] __hidden;
 
 const int host_fault_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-static struct sigaction old[HOST_NR_FAULT_SIGNALS];
-static bool installed;
+
+/* The handlers that ours has taken the place of: at first, and last. */
+static struct sigaction first[HOST_NR_FAULT_SIGNALS], last[HOST_NR_FAULT_SIGNALS];
+static bool installed, owned;
+static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Read by the signal handler, written before the first stub runs. */
 static uintptr_t stubs;
@@ -94,13 +103,18 @@ static void chain(const struct sigaction *to, int sig, siginfo_t *si, void *uc)
 
 static void on_fault(int sig, siginfo_t *si, void *uc)
 {
+	/* The kernel leaves this NULL at each delivery and never looks at it. */
+	ucontext_t **mark = &((ucontext_t *)uc)->uc_link;
+	bool passed_on = *mark == uc;
 	size_t i = 0;
 
 	if (host_access_fixup(uc))
 		return;
 	while (host_fault_signals[i] != sig)
 		i++;
-	chain(&old[i], sig, si, uc);
+	*mark = uc;
+	chain(passed_on ? &first[i] : &last[i], sig, si, uc);
+	*mark = NULL;
 }
 
 void host_access_unblock(void)
@@ -116,24 +130,39 @@ void host_access_unblock(void)
 
 void host_access_owned(void)
 {
-	installed = true;
+	owned = true;
+}
+
+/* Puts our handler for signal number @i in front of what is there. */
+static int install(size_t i)
+{
+	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER }, was;
+
+	if (sigaction(host_fault_signals[i], NULL, &was))
+		return -errno;
+	if (was.sa_flags & SA_SIGINFO && was.sa_sigaction == on_fault)
+		return 0;
+	last[i] = was;
+	if (!installed)
+		first[i] = was;
+	sa.sa_sigaction = on_fault;
+	sigemptyset(&sa.sa_mask);
+	return sigaction(host_fault_signals[i], &sa, NULL) ? -errno : 0;
 }
 
 int host_access_init(void)
 {
-	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-
+	int ret = 0;
 	size_t i;
 
-	if (installed)
+	if (owned)
 		return 0;
-	sa.sa_sigaction = on_fault;
-	sigemptyset(&sa.sa_mask);
-	for (i = 0; i < HOST_NR_FAULT_SIGNALS; i++)
-		if (sigaction(host_fault_signals[i], &sa, &old[i]))
-			return -errno;
-	installed = true;
-	return 0;
+	pthread_mutex_lock(&install_lock);
+	for (i = 0; i < HOST_NR_FAULT_SIGNALS && !ret; i++)
+		ret = install(i);
+	installed = !ret;
+	pthread_mutex_unlock(&install_lock);
+	return ret;
 }
 
 int host_cmpxchg_128(void *p, uint64_t old[2], const uint64_t new[2], bool *done)

@@ -84,8 +84,9 @@ int host_copy_out(void *guest, const void *src, size_t n);
 int host_fill(void *guest, int c, size_t n);
 
 /*
- * Installs the SIGSEGV/SIGBUS/SIGFPE/SIGILL handler, once for the process. What was there
- * before is kept and called for faults that are not ours.
+ * Installs the SIGSEGV/SIGBUS/SIGFPE/SIGILL handler, or puts it in front of one that has
+ * been installed since. What was there before is called for faults that are not ours.
+ * Any thread, any time; 0 or -errno.
  */
 int host_access_init(void);
 

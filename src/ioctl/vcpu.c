@@ -20,14 +20,21 @@ static void no_end(void)
 void (*kvm_run_begin)(struct kvm_vcpu *vcpu) = no_begin;
 void (*kvm_run_end)(void) = no_end;
 
-/* A client's thread may have blocked all signals before its first KVM_RUN. */
-static void open_faults(void)
+/* Before its first KVM_RUN a client's thread may have blocked all signals, and the client
+ * may have installed handlers. */
+static int open_faults(void)
 {
 	static __thread bool open;
+	int ret;
 
-	if (!open)
-		host_access_unblock();
+	if (likely(open))
+		return 0;
+	ret = host_access_init();
+	if (ret)
+		return ret;
+	host_access_unblock();
 	open = true;
+	return 0;
 }
 
 /* kvm_run_end() is dispatch.c's to call, when the vCPU is nobody's any more. */
@@ -38,7 +45,9 @@ int vcpu_run(struct kvm_file *f, unsigned long arg)
 
 	if (arg)
 		return -EINVAL;
-	open_faults();
+	ret = open_faults();
+	if (ret)
+		return ret;
 	kvm_running_vcpu = vcpu;
 	kvm_run_begin(vcpu);
 	ret = kvm_vcpu_run(vcpu);

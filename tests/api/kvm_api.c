@@ -60,36 +60,11 @@ void *bad_pointer(void)
 	return p;
 }
 
-/*
- * cmocka takes the signals of faults at every test. The C library's handler, which
- * was there before, goes back in front of it; under the preload library there is
- * nothing to do, as it hands faults on to cmocka itself.
- */
-static void put_back_fault_handlers(void)
-{
-#ifdef API_CAPI
-	static const int sigs[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-	static struct sigaction ours[ARRAY_SIZE(sigs)];
-	static bool saved;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(sigs); i++)
-		sigaction(sigs[i], saved ? &ours[i] : NULL,
-			  saved ? NULL : &ours[i]);
-	saved = true;
-#endif
-}
-
-void api_init(void)
-{
-	put_back_fault_handlers();
-}
-
 void api_run_test(void **state)
 {
 	void (*test)(void **state) = (void (*)(void **))*state;
 	int fd;
 
-	put_back_fault_handlers();
 	fd = test_fd(ok(kvm_dev_open()));
 	assert_int_equal(kvm_ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_ANYKVM),
 			 ANYKVM_VERSION_NUMBER);

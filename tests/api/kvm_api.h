@@ -187,8 +187,6 @@ void wait_changed(const volatile uint32_t *p, uint32_t old);
 
 /* --- suites ------------------------------------------------------------------------- */
 
-/* Once, after the front was first used and before any test. */
-void api_init(void);
 int api_setup(void **state);
 int api_teardown(void **state);
 /* Runs the test that *@state names, after asking whom it talks to. */

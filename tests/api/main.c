@@ -44,7 +44,6 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	kvm_close(fd);
-	api_init();
 	for (int i = 1; i < argc; i++)
 		if (strpbrk(argv[i], "*?"))
 			cmocka_set_test_filter(argv[i]);

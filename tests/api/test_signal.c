@@ -14,6 +14,7 @@ DECLARE_GUEST(spin);
 DECLARE_GUEST(halt);
 DECLARE_GUEST(sti_halt);
 DECLARE_GUEST(simd_fault);
+DECLARE_GUEST(mmio);
 
 static volatile int handled;
 static int noticed_by = -1;
@@ -280,6 +281,49 @@ static void signal_mask_arguments(void **state)
 	run_until(&v, KVM_EXIT_HLT);
 }
 
+static sigjmp_buf fault_jmp;
+
+static void on_fault(int sig)
+{
+	siglongjmp(fault_jmp, 1);
+}
+
+static void *run_once(void *arg)
+{
+	struct vm *v = arg;
+
+	return (void *)(intptr_t)(kvm_ioctl(v->vcpu[0], KVM_RUN, 0) ? errno : 0);
+}
+
+/* A client that installs its handler when all is set up, before its threads run. */
+static void fault_handler_of_before_the_run(void **state)
+{
+	struct sigaction act = { .sa_handler = on_fault }, old;
+	volatile int *bad = test_map(PAGE);
+	struct kvm_sregs s;
+	void *result = NULL;
+	pthread_t t;
+	struct vm v;
+
+	vm_new(&v, 0);
+	vm_load(&v, GUEST(mmio));
+	vm_set_region(&v, 1, 0x40000000, PAGE, (void *)bad, 0);
+	ok(kvm_ioctl(v.vcpu[0], KVM_GET_SREGS, &s));
+	s.ds.base = 0x40000000;
+	ok(kvm_ioctl(v.vcpu[0], KVM_SET_SREGS, &s));
+	assert_int_equal(mprotect((void *)bad, PAGE, PROT_NONE), 0);
+	sigaction(SIGSEGV, &act, &old);
+	assert_int_equal(pthread_create(&t, NULL, run_once, &v), 0);
+	pthread_join(t, &result);
+	assert_int_equal((intptr_t)result, EFAULT);
+	/* What is no guest's stays the client's. */
+	if (!sigsetjmp(fault_jmp, 1)) {
+		*bad = 1;
+		fail();
+	}
+	sigaction(SIGSEGV, &old, NULL);
+}
+
 #ifdef API_CAPI
 /* A kick is for the vCPU's present KVM_RUN, or for the next. */
 static void kick_before_run(void **state)
@@ -435,13 +479,6 @@ static void ignored_signal(void **state)
 	timer_delete(timer);
 }
 
-static sigjmp_buf fault_jmp;
-
-static void on_fault(int sig)
-{
-	siglongjmp(fault_jmp, 1);
-}
-
 /* A client's own faults stay its own. */
 static void clients_fault_handler(void **state)
 {
@@ -473,6 +510,6 @@ static const struct CMUnitTest tests[] = {
 	T(signal_ends_a_spinning_guest), T(sa_restart_does_not_restart),
 	T(signal_ends_hlt), T(signal_before_run), T(handler_sets_immediate_exit),
 	T(signal_mask_arguments), T(faults_of_a_guest_with_all_blocked),
-	FRONT_TESTS,
+	T(fault_handler_of_before_the_run), FRONT_TESTS,
 };
 SUITE(signal, tests);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "../faults.h"
+#include "base/access.h"
 #include "harness.h"
 #include "host_run.h"
 
@@ -54,7 +54,7 @@ static void test_host_memory_gone(void **state)
 	unsigned i, fast;
 	uint64_t v;
 
-	catch_faults();
+	host_access_init();
 	assert_int_equal(vm->ops.write(&vm->c, GONE, &v, 8, 0), 0);
 	assert_int_equal(munmap(vm->mem + GONE, PAGE_SIZE), 0);
 	vm->ops.read = gone;
@@ -82,7 +82,7 @@ static void test_bulk_copy_into_nothing(void **state)
 	struct vm *vm = vm_new(X86_MODE_PROT64);
 	uint64_t v = 0;
 
-	catch_faults();
+	host_access_init();
 	assert_int_equal(vm->ops.write(&vm->c, GONE, &v, 8, 0), 0);
 	assert_int_equal(munmap(vm->mem + GONE, PAGE_SIZE), 0);
 	vm->ops.write = gone_write;

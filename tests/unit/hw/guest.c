@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "../faults.h"
 #include "guest.h"
 #include "x86/msr.h"
 
@@ -17,11 +16,6 @@
 #define AR_TSS		0x008b
 #define AR_LDT_NONE	0x10082
 #define AR_DPL3		0x60
-
-void guest_catch_faults(void)
-{
-	catch_faults();
-}
 
 static void *pages(size_t n)
 {
@@ -165,7 +159,7 @@ struct guest *pair[2];
 
 int guest_setup_pair(void **state)
 {
-	guest_catch_faults();
+	host_access_init();
 	setenv("ANYKVM_ENGINE", "interp", 1);
 	pair[0] = guest_new(false);
 	setenv("ANYKVM_ENGINE", "jit", 1);
@@ -185,7 +179,7 @@ struct guest *guest_by_engine(const char *engine, uint64_t rsp)
 	struct guest *g;
 
 	setenv("ANYKVM_ENGINE", engine, 1);
-	guest_catch_faults();
+	host_access_init();
 	g = guest_new(false);
 	guest_long(g);
 	memset(g->c->gpr, 0, sizeof(g->c->gpr));

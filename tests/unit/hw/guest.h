@@ -17,6 +17,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/access.h"
 #include "hw/state.h"
 
 #define G_MEM		(4u << 20)
@@ -69,8 +70,6 @@ int guest_setup_pair(void **state);
 int guest_teardown_pair(void **state);
 /* One in 64-bit mode with registers of zero but RSP, run by "interp" or "jit". */
 struct guest *guest_by_engine(const char *engine, uint64_t rsp);
-/* cmocka has signal handlers of its own: the access handler back in place. */
-void guest_catch_faults(void);
 /* Copies code to @gpa. */
 void guest_put(struct guest *g, uint64_t gpa, const void *from, const void *to);
 /* Start states, at G_CODE. */

@@ -139,6 +139,6 @@ int main(void)
 		T(loops_stop_at_the_first),
 	};
 
-	guest_catch_faults();
+	host_access_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -833,7 +833,7 @@ static void missing_host_memory_is_an_error(void **state)
 	struct guest *g = *state;
 	hva_t where = 0;
 
-	guest_catch_faults();
+	host_access_init();
 	guest_long(g);
 	GUEST_LOAD(g, store);
 	guest_hlt(g);
@@ -856,7 +856,7 @@ static void missing_code_is_an_error(void **state)
 {
 	struct guest *g = *state;
 
-	guest_catch_faults();
+	host_access_init();
 	guest_long(g);
 	GUEST_LOAD(g, store);
 	guest_hlt(g);

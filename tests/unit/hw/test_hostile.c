@@ -136,7 +136,7 @@ static void hostile(struct guest *g, unsigned turns)
 {
 	unsigned i, exits = 0;
 
-	guest_catch_faults();
+	host_access_init();
 	seed = 0x9e3779b97f4a7c15 + g->amd;
 	for (i = 0; i < turns; i++) {
 		uint64_t at = seed;

@@ -324,6 +324,6 @@ int main(void)
 		T(cpuid_says_where),
 	};
 
-	guest_catch_faults();
+	host_access_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -311,6 +311,6 @@ int main(void)
 		T(control_registers), T_AMD(control_registers),
 	};
 
-	guest_catch_faults();
+	host_access_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,6 +179,6 @@ int main(void)
 		T(cpuid_has_it),
 	};
 
-	guest_catch_faults();
+	host_access_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,7 +97,7 @@ static void run_calls(struct guest *g, unsigned pages)
 {
 	uint32_t sum = put_calls(g, pages);
 
-	guest_catch_faults();
+	host_access_init();
 	g->c->rip = G_CODE;
 	g->c->gpr[X86_RAX] = 0;
 	g->c->gpr[X86_RBX] = NR_CALLS;

@@ -36,7 +36,7 @@ static struct guest *check_guest(void)
 
 	setenv("ANYKVM_ENGINE", engine, 1);
 	g = guest_new(false);
-	guest_catch_faults();
+	host_access_init();
 	guest_long(g);
 	memset(g->c->gpr, 0, sizeof(g->c->gpr));
 	g->c->gpr[X86_RSP] = G_STACK;

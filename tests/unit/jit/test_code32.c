@@ -32,7 +32,7 @@ static void prot(const char *from, const char *to)
 {
 	static const uint64_t more[] = { 0x000f92000000ffffull, 0xffcf92ff0000ffffull };
 
-	guest_catch_faults();
+	host_access_init();
 	hw_tlb_flush_all(g->cpu);
 	guest_prot(g);
 	g->c->cr4 = 0;
@@ -120,7 +120,7 @@ static void one_address_is_other_code_in_each_mode(void **s)
 
 	for (k = 0; k < 6; k++) {
 		m = k & 1;
-		guest_catch_faults();
+		host_access_init();
 		guest_long(g);
 		g->c->seg[X86_CS].ar = m ? AR_CODE32 : 0xa09b;
 		emul_update_mode(g->c);
@@ -141,7 +141,7 @@ GUEST_CODE(to_and_fro, 64,
 
 static void modes_take_turns(void **s)
 {
-	guest_catch_faults();
+	host_access_init();
 	guest_long(g);
 	g->c->gpr[X86_RSP] = G_STACK;
 	GUEST_LOAD(g, to_and_fro);
@@ -231,7 +231,7 @@ GUEST_CODE(high_fault, 64,
 
 static void a_high_byte_is_in_its_place_when_there_is_a_fault(void **s)
 {
-	guest_catch_faults();
+	host_access_init();
 	guest_long(g);
 	GUEST_LOAD(g, high_fault);
 	*guest_pte(g, 0x31000) = 0;

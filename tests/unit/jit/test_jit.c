@@ -263,7 +263,7 @@ static void random_sequences(enum x86_mode m)
 	uint64_t blocks = pair[1]->cpu->stats.jit_blocks;
 
 	generate_for(mode = m);
-	guest_catch_faults();
+	host_access_init();
 	while (n--)
 		one_sequence(seed++);
 	code_at = G_CODE;
@@ -316,7 +316,7 @@ static struct guest *long_guest(const char *from, const char *to)
 {
 	struct guest *g = pair[1];
 
-	guest_catch_faults();
+	host_access_init();
 	guest_long(g);
 	memset(g->c->gpr, 0, sizeof(g->c->gpr));
 	g->c->gpr[X86_RSP] = G_STACK;
@@ -558,7 +558,7 @@ static void x87_exceptions_are_precise(void **s)
 {
 	unsigned k;
 
-	guest_catch_faults();
+	host_access_init();
 	run_pair(x87_unmasked, x87_unmasked_end);
 	for (k = 0; k < 2; k++) {
 		assert_int_equal(guest_vector(pair[k]), X86_MF);
@@ -570,7 +570,7 @@ static void x87_pointers_are_the_guests(void **s)
 {
 	uint32_t fip;
 
-	guest_catch_faults();
+	host_access_init();
 	run_pair(x87_pointers, x87_pointers_end);
 	memcpy(&fip, pair[1]->mem + G_DATA + 0x100 + 12, 4);
 	/* FSTP m64, the last one */

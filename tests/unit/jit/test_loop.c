@@ -181,7 +181,7 @@ static void walks(void (*run)(struct guest *g), uint64_t n)
 	const char *from = getenv("JIT_SEED"), *many = getenv("JIT_COUNT");
 	uint64_t seed = from ? strtoull(from, NULL, 0) : 1;
 
-	guest_catch_faults();
+	host_access_init();
 	n = many ? strtoull(many, NULL, 0) : n;
 	while (n--)
 		one_walk(seed++, run);
@@ -204,7 +204,7 @@ static void carry_goes_through_a_loop(void **s)
 	struct guest *g = pair[1];
 	uint64_t loops = g->cpu->stats.jit_loops;
 
-	guest_catch_faults();
+	host_access_init();
 	start_pair(1);
 	guest_long(g);
 	g->c->gpr[X86_RSI] = G_DATA;
@@ -270,7 +270,7 @@ static void kick_ends(const char *from, const char *to)
 	struct guest *g = pair[1];
 	pthread_t t;
 
-	guest_catch_faults();
+	host_access_init();
 	start_pair(1);
 	memset(g->mem + G_DATA, 0, DATA_BYTES);
 	g->c->gpr[X86_RSI] = G_DATA;
@@ -304,7 +304,7 @@ static bool is_dirty(const char *from, const char *to, uint64_t first)
 {
 	struct guest *g = pair[1];
 
-	guest_catch_faults();
+	host_access_init();
 	start_pair(1);
 	guest_long(g);
 	memset(g->mem + G_DATA, 0, 0x1000);
@@ -358,7 +358,7 @@ static unsigned long_after(unsigned times, unsigned turns)
 static void loops_are_long_when_they_have_been(void **s)
 {
 	setenv("ANYKVM_ENGINE", "jit", 1);
-	guest_catch_faults();
+	host_access_init();
 	assert_int_equal(long_after(1000, 1), 0);
 	assert_int_equal(long_after(1000, JIT_FIRST_TURNS + 1), 0);
 	assert_int_equal(long_after(40, JIT_FIRST_TURNS + 2), 0);
@@ -377,7 +377,7 @@ static void checks_that_fail_are_given_up(void **s)
 {
 	struct guest *g = pair[1];
 
-	guest_catch_faults();
+	host_access_init();
 	start_pair(1);
 	guest_long(g);
 	memset(g->mem + G_DATA, 0, DATA_BYTES);

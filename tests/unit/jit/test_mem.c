@@ -287,7 +287,7 @@ static uint64_t walks_of_an_exit(const char *engine)
 	uint64_t before, walks;
 	unsigned k;
 
-	guest_catch_faults();
+	host_access_init();
 	GUEST_LOAD(g, stores_outside);
 	guest_tdp(g, G_DATA, 0);
 	g->c->gpr[X86_RSI] = G_DATA;

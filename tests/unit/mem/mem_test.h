@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "../faults.h"
+#include "base/access.h"
 #include "mem/mem.h"
 
 struct record {
@@ -101,7 +101,7 @@ static inline void forget(struct fixture *f)
 
 static inline void fixture_init(struct fixture *f)
 {
-	catch_faults();
+	host_access_init();
 	assert_int_equal(kvm_mem_init(&f->mem, &rec_ops, &f->rec, MAXPHYADDR), 0);
 	forget(f);
 	f->ram = map_pages(RAM_PAGES);

@@ -93,7 +93,7 @@ static void test_full(void **state)
 
 static void test_hostile_ring(void **state)
 {
-	catch_faults();
+	host_access_init();
 	assert_int_equal(reg(0, 0x1000, 0), 0);
 	ring->last = KVM_COALESCED_MMIO_MAX;
 	assert_false(put(0, 1, false));

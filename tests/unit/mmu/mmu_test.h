@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "../faults.h"
+#include "base/access.h"
 #include "mmu/mmu.h"
 
 #define P	PAGE_SIZE
@@ -68,7 +68,7 @@ static const struct kvm_mmu_ops vm_mmu_ops = { .flush_remote_tlbs = vm_flush };
 static inline void vm_init(struct vm *vm, const struct kvm_mmu_vm_config *cfg)
 {
 	memset(vm, 0, sizeof(*vm));
-	catch_faults();
+	host_access_init();
 	assert_int_equal(kvm_mem_init(&vm->mem, &vm_mem_ops, vm, 46), 0);
 	assert_int_equal(kvm_mmu_vm_init(&vm->mmu_vm, &vm->mem, &vm_mmu_ops, vm,
 					 cfg), 0);
