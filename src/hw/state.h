@@ -232,9 +232,31 @@ struct hw_jit_slot {
 
 #define HW_JIT_FNS	10
 
+/* What translated code may do by itself; moved as one. */
+struct hw_jit_rights {
+	uint8_t cli;		/* CPL 0 */
+	uint8_t sti;		/* ... and nothing waits for IF */
+	uint8_t pushf, popf;	/* not intercepted; POPF: sti too */
+	uint8_t tsc;		/* RDTSC reads the host's TSC + tsc_add */
+	uint8_t tscp;		/* and RDTSCP is there */
+	uint8_t syscall, sysret; /* to the other level of hw_jit_state.level */
+};
+_Static_assert(sizeof(struct hw_jit_rights) == 8, "a register's");
+
+struct hw_jit_level {
+	uint64_t key;		/* as hw_jit_state.key; 0: not known yet */
+	struct hw_jit_rights ok;
+	uint32_t link_epoch;
+};
+
 /* What translated code addresses: jit/emit.c, emit_cpu(). */
 struct hw_jit_state {
 	uint64_t key;		/* c.tlb_key << 32; JIT_KEY_CODE32: 32-bit code */
+	struct hw_jit_rights ok;
+	/* By who: 64-bit code of this space at CPL 0 and 3, for what changes the level. */
+	struct hw_jit_level level[HW_JIT_WHO];
+	uint8_t who;		/* runs now */
+	uint8_t context;	/* ... and JIT_CODE32 */
 	uint64_t tmp;		/* of one instruction */
 	uint64_t tsc_add;
 	uint64_t host_gs;
@@ -260,11 +282,6 @@ struct hw_jit_state {
 	uint32_t relink;	/* lookups by jumps to other pages until one is linked */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
 	uint8_t  fpu_ready[5];	/* state is live and the control registers allow it */
-	uint8_t  tsc_ok;	/* RDTSC reads the host's TSC + tsc_add */
-	uint8_t  tscp_ok;	/* and RDTSCP is there */
-	uint8_t  cli_ok;	/* CPL 0 */
-	uint8_t  sti_ok;	/* CPL 0, and nothing waits for IF */
-	uint8_t  pushf_ok, popf_ok; /* not intercepted; POPF: sti_ok too */
 	uint8_t  unwind;	/* the return stack is void */
 	uint8_t  faulted;	/* c.exception is what the instruction left to C gets */
 	uint8_t  seg_ok[2];	/* 32-bit code: FS, GS are writable and of 4 GiB */
@@ -344,6 +361,8 @@ struct hw_cpu {
 	/* TLB: see tlb.c */
 	struct x86_tlb_entry *tlb;	/* HW_TLB_SIZE */
 	struct hw_tlb *tlb_priv;	/* tlb.c's own */
+	/* The present space's keys, the supervisor's and the user's; 0: none yet. */
+	const uint16_t *level_key[2];
 	/* A walk for translated code that has left the guest: the instruction that it was
 	 * for is the next to run, and need not make it again. */
 	struct {

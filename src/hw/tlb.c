@@ -352,6 +352,8 @@ void hw_tlb_context(struct hw_cpu *cpu)
 		hw_walk_flush(cpu);
 	}
 	key = context_key(cpu, who_runs(c));
+	cpu->level_key[HW_TLB_SUPER] = key_place(t, HW_TLB_SUPER);
+	cpu->level_key[HW_TLB_USER] = key_place(t, HW_TLB_USER);
 	if (c->tlb_key != key)
 		cpu->win_len = 0;
 	c->tlb_key = key;
@@ -367,8 +369,7 @@ void hw_tlb_context(struct hw_cpu *cpu)
 void hw_tlb_level_changed(struct hw_cpu *cpu)
 {
 	struct x86_emulate_ctxt *c = &cpu->c;
-	struct hw_tlb *t = cpu->tlb_priv;
-	uint16_t key = *key_place(t, key_of(who_runs(c)));
+	uint16_t key = *cpu->level_key[key_of(who_runs(c))];
 
 	if (unlikely(!key) || must_see(cpu) || c->tlb != cpu->tlb) {
 		hw_tlb_context(cpu);

@@ -120,7 +120,8 @@ static void (*const emitters[])(struct jit *j, struct jit_insn *n) = {
 	[JIT_JCC] = jit_jcc, [JIT_LOOP] = jit_loop, [JIT_JMP] = jit_jmp,
 	[JIT_CALL] = jit_call, [JIT_RET] = jit_ret,
 	[JIT_JMP_IND] = jit_indirect, [JIT_CALL_IND] = jit_call_indirect,
-	[JIT_SERIALIZE] = jit_serialize,
+	[JIT_SERIALIZE] = jit_serialize, [JIT_SYSCALL] = jit_syscall,
+	[JIT_SYSRET] = jit_sysret,
 };
 
 /* insn[0] goes on in the next page: are its bytes there still the same? */

@@ -117,7 +117,7 @@ struct jit_check {
 	uint32_t nr_stops;
 	bool planted;
 	hva_t end_host;		/* of the end's rip; 0: unknown */
-	hva_t fault_host;	/* ... of the last instruction, if it did not simply end */
+	hva_t fault_host;	/* where the last instruction is */
 
 	bool sealed;		/* this stretch; check_seal.c */
 	uint32_t unsealed;	/* stretches since one was */

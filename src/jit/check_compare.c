@@ -62,6 +62,12 @@ static bool is_seen(struct page *p, uint64_t rip, uint8_t left)
 	return false;
 }
 
+/* What comes next is not known from the code. */
+static bool is_last(enum jit_class c)
+{
+	return c == JIT_EXEC_END || c >= JIT_SYSCALL;
+}
+
 /* Are the status flags @left overwritten before anybody looks, from @rip on? */
 static bool flags_dead(struct jit_check *k, struct page *p, uint64_t rip, uint8_t left,
 		       unsigned *budget)
@@ -77,10 +83,11 @@ static bool flags_dead(struct jit_check *k, struct page *p, uint64_t rip, uint8_
 		}
 		n.rip = rip;
 		jit_classify(k->j, &n);
-		if (n.class > JIT_CALL || n.class == JIT_LOOP || (n.reads & left))
+		if ((n.class > JIT_CALL && !is_last(n.class)) || n.class == JIT_LOOP ||
+		    (n.reads & left))
 			return false;
 		left &= ~n.writes;
-		if (n.class == JIT_EXEC_END)
+		if (is_last(n.class))
 			return !left;
 		/* Around again to where the search began: what it finds, it finds anyway. */
 		if (n.class == JIT_JCC && jit_target_of(&n) != p->rip &&

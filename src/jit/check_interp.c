@@ -224,6 +224,15 @@ static bool interpret_insn(struct jit_check *k, struct check_step *s, int *rc)
 	return true;
 }
 
+/* 0: it cannot be executed. */
+static hva_t host_of(struct hw_cpu *cpu, uint64_t rip)
+{
+	hva_t host;
+
+	return is_canonical(rip, false) &&
+	       hw_fetch_host(cpu, rip, &host) == X86EMUL_CONTINUE ? host : 0;
+}
+
 /* The next step; false: it is the last. */
 static bool one_step(struct jit_check *k, int *rc)
 {
@@ -231,6 +240,8 @@ static bool one_step(struct jit_check *k, int *rc)
 	struct hw_cpu *cpu = k->j->cpu;
 	uint8_t shadow = cpu->shadow;
 
+	/* Behind it the level may be another. */
+	k->fault_host = host_of(cpu, cpu->c.rip);
 	if (!interpret_insn(k, s, rc))
 		return false;
 	cpu->shadow &= ~shadow;
@@ -283,15 +294,6 @@ static bool ends(struct jit_check *k, const struct jit_block *b)
 	bool taken = k->j->cpu->c.rip != s->rip + s->len;
 
 	return k->length ? stretch_ends(k, taken) : block_ends(k, b, taken);
-}
-
-/* 0: it cannot be executed. */
-static hva_t host_of(struct hw_cpu *cpu, uint64_t rip)
-{
-	hva_t host;
-
-	return is_canonical(rip, false) &&
-	       hw_fetch_host(cpu, rip, &host) == X86EMUL_CONTINUE ? host : 0;
 }
 
 /* Up to @max steps. */
@@ -361,8 +363,6 @@ bool check_interpret(struct jit_check *k, const struct jit_block *b)
 		take_back(k);
 		k->cut = false;
 	}
-	k->fault_host = k->end.fault || k->end.exits ?
-			host_of(k->j->cpu, k->step[k->nr].rip) : 0;
 	k->slack = k->nr ? slack(k) : 0;
 	return k->nr && !k->cut;
 }

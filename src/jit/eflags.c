@@ -2,7 +2,7 @@
 /*
  * CLI, STI, PUSHF, POPF in line, where they do no more than they seem to: at CPL 0,
  * with no intercept, nothing waiting for IF to be set, and (POPF) no other flag
- * changing than IF and the status flags. hw_jit_state.cli_ok and its neighbours say
+ * changing than IF and the status flags. hw_jit_state.ok says
  * so; else the interpreter does the instruction.
  *
  * STI's shadow: no look at requests comes between two instructions of a block, so
@@ -34,8 +34,8 @@ struct jit_slow *jit_check(struct jit *j, struct jit_insn *n, uint32_t disp)
 void jit_cli_sti(struct jit *j, struct jit_insn *n)
 {
 	bool sti = n->class == JIT_STI;
-	struct jit_slow *s = jit_check(j, n, sti ? CPU_OFF(jit.sti_ok) :
-						   CPU_OFF(jit.cli_ok));
+	struct jit_slow *s = jit_check(j, n, sti ? CPU_OFF(jit.ok.sti) :
+						   CPU_OFF(jit.ok.cli));
 
 	if (sti)
 		jit_eflags_imm(j, 1, X86_EFLAGS_IF);	/* or */
@@ -66,7 +66,7 @@ static void test64(struct jit *j, unsigned reg, uint32_t v)
 
 void jit_pushf(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.pushf_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.ok.pushf));
 	struct jit_addr a;
 	struct jit_mem m;
 
@@ -89,7 +89,7 @@ void jit_pushf(struct jit *j, struct jit_insn *n)
 
 void jit_popf(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.popf_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.ok.popf));
 	struct jit_addr a;
 	struct jit_mem m;
 

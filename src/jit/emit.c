@@ -674,6 +674,7 @@ void emit_stubs(struct jit *j)
 	emit_far(j);
 	j->link_host = emit_link(j, true, FN_LINK);
 	j->link_mem = emit_link(j, false, FN_LINK);
+	jit_level_stubs(j);
 	jit_string_stubs(j);
 	jit_check_stubs(j);
 	j->nr_stub_faults = j->nr_faults;

@@ -162,7 +162,7 @@ void jit_slow_emit(struct jit *j)
 	}
 }
 
-void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
+void jit_exec_by(struct jit *j, struct jit_insn *n, unsigned cc, uint32_t to)
 {
 	struct jit_exec *e = &j->execs[j->nr_execs++];
 
@@ -171,7 +171,12 @@ void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
 	jit_flags_free(j, jit_live_before(n));
 	emit_mov_imm(j, T1, n->rip);
 	emit_mov_imm(j, T2, j->nr_execs);
-	emit_jump(j, end ? CC_ALWAYS : CC_CALL, end ? j->kept_end : j->kept);
+	emit_jump(j, cc, to);
+}
+
+void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end)
+{
+	jit_exec_by(j, n, end ? CC_ALWAYS : CC_CALL, end ? j->kept_end : j->kept);
 }
 
 /* --- transfers ------------------------------------------------------------------- */

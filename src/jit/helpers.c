@@ -74,7 +74,7 @@ static void refresh_free(struct hw_cpu *cpu)
 	/* A control of VMX's hides RDTSCP. */
 	f->tscp = cpu->c.features[X86_FEATURE_RDTSCP / 64] >>
 		  (X86_FEATURE_RDTSCP % 64) & 1;
-	cpu->jit.pushf_ok = !hw_ctl_has(ctl, X86_INTERCEPT_PUSHF);
+	f->pushf = !hw_ctl_has(ctl, X86_INTERCEPT_PUSHF);
 	__builtin_memset(cpu->jit.base_at, 0, sizeof(cpu->jit.base_at));
 }
 
@@ -108,19 +108,57 @@ static bool is_whole(const struct x86_segment *s)
 	       (s->ar & mask) == (X86_AR_P | X86_AR_S | X86_AR_RW);
 }
 
+/* Of 64-bit code, or such as @calls says, at @cpl. */
+static struct hw_jit_rights rights(const struct hw_cpu *cpu, unsigned cpl, bool calls)
+{
+	const struct jit_free *f = &cpu->jit.jit->free;
+	bool sti = !cpl && f->sti && !cpu->ctl.v_irq;
+	bool tsc = f->tsc && !(cpl && cpu->c.cr4 & X86_CR4_TSD);
+
+	return (struct hw_jit_rights){
+		.cli = !cpl, .sti = sti, .popf = sti && f->popf, .pushf = f->pushf,
+		.tsc = tsc, .tscp = tsc && f->tscp,
+		.syscall = cpl == 3 && calls, .sysret = sti && calls,
+	};
+}
+
+/* SYSCALL and SYSRET to 64-bit code do what level.c does for them. */
+static bool may_call(const struct x86_emulate_ctxt *c)
+{
+	return c->mode == X86_MODE_PROT64 && c->efer & X86_EFER_SCE &&
+	       c->features[X86_FEATURE_SYSCALL / 64] >> (X86_FEATURE_SYSCALL % 64) & 1;
+}
+
+/* The level that runs, and the other one of its space, if that has a key already. */
+static void refresh_levels(struct hw_cpu *cpu)
+{
+	const struct x86_emulate_ctxt *c = &cpu->c;
+	bool calls = may_call(c) && *cpu->level_key[0] && *cpu->level_key[1];
+	unsigned who;
+
+	cpu->jit.who = c->cpl == 3;
+	cpu->jit.ok = rights(cpu, c->cpl, calls);
+	for (who = 0; who < HW_JIT_WHO; who++) {
+		struct hw_jit_level *l = &cpu->jit.level[who];
+		uint64_t key = *cpu->level_key[who];
+
+		l->key = key << 32;
+		l->link_epoch = cpu->jit.jit->link_generation << 12 | key;
+		l->ok = rights(cpu, who ? 3 : 0, calls);
+		if (unlikely(cpu->jit.slot_key[who] != key))
+			jit_slots_new_key(cpu, who, key);
+	}
+}
+
 /* Who runs what; targets and return stack are for one of them. */
 static void refresh_context(struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
-	struct jit *j = cpu->jit.jit;
 	uint64_t key = c->tlb_key << 32;
 
-	j->who = c->cpl == 3;
-	if (unlikely(cpu->jit.slot_key[j->who] != c->tlb_key))
-		jit_slots_new_key(cpu, j->who);
-	j->context = j->who;
+	cpu->jit.context = cpu->jit.who;
 	if (is_code32(c)) {
-		j->context |= JIT_CODE32;
+		cpu->jit.context |= JIT_CODE32;
 		key |= JIT_KEY_CODE32;
 		cpu->jit.seg_ok[0] = is_whole(&c->seg[X86_FS]);
 		cpu->jit.seg_ok[1] = is_whole(&c->seg[X86_GS]);
@@ -135,18 +173,12 @@ static void refresh_context(struct hw_cpu *cpu)
 void jit_refresh(struct hw_cpu *cpu)
 {
 	const struct x86_emulate_ctxt *c = &cpu->c;
-	const struct hw_ctl *ctl = &cpu->ctl;
-	const struct jit_free *f = &cpu->jit.jit->free;
 
-	cpu->jit.cli_ok = !c->cpl;
-	cpu->jit.sti_ok = f->sti && !c->cpl && !ctl->v_irq;
-	cpu->jit.popf_ok = cpu->jit.sti_ok && f->popf;
-	cpu->jit.tsc_ok = f->tsc && !(c->cr4 & X86_CR4_TSD && c->cpl);
-	cpu->jit.tscp_ok = cpu->jit.tsc_ok && f->tscp;
-	cpu->jit.tsc_add = ctl->tsc_offset - cpu->tsc_base + time_tsc_add();
+	cpu->jit.tsc_add = cpu->ctl.tsc_offset - cpu->tsc_base + time_tsc_add();
 	cpu->link_epoch = cpu->jit.jit->link_generation << 12 | c->tlb_key;
 	cpu->jit.flags = alu_pack(c->eflags);
 	refresh_fpu(cpu);
+	refresh_levels(cpu);
 	refresh_context(cpu);
 }
 
@@ -181,12 +213,12 @@ struct jit_block *jit_get_block(struct hw_cpu *cpu, uint8_t loc, uint8_t plain)
 	if (!is_hot(j, host))
 		return NULL;
 	jit_page_check(j, host);
-	b = jit_block_find(j, rip, host, loc, j->context | plain);
+	b = jit_block_find(j, rip, host, loc, cpu->jit.context | plain);
 	if (b)
 		return b;
 	start = host_rdtsc();
 	b = hw_code_is_hot(host) ? NULL :
-		jit_translate(j, rip, host, loc, j->context | plain);
+		jit_translate(j, rip, host, loc, cpu->jit.context | plain);
 	cpu->stats.jit_cycles += host_rdtsc() - start;
 	j->refused = !b;
 	return b;

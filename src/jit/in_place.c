@@ -54,7 +54,7 @@ void jit_cpuid(struct jit *j, struct jit_insn *n)
 
 void jit_rdmsr(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.cli_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.ok.cli));
 
 	find(j, X86_RCX, 4);
 	emit_cpu_t2(j, 0x3b, X86_RCX, MSR_OFF(msr), 4);		/* cmp */
@@ -82,7 +82,7 @@ _Static_assert(MSR_KERNEL_GS_BASE - MSR_FS_BASE == 2, "hw_jit_state.base_at");
 
 void jit_wrmsr(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.cli_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.ok.cli));
 
 	jit_compare_request(j);
 	jit_slow_jump(j, s, CC_NE);

@@ -137,7 +137,7 @@ enum jit_class {
 	JIT_PUSH, JIT_POP, JIT_LEAVE, JIT_STRING, JIT_X87,
 	JIT_BIT_STRING, JIT_RDTSC, JIT_CPUID, JIT_RDMSR, JIT_WRMSR,
 	JIT_JCC, JIT_LOOP, JIT_JMP, JIT_CALL, JIT_RET,
-	JIT_JMP_IND, JIT_CALL_IND, JIT_SERIALIZE,
+	JIT_JMP_IND, JIT_CALL_IND, JIT_SERIALIZE, JIT_SYSCALL, JIT_SYSRET,
 };
 
 /* Memory operands: segment base + base + index << scale + disp. */
@@ -325,7 +325,7 @@ struct jit_miss {
 
 /* What nothing in the control block asks to see. */
 struct jit_free {
-	bool sti, popf, tsc, tscp;
+	bool sti, pushf, popf, tsc, tscp;
 };
 
 struct jit {
@@ -345,6 +345,7 @@ struct jit {
 	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
 	uint32_t enter, leave, exec, exec_end, kept, kept_end, exec_ret, link_host, link_mem;
 	uint32_t go, go_host, far, ret_miss;
+	uint32_t syscall, sysret;
 	uint32_t fill[HW_JIT_WHO][2];	/* by who and kind of access */
 	uint32_t walk, give_back, is_long;
 	uint32_t rep[JIT_NR_STRINGS][4][4];	/* by log2 of the size, REP_* (string.c) */
@@ -372,8 +373,6 @@ struct jit {
 	uint32_t nr_nears;
 	uint8_t *marks;		/* by jit_place(): MARK_* */
 	struct jit_fails fails[JIT_NR_FAILS];
-	uint8_t who;		/* runs now, as in hw_cpu.jit.slot */
-	uint8_t context;	/* ... and JIT_CODE32 */
 	uint8_t next_slot[2];	/* by kind */
 	uint8_t next_enters;	/* of hw_jit_state.enters */
 	uint8_t first_turns;	/* of loops, before their checks; 0: none */
@@ -605,8 +604,8 @@ uintptr_t jit_loop_is_long(struct hw_cpu *cpu, uint64_t t1, uint64_t t2);
 /* The code there has changed. */
 void jit_unmark(struct jit *j, hva_t place);
 void jit_slots_create(struct hw_cpu *cpu);
-/* The slots of @who are for a key that is not the context's. */
-void jit_slots_new_key(struct hw_cpu *cpu, unsigned who);
+/* The slots of @who are for another key than @key. */
+void jit_slots_new_key(struct hw_cpu *cpu, unsigned who, uint64_t key);
 void jit_forget(struct hw_cpu *cpu, uint64_t la);
 void jit_take_back(struct hw_cpu *cpu, uint64_t la);
 bool jit_protect(struct hw_cpu *cpu, hva_t page);
@@ -719,6 +718,13 @@ void jit_fsgsbase(struct jit *j, struct jit_insn *n);
 void jit_df(struct jit *j, struct jit_insn *n);
 void jit_from_sreg(struct jit *j, struct jit_insn *n);
 
+/* --- level.c ------------------------------------------------------------------------- */
+
+void jit_syscall(struct jit *j, struct jit_insn *n);
+void jit_sysret(struct jit *j, struct jit_insn *n);
+/* Among the stubs. */
+void jit_level_stubs(struct jit *j);
+
 /* --- stack.c, calls.c, flow.c ---------------------------------------------------------------- */
 
 void jit_push(struct jit *j, struct jit_insn *n);
@@ -750,6 +756,8 @@ void jit_seek_target(struct jit *j, struct jit_slow *s);
 void jit_jump_target(struct jit *j, unsigned cc);
 /* The interpreter does @n. */
 void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
+/* ... or the stub @to, which takes what jit.kept_end does. */
+void jit_exec_by(struct jit *j, struct jit_insn *n, unsigned cc, uint32_t to);
 struct jit_slow *jit_slow_add(struct jit *j, enum slow_kind kind, uint64_t rip);
 void jit_slow_jump(struct jit *j, struct jit_slow *s, unsigned cc);
 void jit_slow_emit(struct jit *j);

@@ -293,7 +293,7 @@ static void miss_one(struct jit *j, struct jit_miss *m)
 		jit_linear(j, &m->lo);
 	if (m->slot != NO_SLOT) {
 		emit_mov_imm(j, T2, m->slot << 16 | bytes);
-		emit_jump(j, CC_CALL, j->fill[j->who][m->kind]);
+		emit_jump(j, CC_CALL, j->fill[j->cpu->jit.who][m->kind]);
 		j->sites[j->nr_sites++] =
 			(struct jit_site){ .pc = j->pos, .place = m->place,
 					   .sticky = m->sticky };
@@ -328,7 +328,7 @@ void jit_miss_emit(struct jit *j)
 static bool wants_slot(const struct jit *j, const struct jit_addr *a,
 		       const struct jit_group *g)
 {
-	return (j->who || g->stack || a->fixed) &&
+	return (j->cpu->jit.who || g->stack || a->fixed) &&
 	       !jit_varies(j, jit_place(j, j->cur, g->stack));
 }
 

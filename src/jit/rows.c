@@ -259,6 +259,12 @@ static bool ends(const struct x86_insn *i)
 	return row->attr & (I_JUMP | I_SERIALIZE | I_SHADOW | I_PRIV | I_UNDEF);
 }
 
+/* In 64-bit mode, without prefixes but REX.W: @len tells. */
+static bool is_bare(const struct x86_insn *i, unsigned len)
+{
+	return i->mode == X86_MODE_PROT64 && i->len == len;
+}
+
 /* System instructions that are done in line; JIT_EXEC: it is none of them. */
 static enum jit_class system_class(const struct jit *j, const struct x86_insn *i)
 {
@@ -299,6 +305,10 @@ static enum jit_class system_class(const struct jit *j, const struct x86_insn *i
 	case X86_OP_CLD:
 	case X86_OP_STD:
 		return JIT_DF;
+	case X86_OP_SYSCALL:
+		return is_bare(i, 2) ? JIT_SYSCALL : JIT_EXEC_END;
+	case X86_OP_SYSRET:
+		return is_bare(i, 3) && i->opsize == 8 ? JIT_SYSRET : JIT_EXEC_END;
 	case X86_OP_MOV_FROM_SREG:
 		return (i->reg & 7) < X86_NR_USER_SEGS ? JIT_FROM_SREG : JIT_EXEC;
 	default:

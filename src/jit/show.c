@@ -36,8 +36,8 @@ static const struct field fields[] = {
 	ONE(jit.turns), ONE(jit.first), ARRAY(jit.enters), ONE(jit.last),
 	ARRAY(jit.lent), ARRAY(jit.made), ARRAY(jit.addend),
 	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
-	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.tsc_ok), ONE(jit.tscp_ok),
-	ONE(jit.cli_ok), ONE(jit.sti_ok), ONE(jit.pushf_ok), ONE(jit.popf_ok),
+	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.ok.tsc), ONE(jit.ok.tscp),
+	ONE(jit.ok.cli), ONE(jit.ok.sti), ONE(jit.ok.pushf), ONE(jit.ok.popf),
 	ONE(jit.unwind), ARRAY(jit.hash.rip), ARRAY(jit.hash.key), ARRAY(jit.hash.code),
 };
 
@@ -72,6 +72,7 @@ const char *jit_stub_name(const struct jit *j, uint32_t at)
 		STUB(leave), STUB(exec), STUB(exec_end), STUB(kept), STUB(kept_end),
 		STUB(exec_ret), STUB(link_host), STUB(link_mem), STUB(go),
 		STUB(go_host), STUB(far), STUB(ret_miss), STUB(walk), STUB(is_long),
+		STUB(syscall), STUB(sysret),
 		STUB(fill[0][0]), STUB(fill[0][1]), STUB(fill[1][0]), STUB(fill[1][1]),
 	};
 	const uint32_t *rep = &j->rep[0][0][0];
@@ -161,7 +162,7 @@ static int blocks(struct jit *j, const uint8_t *page, uint64_t rip, uint64_t end
 		if (shown[rip & ~PAGE_MASK])
 			continue;
 		if (!jit_translate(j, rip, (hva_t)page + (rip & ~PAGE_MASK),
-				   FL_MEM, j->context))
+				   FL_MEM, j->cpu->jit.context))
 			return -ENOMEM;
 		if (!j->nr || j->tail || !mark_shown(j, shown, end))
 			return -EINVAL;

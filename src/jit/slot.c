@@ -94,9 +94,9 @@ bool jit_protect(struct hw_cpu *cpu, hva_t page)
 	return any;
 }
 
-void jit_slots_new_key(struct hw_cpu *cpu, unsigned who)
+void jit_slots_new_key(struct hw_cpu *cpu, unsigned who, uint64_t key)
 {
-	cpu->jit.slot_key[who] = cpu->c.tlb_key;
+	cpu->jit.slot_key[who] = key;
 	cpu->jit.slot_gen++;
 	cpu->jit.low_filled &= who == 1;
 	empty_some(cpu, who * HW_JIT_SLOTS, (who + 1) * HW_JIT_SLOTS, ~0ull);
@@ -133,7 +133,7 @@ uint32_t jit_slot_new(struct jit *j, const struct jit_group *g)
 		at = g->kind * (HW_JIT_SLOTS / 2) + i++ % (HW_JIT_SLOTS / 2);
 	} while (j->slots_used[at / 64] >> (at % 64) & 1);
 	j->slots_used[at / 64] |= BIT_ULL(at % 64);
-	return j->who * HW_JIT_SLOTS + at;
+	return j->cpu->jit.who * HW_JIT_SLOTS + at;
 }
 
 /* c.exception is a #PF that nobody wants to know the instruction of. */

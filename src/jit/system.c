@@ -13,7 +13,7 @@
 
 void jit_swapgs(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.cli_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.ok.cli));
 
 	emit_load(j, T1, BASE_OFF(X86_GS));
 	emit_load(j, T2, CPU_OFF(msr.kernel_gs_base));
@@ -24,7 +24,7 @@ void jit_swapgs(struct jit *j, struct jit_insn *n)
 
 void jit_stac(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.cli_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.ok.cli));
 
 	jit_eflags_imm(j, 1, X86_EFLAGS_AC);			/* or */
 	s->back = j->pos;
@@ -32,7 +32,7 @@ void jit_stac(struct jit *j, struct jit_insn *n)
 
 void jit_clac(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.cli_ok));
+	struct jit_slow *s = jit_check(j, n, CPU_OFF(jit.ok.cli));
 	uint32_t none;
 
 	jit_eflags_imm(j, 4, ~X86_EFLAGS_AC);			/* and */

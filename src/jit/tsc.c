@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * RDTSC and RDTSCP, where nothing asks for more than an addition
- * (hw_jit_state.tsc_ok).
+ * (hw_jit_state.ok).
  */
 #include "jit/jit.h"
 
@@ -11,7 +11,7 @@ void jit_rdtsc(struct jit *j, struct jit_insn *n)
 	bool p = n->i.row->op == X86_OP_RDTSCP;
 
 	jit_flags_free(j, jit_live_before(n));
-	emit_cpu(j, 0x80, 7, p ? CPU_OFF(jit.tscp_ok) : CPU_OFF(jit.tsc_ok), 4);
+	emit_cpu(j, 0x80, 7, p ? CPU_OFF(jit.ok.tscp) : CPU_OFF(jit.ok.tsc), 4);
 	e8(j, 0);
 	jit_slow_jump(j, s, CC_E);
 	if (p)

@@ -213,7 +213,7 @@ static void change_code(struct guest *g, const void *find, unsigned n, unsigned 
 {
 	struct jit *j = g->cpu->jit.jit;
 	hva_t host = (hva_t)g->mem + G_CODE;
-	struct jit_block *b = jit_block_find(j, G_CODE, host, FL_MEM, j->context);
+	struct jit_block *b = jit_block_find(j, G_CODE, host, FL_MEM, j->cpu->jit.context);
 	uint8_t *p;
 
 	assert_non_null(b);
