@@ -7,7 +7,6 @@
  * end that process, and no other. Results come back through shared memory. The cases
  * follow from seed, row and mode alone.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include "child.h"
 #include "insn/host.h"
 #include "insn/machine.h"
+#include "options.h"
 
 #define NR_MODES	3
 #define CHILD_SECONDS	20
@@ -26,7 +26,7 @@
 static const enum x86_mode modes[NR_MODES] = {
 	X86_MODE_PROT64, X86_MODE_PROT32, X86_MODE_PROT16
 };
-static const int bits[NR_MODES] = { 64, 32, 16 };
+static const unsigned bits[NR_MODES] = { 64, 32, 16 };
 
 struct tally {
 	unsigned long cases, done, not_run, different;
@@ -35,9 +35,9 @@ struct tally {
 
 static struct options {
 	unsigned long seed, count;
-	int mode;			/* 16, 32, 64, 0: all */
+	unsigned long mode;		/* 16, 32, 64, 0: all */
 	const char *row;		/* mnemonic or number */
-	unsigned show;			/* differences shown a row and mode */
+	unsigned long show;		/* differences shown a row and mode */
 	bool verbose;
 } opt = { .seed = 1, .count = 1000, .show = 1 };
 
@@ -99,19 +99,11 @@ static void row_in_child(unsigned id, unsigned mode)
 	int sig = child_run("difftest", CHILD_SECONDS, do_work, &w);
 
 	if (sig) {
-		printf("DIFFERENCE %s (%s) row %u: the %d-bit child was ended by "
+		printf("DIFFERENCE %s (%s) row %u: the %u-bit child was ended by "
 		       "signal %d after %lu cases\n", x86_rows[id]->mnemonic,
 		       row_place_text(id), id, bits[mode], sig, y->cases);
 		y->different++;
 	}
-}
-
-static bool number(const char *s, unsigned long *v)
-{
-	char *end;
-
-	*v = strtoul(s, &end, 0);
-	return *s && !*end;
 }
 
 static bool is_named(unsigned id)
@@ -119,7 +111,7 @@ static bool is_named(unsigned id)
 	unsigned long n;
 
 	return !opt.row || !strcmp(opt.row, x86_rows[id]->mnemonic) ||
-	       (number(opt.row, &n) && n == id);
+	       (option_number(opt.row, &n) && n == id);
 }
 
 static bool is_wanted(unsigned id, unsigned mode)
@@ -204,7 +196,7 @@ static int run_all(void)
 			cases += tallies[id][m].cases;
 			different += tallies[id][m].different;
 			if (opt.verbose)
-				printf("%4u %-12s %d-bit: %lu cases, %lu completed, "
+				printf("%4u %-12s %u-bit: %lu cases, %lu completed, "
 				       "%lu not run, %lu different\n", id,
 				       x86_rows[id]->mnemonic, bits[m],
 				       tallies[id][m].cases, tallies[id][m].done,
@@ -254,9 +246,7 @@ static int parse(int argc, char **argv)
 	unsigned long v = 0;
 	int o;
 
-	while ((o = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (strchr("scmn", o) && !number(optarg, &v))
-			return 2;
+	while ((o = next_option(argc, argv, options, "scmn", &v)) != -1) {
 		switch (o) {
 		case 's': opt.seed = v; break;
 		case 'c': opt.count = v; break;
@@ -268,8 +258,10 @@ static int parse(int argc, char **argv)
 		default: return 2;
 		}
 	}
-	return optind < argc || !opt.count ||
-	       (opt.mode && opt.mode != 16 && opt.mode != 32 && opt.mode != 64) ? 2 : 0;
+	if (opt.count && (!opt.mode || opt.mode == 16 || opt.mode == 32 || opt.mode == 64))
+		return 0;
+	fputs("difftest: --count is at least 1, --mode 16, 32 or 64\n", stderr);
+	return 2;
 }
 
 static bool any_row(void)

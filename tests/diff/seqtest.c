@@ -7,7 +7,6 @@
  * child process, which a wrong one of them can end; the guests live as long as it, so
  * that the translator meets new code where other code has been.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "child.h"
 #include "insn/host.h"
 #include "isa/text.h"
+#include "options.h"
 #include "sequence.h"
 #include "trio.h"
 
@@ -25,8 +25,8 @@
 
 static struct options {
 	unsigned long seed, count, first;
-	int mode;			/* 32, 64, 0: both */
-	unsigned show;
+	unsigned long mode;		/* 32, 64, 0: both */
+	unsigned long show;
 	bool wrong;			/* one engine is given other code */
 } opt = { .seed = 1, .count = 100000, .show = 5 };
 
@@ -283,31 +283,46 @@ static const char help[] =
 	"  --wrong E   gives that engine other code than the others: status 0 if that is found\n\n"
 	"Exit status: 0 no difference, 1 differences, 2 cannot run.\n";
 
+static bool set_wrong(const char *engine)
+{
+	opt.wrong = true;
+	trio_wrong_for = !strcmp(engine, "interp") ? TRIO_INTERP : TRIO_JIT;
+	if (trio_wrong_for == TRIO_INTERP || !strcmp(engine, "jit"))
+		return true;
+	fprintf(stderr, "seqtest: --wrong: there is no engine '%s'\n", engine);
+	return false;
+}
+
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "seed", required_argument, NULL, 's' }, { "count", required_argument, NULL, 'c' },
 		{ "first", required_argument, NULL, 'f' }, { "mode", required_argument, NULL, 'm' },
 		{ "show", required_argument, NULL, 'n' }, { "wrong", required_argument, NULL, 'w' },
-		{ 0 },
+		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
+	unsigned long v = 0;
 	int o;
 
-	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((o = next_option(argc, argv, options, "scfmn", &v)) != -1) {
 		switch (o) {
-		case 's': opt.seed = strtoul(optarg, NULL, 0); break;
-		case 'c': opt.count = strtoul(optarg, NULL, 0); break;
-		case 'f': opt.first = strtoul(optarg, NULL, 0); break;
-		case 'm': opt.mode = atoi(optarg); break;
-		case 'n': opt.show = strtoul(optarg, NULL, 0); break;
+		case 's': opt.seed = v; break;
+		case 'c': opt.count = v; break;
+		case 'f': opt.first = v; break;
+		case 'm': opt.mode = v; break;
+		case 'n': opt.show = v; break;
 		case 'w':
-			opt.wrong = true;
-			trio_wrong_for = !strcmp(optarg, "interp") ? TRIO_INTERP : TRIO_JIT;
+			if (!set_wrong(optarg))
+				return 2;
 			break;
+		case 'h': fputs(help, stdout); exit(0);
 		default: return 2;
 		}
 	}
-	return optind < argc || (opt.mode && opt.mode != 32 && opt.mode != 64) ? 2 : 0;
+	if (opt.count && (!opt.mode || opt.mode == 32 || opt.mode == 64))
+		return 0;
+	fputs("seqtest: --count is at least 1, --mode 32 or 64\n", stderr);
+	return 2;
 }
 
 int main(int argc, char **argv)
