@@ -230,7 +230,7 @@ struct hw_jit_slot {
 	uint32_t score;		/* of a sticky place: hits against misses (jit/slot.c) */
 };
 
-#define HW_JIT_FNS	10
+#define HW_JIT_FNS	11
 
 /* What translated code may do by itself; moved as one. */
 struct hw_jit_rights {
@@ -280,6 +280,7 @@ struct hw_jit_state {
 	uint64_t lent[8];	/* guest registers whose host's a loop uses */
 	uint64_t made[8];	/* what the loop holds in them */
 	uint32_t relink;	/* lookups by jumps to other pages until one is linked */
+	uint32_t recache;	/* misses of caches until a site is looked at (jit/indirect.c) */
 	uint32_t flags;		/* status flags, packed as in emul/alu.h */
 	uint8_t  fpu_ready[5];	/* state is live and the control registers allow it */
 	uint8_t  unwind;	/* the return stack is void */

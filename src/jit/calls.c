@@ -103,17 +103,24 @@ void jit_call(struct jit *j, struct jit_insn *n)
  * all comes before. */
 void jit_call_indirect(struct jit *j, struct jit_insn *n)
 {
-	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
+	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip), *c;
 
 	jit_flags_free(j, FLAG_ALL);
 	jit_load_target(j, n, s);
-	jit_seek_target(j, s);
-	emit_store(j, T2, CPU_OFF(jit.tmp));
+	c = jit_cache_ask(j, n);
+	if (!c) {
+		jit_seek_target(j, s);
+		emit_store(j, T2, CPU_OFF(jit.tmp));
+	}
 	check_limit(j, jit_slow_add(j, SLOW_EXEC_END, n->rip));
 	push_return(j, n, s);
-	emit_load(j, T2, CPU_OFF(jit.tmp));
+	if (!c)
+		emit_load(j, T2, CPU_OFF(jit.tmp));
 	emit_move_rsp(j, -jit_word(j));
-	jit_jump_target(j, CC_CALL);
+	if (c)
+		jit_cache_jump(j, c, CC_CALL);
+	else
+		jit_jump_target(j, CC_CALL);
 	s->back = j->pos;
 	come_back(j, n);
 }

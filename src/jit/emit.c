@@ -541,26 +541,23 @@ static void emit_fill(struct jit *j, unsigned who, unsigned kind)
 	e8(j, 0xc3);
 }
 
-/* T1 = linear address, T2: jit_walk()'s. Z: the page is in the TLB now. T1 stays. */
-static void emit_walk(struct jit *j)
+/* Each calls a function of C lightly. */
+static void emit_light(struct jit *j)
 {
-	j->walk = j->pos;
-	call_light(j, FN_WALK);
-	e8(j, 0xc3);
-}
+	const struct { uint32_t *stub; unsigned fn; } light[] = {
+		/* T1 = linear address, T2: jit_walk()'s. Z: the page is in the TLB now. */
+		{ &j->walk, FN_WALK }, { &j->give_back, FN_GIVE_BACK },
+		{ &j->is_long, FN_IS_LONG },
+		/* T1 = struct jit_cached, T2: the target's index in the table. */
+		{ &j->recache, FN_CACHE },
+	};
+	unsigned i;
 
-static void emit_give_back(struct jit *j)
-{
-	j->give_back = j->pos;
-	call_light(j, FN_GIVE_BACK);
-	e8(j, 0xc3);
-}
-
-static void emit_is_long(struct jit *j)
-{
-	j->is_long = j->pos;
-	call_light(j, FN_IS_LONG);
-	e8(j, 0xc3);
+	for (i = 0; i < ARRAY_SIZE(light); i++) {
+		*light[i].stub = j->pos;
+		call_light(j, light[i].fn);
+		e8(j, 0xc3);
+	}
 }
 
 static uint32_t emit_away(struct jit *j, unsigned fn)
@@ -661,9 +658,7 @@ void emit_stubs(struct jit *j)
 	emit_exec(j);
 	for (i = 0; i < 2 * HW_JIT_WHO; i++)
 		emit_fill(j, i / 2, i % 2);
-	emit_walk(j);
-	emit_give_back(j);
-	emit_is_long(j);
+	emit_light(j);
 	j->exec_end = j->pos;
 	emit_mov_imm(j, T2, 0);
 	j->kept_end = emit_away(j, FN_EXEC_END);
@@ -676,6 +671,7 @@ void emit_stubs(struct jit *j)
 	j->link_mem = emit_link(j, false, FN_LINK);
 	jit_level_stubs(j);
 	jit_string_stubs(j);
+	jit_cache_stubs(j);
 	jit_check_stubs(j);
 	j->nr_stub_faults = j->nr_faults;
 	j->start = j->pos;

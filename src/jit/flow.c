@@ -20,9 +20,7 @@
  * is linked anew. Blocks that are dropped need not be unlinked: their first
  * instruction becomes a jump to their tombstone.
  *
- * A target that is computed is looked up in hw_jit_state.hash by rip and context key:
- * 1 << HW_JHASH_BITS entries, direct mapped, forgotten when the context's key is
- * (jit/cache.c).
+ * A target that is computed: indirect.c.
  *
  * Latency: cpu->request is looked at on every jump backwards or to another page; a
  * lookup finds nothing while there is one: it is the lower half of the key. No more than
@@ -155,10 +153,19 @@ void jit_slow_emit(struct jit *j)
 	jit_miss_emit(j);
 	for (k = 0; k < j->nr_slow; k++) {
 		j->slow[k].code = j->pos;
-		if (j->slow[k].kind == SLOW_CONST)
+		switch (j->slow[k].kind) {
+		case SLOW_CONST:
 			constant(j, &j->slow[k]);
-		else
+			break;
+		case SLOW_CACHE:
+			jit_cache_miss(j, &j->slow[k]);
+			break;
+		case SLOW_CACHED:
+			jit_cache_data(j, &j->slow[k]);
+			break;
+		default:
 			slow_one(j, &j->slow[k]);
+		}
 	}
 }
 
@@ -269,6 +276,13 @@ static void goto_near(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 _Static_assert(offsetof(struct hw_cpu, request) ==
 	       offsetof(struct hw_cpu, link_epoch) + 4, "one compare for both");
 
+uint32_t jit_compare_epoch(struct jit *j)
+{
+	emit_cpu(j, 0x81, 7, CPU_OFF(link_epoch), 8);
+	e32(j, JIT_NO_EPOCH);
+	return j->pos - 4;
+}
+
 /* The site is the compare's immediate, then jne rel32, then jmp or call rel32. */
 #define SITE_TO_REL32	11
 
@@ -277,24 +291,28 @@ static void goto_far(struct jit *j, unsigned cc, uint64_t rip)
 	struct jit_slow *s = jit_slow_add(j, SLOW_FAR, rip);
 
 	jit_flags_free(j, FLAG_ALL);
-	emit_cpu(j, 0x81, 7, CPU_OFF(link_epoch), 8);
-	s->site = j->pos;
-	e32(j, JIT_NO_EPOCH);
+	s->site = jit_compare_epoch(j);
 	jit_slow_jump(j, s, CC_NE);
 	emit_jump_later(j, cc);
 	if (cc == CC_CALL)
 		s->back = j->pos;
 }
 
-void jit_link_far(struct jit *j, uint32_t site, uint32_t code)
+bool jit_link_epoch(struct jit *j, uint32_t site, uint32_t rel32, uint32_t code)
 {
 	uint32_t epoch = j->cpu->link_epoch;
 
 	if (j->link_generation >= JIT_MAX_LINK_GENERATION)
-		return;
+		return false;
 	__builtin_memcpy(j->rw + site, &epoch, 4);
-	emit_patch(j, site + SITE_TO_REL32, code);
+	emit_patch(j, rel32, code);
 	j->cpu->stats.jit_links++;
+	return true;
+}
+
+void jit_link_far(struct jit *j, uint32_t site, uint32_t code)
+{
+	jit_link_epoch(j, site, site + SITE_TO_REL32, code);
 }
 
 void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
@@ -303,36 +321,6 @@ void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
 		goto_near(j, cc, rip, from);
 	else
 		goto_far(j, cc, rip);
-}
-
-_Static_assert(offsetof(struct hw_cpu, target_key) == offsetof(struct hw_cpu, request) + 4,
-	       "read in one");
-
-/* Both are compared whole: no address that is not canonical leads to another context's.
- * A request is the lower half of the key, so that it is none then: this transfer's look. */
-void jit_find_target(struct jit *j, uint32_t miss[2])
-{
-	e8(j, 0x45), e8(j, 0x69), e8(j, 0xc0 | (T2 & 7) << 3 | (T1 & 7)); /* imul */
-	e32(j, JIT_TARGET_FACTOR);
-	e8(j, 0x41), e8(j, 0xc1), e8(j, 0xe8 | (T2 & 7));	/* shr */
-	e8(j, 32 - HW_JHASH_BITS);
-	emit_cpu_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.rip));	/* cmp */
-	miss[0] = emit_jump_later(j, CC_NE);
-	emit_load(j, T1, CPU_OFF(request));
-	emit_cpu_t2x8(j, 0x3b, T1, CPU_OFF(jit.hash.key));
-	miss[1] = emit_jump_later(j, CC_NE);
-}
-
-void jit_seek_target(struct jit *j, struct jit_slow *s)
-{
-	jit_find_target(j, &s->jumps[s->nr_jumps]);
-	s->nr_jumps += 2;
-	s->checked = true;
-}
-
-void jit_jump_target(struct jit *j, unsigned cc)
-{
-	emit_cpu_t2x8(j, 0xff, cc == CC_CALL ? 2 : 4, CPU_OFF(jit.hash.code));
 }
 
 void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n)
@@ -411,32 +399,4 @@ void jit_serialize(struct jit *j, struct jit_insn *n)
 
 	poll(j, next);
 	jit_goto(j, CC_ALWAYS, next, n->rip);
-}
-
-void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s)
-{
-	unsigned h = jit_host_reg(n->i.rm);
-	struct jit_addr a;
-	struct jit_mem m;
-
-	if (n->i.mod != 3) {
-		jit_operand_addr(n, &a);
-		m = jit_lookup(j, &a, jit_word(j), X86_TLB_READ, s);
-		jit_may_fault(j, s);
-		emit_mem_word(j, 0x8b, T1, &m);
-	} else if (h == IN_MEM) {
-		emit_load(j, T1, GPR_OFF(n->i.rm));
-	} else {
-		emit_rr(j, 0x89, h, T1, jit_word(j));
-	}
-}
-
-void jit_indirect(struct jit *j, struct jit_insn *n)
-{
-	struct jit_slow *s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
-
-	jit_flags_free(j, FLAG_ALL);
-	jit_load_target(j, n, s);
-	jit_seek_target(j, s);
-	jit_jump_target(j, CC_ALWAYS);
 }

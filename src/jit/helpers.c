@@ -378,6 +378,7 @@ void jit_helpers_init(struct hw_cpu *cpu)
 	cpu->jit.fn[FN_WALK] = (uintptr_t)jit_walk;
 	cpu->jit.fn[FN_FAR] = (uintptr_t)fn_far;
 	cpu->jit.fn[FN_IS_LONG] = (uintptr_t)jit_loop_is_long;
+	cpu->jit.fn[FN_CACHE] = (uintptr_t)jit_cache_link;
 	cpu->jit.fn[FN_GIVE_BACK] = (uintptr_t)hw_tlb_give_back;
 	if ((uintptr_t)cpu + sizeof(*cpu) <= INT32_MAX)
 		j->base = (uintptr_t)cpu;

@@ -54,8 +54,9 @@
 #define JIT_STACK_BYTES	8192	/* of the return stack */
 #define JIT_MAX_INSNS	64
 #define JIT_NR_STRINGS	5	/* MOVS CMPS STOS LODS SCAS */
-#define JIT_MAX_SLOW	(3 * JIT_MAX_INSNS + 16)
+#define JIT_MAX_SLOW	(3 * JIT_MAX_INSNS + 20)
 #define JIT_MAX_MISS	(2 * JIT_MAX_INSNS)
+#define JIT_RECACHE	16	/* misses of sites' caches (indirect.c) until one is linked */
 #define JIT_MAX_GROUPS	64
 #define JIT_MAX_ADDENDS	16	/* hw_jit_state.addend */
 
@@ -271,7 +272,8 @@ struct jit_slow {
 	uint8_t  swapped;	/* AH to BH is where AL to BL should be: its number */
 	bool     checked;	/* a check leads here: flags are in memory */
 	bool     inside;	/* out of a loop's turn: jit_loop.inside */
-	uint32_t site;		/* SLOW_FAR */
+	uint32_t site;		/* SLOW_FAR, SLOW_CACHE: the compare's immediate */
+	uint32_t rel32;		/* SLOW_CACHE: its jump's */
 	int32_t  undo;		/* RSP has moved so far, and moves back */
 	uint32_t back;		/* where the instruction is over; 0: nowhere */
 	uint32_t t1;		/* jit.t1 there, and what it is made of: */
@@ -291,6 +293,8 @@ enum slow_kind {
 	SLOW_PLAIN,		/* as LINK, to the plain variant */
 	SLOW_FAR,		/* with @back: a CALL */
 	SLOW_CONST,		/* no code: @rip itself */
+	SLOW_CACHE,		/* a site's cache misses: with @back a CALL (indirect.c) */
+	SLOW_CACHED,		/* no code: what it knows, and is always behind it */
 };
 
 /* An instruction that translated code leaves to the interpreter, ready to run. */
@@ -344,7 +348,7 @@ struct jit {
 	bool refused;		/* the last block asked for may not be translated */
 	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
 	uint32_t enter, leave, exec, exec_end, kept, kept_end, exec_ret, link_host, link_mem;
-	uint32_t go, go_host, far, ret_miss;
+	uint32_t go, go_host, far, ret_miss, recache, cache_jump, cache_call[2];
 	uint32_t syscall, sysret;
 	uint32_t fill[HW_JIT_WHO][2];	/* by who and kind of access */
 	uint32_t walk, give_back, is_long;
@@ -601,6 +605,9 @@ bool jit_fails(const struct jit *j, hva_t place);
 bool jit_is_long(const struct jit *j, hva_t place);
 /* FN_IS_LONG */
 uintptr_t jit_loop_is_long(struct hw_cpu *cpu, uint64_t t1, uint64_t t2);
+/* The transfer at @place has more than one target; remember it. */
+bool jit_has_many(const struct jit *j, hva_t place);
+void jit_mark_many(struct jit *j, hva_t place);
 /* The code there has changed. */
 void jit_unmark(struct jit *j, hva_t place);
 void jit_slots_create(struct hw_cpu *cpu);
@@ -725,7 +732,7 @@ void jit_sysret(struct jit *j, struct jit_insn *n);
 /* Among the stubs. */
 void jit_level_stubs(struct jit *j);
 
-/* --- stack.c, calls.c, flow.c ---------------------------------------------------------------- */
+/* --- stack.c, calls.c, flow.c, indirect.c ----------------------------------------------- */
 
 void jit_push(struct jit *j, struct jit_insn *n);
 void jit_pop(struct jit *j, struct jit_insn *n);
@@ -754,6 +761,25 @@ void jit_compare_request(struct jit *j);
 void jit_find_target(struct jit *j, uint32_t miss[2]);
 void jit_seek_target(struct jit *j, struct jit_slow *s);
 void jit_jump_target(struct jit *j, unsigned cc);
+/*
+ * T1 holds a target. Does the site of @n know it? If not all is left to a
+ * stub. What comes next is the rest of the hit, with jit_cache_jump(), behind which a CALL
+ * comes back. NULL: the site has no cache.
+ */
+struct jit_slow *jit_cache_ask(struct jit *j, const struct jit_insn *n);
+void jit_cache_jump(struct jit *j, struct jit_slow *c, unsigned cc);
+/* Out of line. */
+void jit_cache_miss(struct jit *j, struct jit_slow *c);
+void jit_cache_data(struct jit *j, const struct jit_slow *s);
+/* Among the stubs. */
+void jit_cache_stubs(struct jit *j);
+/* FN_CACHE */
+uintptr_t jit_cache_link(struct hw_cpu *cpu, uint64_t cached, uint64_t index);
+/* cmp qword gs:[link_epoch], JIT_NO_EPOCH: what the immediate, which is returned, says
+ * after jit_link_epoch(), while the present context's targets are valid; @rel32 leads to
+ * @code then. False: there are no links. */
+uint32_t jit_compare_epoch(struct jit *j);
+bool jit_link_epoch(struct jit *j, uint32_t site, uint32_t rel32, uint32_t code);
 /* The interpreter does @n. */
 void jit_exec_insn(struct jit *j, struct jit_insn *n, bool end);
 /* ... or the stub @to, which takes what jit.kept_end does. */
@@ -911,9 +937,9 @@ bool jit_exec(struct hw_cpu *cpu, uint64_t rip, uint32_t nr);
 /* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
 enum {
 	FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK, FN_GIVE_BACK,
-	FN_IS_LONG, FN_ARRIVE,
+	FN_IS_LONG, FN_ARRIVE, FN_CACHE,
 };
-_Static_assert(FN_ARRIVE < HW_JIT_FNS, "hw_jit_state.fn");
+_Static_assert(FN_CACHE < HW_JIT_FNS, "hw_jit_state.fn");
 void jit_helpers_init(struct hw_cpu *cpu);
 
 /* --- check.c: lock-step with the interpreter (jit_check) ------------------------------------ */

@@ -35,7 +35,7 @@ static const struct field fields[] = {
 	ONE(jit.key), ONE(jit.tmp), ONE(jit.tsc_add), ONE(jit.host_gs), ONE(jit.host_sp),
 	ONE(jit.turns), ONE(jit.first), ARRAY(jit.enters), ONE(jit.last),
 	ARRAY(jit.lent), ARRAY(jit.made), ARRAY(jit.addend),
-	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink),
+	ONE(jit.stack_limit), ONE(jit.rep), ARRAY(jit.fn), ONE(jit.relink), ONE(jit.recache),
 	ONE(jit.flags), ARRAY(jit.fpu_ready), ONE(jit.ok.tsc), ONE(jit.ok.tscp),
 	ONE(jit.ok.cli), ONE(jit.ok.sti), ONE(jit.ok.pushf), ONE(jit.ok.popf),
 	ONE(jit.unwind), ARRAY(jit.hash.rip), ARRAY(jit.hash.key), ARRAY(jit.hash.code),
@@ -73,6 +73,7 @@ const char *jit_stub_name(const struct jit *j, uint32_t at)
 		STUB(exec_ret), STUB(link_host), STUB(link_mem), STUB(go),
 		STUB(go_host), STUB(far), STUB(ret_miss), STUB(walk), STUB(is_long),
 		STUB(syscall), STUB(sysret),
+		STUB(recache), STUB(cache_jump), STUB(cache_call[0]), STUB(cache_call[1]),
 		STUB(fill[0][0]), STUB(fill[0][1]), STUB(fill[1][0]), STUB(fill[1][1]),
 	};
 	const uint32_t *rep = &j->rep[0][0][0];
@@ -115,6 +116,11 @@ static void miss_pieces(const struct jit *j, jit_piece_fn fn, void *arg)
 			      m->code, m == last ? end : m[1].code, fn, arg);
 }
 
+static bool is_data(const struct jit_slow *s)
+{
+	return s->kind == SLOW_CONST || s->kind == SLOW_CACHED;
+}
+
 static void pieces(const struct jit *j, jit_piece_fn fn, void *arg)
 {
 	const struct jit_insn *n = j->insn, *last = &j->insn[j->nr - 1];
@@ -134,7 +140,7 @@ static void pieces(const struct jit *j, jit_piece_fn fn, void *arg)
 		      j->end, j->out, fn, arg);
 	miss_pieces(j, fn, arg);
 	for (; s < end; s++)
-		piece(j, (struct jit_piece){ .kind = s->kind == SLOW_CONST ? JIT_PIECE_DATA :
+		piece(j, (struct jit_piece){ .kind = is_data(s) ? JIT_PIECE_DATA :
 							JIT_PIECE_SLOW, .rip = s->rip },
 		      s->code, s + 1 == end ? j->pos : s[1].code, fn, arg);
 }

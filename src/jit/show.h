@@ -16,7 +16,7 @@ enum jit_piece_kind {
 	JIT_PIECE_FIRST,	/* turns of a loop before its checks; its first instruction */
 	JIT_PIECE_END,		/* the block has no transfer at its end: on to @rip */
 	JIT_PIECE_SLOW,		/* out of line, for @rip */
-	JIT_PIECE_DATA,		/* no code: the constant @rip */
+	JIT_PIECE_DATA,		/* no code: the constant @rip, or what a jump at @rip knows */
 };
 
 /* A part of a block's translation. */

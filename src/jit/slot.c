@@ -152,6 +152,7 @@ static bool goes_to_guest(const struct hw_cpu *cpu)
 #define MARK_FAILS	BIT(1)
 #define MARK_LONG	BIT(5)
 #define MARK_STICKY	BIT(6)
+#define MARK_MANY	BIT(7)
 #define MARK_COUNT	0x1cu	/* blocks that were made anew because it varies */
 #define MARK_ONE	BIT(2)
 
@@ -178,6 +179,16 @@ bool jit_fails(const struct jit *j, hva_t place)
 bool jit_is_long(const struct jit *j, hva_t place)
 {
 	return *mark_of(j, place) & MARK_LONG;
+}
+
+bool jit_has_many(const struct jit *j, hva_t place)
+{
+	return *mark_of(j, place) & MARK_MANY;
+}
+
+void jit_mark_many(struct jit *j, hva_t place)
+{
+	*mark_of(j, place) |= MARK_MANY;
 }
 
 void jit_unmark(struct jit *j, hva_t place)

@@ -62,7 +62,7 @@ static void build_tdp(struct guest *g)
 }
 
 unsigned guest_jit_cache;
-bool guest_exact_flags;
+bool guest_exact_flags, guest_count;
 
 /* Nothing is left below 2 GiB that a processor would fit into. MAP_32BIT begins to search
  * where chance says, so it does not find all that is free. */
@@ -82,7 +82,8 @@ struct guest *guest_new(bool amd)
 {
 	const char *engine = getenv("ANYKVM_ENGINE");
 	struct hw_config cfg = { .amd = amd, .jit_cache = guest_jit_cache,
-				 .jit_exact_flags = guest_exact_flags };
+				 .jit_exact_flags = guest_exact_flags,
+				 .jit_count = guest_count };
 	struct guest *g = aligned_alloc(64, sizeof(*g));
 	struct hw_ctl *ctl;
 

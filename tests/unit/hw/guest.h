@@ -57,8 +57,8 @@ struct guest {
 struct guest *guest_new(bool amd);
 /* MiB of translated code of the guests made from now on; 0: the default. */
 extern unsigned guest_jit_cache;
-/* hw_config.jit_exact_flags of theirs. */
-extern bool guest_exact_flags;
+/* hw_config.jit_exact_flags and jit_count of theirs. */
+extern bool guest_exact_flags, guest_count;
 void guest_free(struct guest *g);
 /* cmocka's fixtures: *@state is a guest of guest_new(). */
 int guest_setup_intel(void **state);

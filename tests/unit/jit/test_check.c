@@ -317,11 +317,17 @@ static void change_link(struct guest *g, uint64_t from, uint64_t to, uint64_t ot
 	emit_patch(j, at, block_at(g, other)->code);
 }
 
+/* The jump at @from + 20 asks the table. */
 static void change_target(struct guest *g, uint64_t from, uint64_t to, uint64_t other)
 {
 	struct hw_jit_targets *t = &g->cpu->jit.hash;
+	struct jit *j = g->cpu->jit.jit;
+	struct jit_block *b = block_at(g, from);
 	unsigned i = jit_target_index(to);
 
+	jit_mark_many(j, b->host + 20);
+	assert_int_equal(g->mem[from + 20], 0xff);
+	jit_retranslate(j, b->code);
 	assert_int_equal(t->rip[i], to);
 	assert_int_equal(t->key[i], g->cpu->jit.key);
 	t->code[i] = (uintptr_t)g->cpu->jit.jit->rx + block_at(g, other)->code;
@@ -409,6 +415,14 @@ static void wrong_targets_are_found(void **s)
 
 	wrong_way(&one);
 	wrong_way(&two);
+}
+
+/* The site of the jump knows one of the targets by now. */
+static void wrong_caches_are_found(void **s)
+{
+	const struct ways w = { computed, computed_end, 0x1040, 0x1080, change_link, false };
+
+	wrong_way(&w);
 }
 
 static void wrong_returns_are_found(void **s)
@@ -514,6 +528,7 @@ int main(void)
 		IN_STRETCHES(a_wrong_vector_is_reported),
 		IN_STRETCHES(wrong_links_are_found),
 		IN_STRETCHES(wrong_targets_are_found),
+		IN_STRETCHES(wrong_caches_are_found),
 		IN_STRETCHES(wrong_returns_are_found),
 		IN_STRETCHES(stray_stores_are_found),
 		IN_STRETCHES(stretches_end_in_loops),

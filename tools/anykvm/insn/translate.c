@@ -103,7 +103,7 @@ static void head_line(const struct listing *l, const struct jit_piece *p,
 		printf("the block's end, on to %lx\n", (unsigned long)p->rip);
 		break;
 	default:
-		printf("%s, for %lx\n", p->kind == JIT_PIECE_DATA ? "a constant" :
+		printf("%s, for %lx\n", p->kind == JIT_PIECE_DATA ? "data" :
 		       "out of line", (unsigned long)p->rip);
 	}
 }
