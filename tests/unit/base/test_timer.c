@@ -23,6 +23,7 @@ struct probe {
 	uint64_t when;
 	unsigned again;		/* times to arm itself again */
 	uint64_t linger;	/* ns that the callback takes */
+	bool stay;		/* it goes on as long as this is set */
 	bool left;		/* the callback came to its end */
 };
 
@@ -42,6 +43,8 @@ static void probe_fn(struct hrtimer *t)
 	__atomic_fetch_add(&p->fired, 1, __ATOMIC_SEQ_CST);
 	if (p->linger)
 		sleep_ns(p->linger);
+	while (__atomic_load_n(&p->stay, __ATOMIC_SEQ_CST))
+		sleep_ns(MS);
 	if (p->again) {
 		p->again--;
 		hrtimer_start(t, ktime_get_ns() + MS);
@@ -92,15 +95,20 @@ static void test_past_deadline_fires_at_once(void **state)
 static void test_cancelled_does_not_fire(void **state)
 {
 	struct probe p = { 0 };
+	unsigned n;
 
 	hrtimer_init(&p.t, probe_fn);
-	hrtimer_start(&p.t, ktime_get_ns() + 100 * MS);
-	assert_true(hrtimer_cancel(&p.t));
+	/* A host that is busy elsewhere lets it fire: once more. */
+	do
+		hrtimer_start(&p.t, ktime_get_ns() + 100 * MS);
+	while (!hrtimer_cancel(&p.t));
 	assert_false(hrtimer_cancel(&p.t));
-	hrtimer_start(&p.t, ktime_get_ns() + 100 * MS);
-	assert_true(hrtimer_try_to_cancel(&p.t));
+	do
+		hrtimer_start(&p.t, ktime_get_ns() + 100 * MS);
+	while (!hrtimer_try_to_cancel(&p.t));
+	n = fired(&p);
 	sleep_ns(130 * MS);
-	assert_int_equal(fired(&p), 0);
+	assert_int_equal(fired(&p), n);
 }
 
 static void test_rearm_moves_the_deadline(void **state)
@@ -113,9 +121,9 @@ static void test_rearm_moves_the_deadline(void **state)
 	hrtimer_start(&p.t, t0 + 2 * MS);
 	assert_true(wait_fired(&p, 1));
 	assert_true(p.when - t0 < 9000 * MS);
-	hrtimer_start(&p.t, ktime_get_ns() + 2 * MS);
+	hrtimer_start(&p.t, ktime_get_ns() + 300 * MS);
 	hrtimer_start(&p.t, ktime_get_ns() + 10000 * MS);
-	sleep_ns(20 * MS);
+	sleep_ns(320 * MS);
 	assert_int_equal(fired(&p), 1);
 	assert_true(hrtimer_cancel(&p.t));
 }
@@ -123,7 +131,7 @@ static void test_rearm_moves_the_deadline(void **state)
 static void test_many_fire_in_order(void **state)
 {
 	static struct probe p[200];
-	uint64_t t0 = ktime_get_ns() + 20 * MS;
+	uint64_t t0 = ktime_get_ns() + 500 * MS;	/* when all are armed */
 
 	for (unsigned i = 0; i < ARRAY_SIZE(p); i++) {
 		hrtimer_init(&p[i].t, probe_fn);
@@ -172,13 +180,14 @@ static void test_cancel_waits_for_running_callback(void **state)
 
 static void test_try_to_cancel_does_not_wait(void **state)
 {
-	struct probe p = { .linger = 300 * MS };
+	struct probe p = { .stay = true };
 
 	hrtimer_init(&p.t, probe_fn);
 	hrtimer_start(&p.t, ktime_get_ns());
 	assert_true(wait_fired(&p, 1));
 	assert_false(hrtimer_try_to_cancel(&p.t));
 	assert_false(__atomic_load_n(&p.left, __ATOMIC_SEQ_CST));
+	__atomic_store_n(&p.stay, false, __ATOMIC_SEQ_CST);
 	hrtimer_cancel(&p.t);
 	assert_true(__atomic_load_n(&p.left, __ATOMIC_SEQ_CST));
 }
