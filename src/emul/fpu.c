@@ -13,7 +13,10 @@
  * 0, and FDP and FOP change only with an unmasked exception. CR0.NE = 0 is not
  * FERR# and IRQ 13 but #MF too: docs/errata.md.
  */
+#include "base/access.h"
 #include "emul/fpu.h"
+
+#define PIECE	64u	/* of a longer image */
 
 uint32_t fpu_mxcsr_reserved(void)
 {
@@ -58,16 +61,29 @@ static bool write16_cached(struct x86_emulate_ctxt *c, uint64_t la,
 	return p && !host_write_64(p, q[0]) && !host_write_64(p + 8, q[1]);
 }
 
+/* Where the @n of @bytes are that lie in @la's page, if they are more than a piece. NULL:
+ * they are moved in pieces, which find out what is in the way. */
+static void *in_page(struct x86_emulate_ctxt *c, uint64_t la, unsigned bytes,
+		     unsigned acc, unsigned *n)
+{
+	*n = MIN(bytes, PAGE_SIZE - (la & ~PAGE_MASK));
+	return *n > PIECE && c->ops->host_ptr ? c->ops->host_ptr(c, la, *n, acc) : NULL;
+}
+
 int fpu_read_la(struct x86_emulate_ctxt *c, uint64_t la, void *buf,
 		unsigned bytes)
 {
 	unsigned n, done;
+	void *p;
 	int rc;
 
 	if (bytes == 16 && read16_cached(c, la, buf))
 		return X86EMUL_CONTINUE;
 	for (done = 0; done < bytes; done += n) {
-		n = MIN(bytes - done, 64u);
+		p = in_page(c, wrap_la(c, la + done), bytes - done, 0, &n);
+		if (p && !host_copy_in((uint8_t *)buf + done, p, n))
+			continue;
+		n = MIN(bytes - done, PIECE);
 		rc = emul_read_bytes_la(c, wrap_la(c, la + done),
 					(uint8_t *)buf + done, n,
 					ACC_UNALIGNED);
@@ -91,15 +107,19 @@ int fpu_write_la(struct x86_emulate_ctxt *c, uint64_t la, const void *buf,
 		 unsigned bytes)
 {
 	unsigned n, done;
+	void *p;
 	int rc;
 
 	if (bytes == 16 && write16_cached(c, la, buf))
 		return X86EMUL_CONTINUE;
-	rc = bytes > 64 ? probe_ends(c, la, bytes) : X86EMUL_CONTINUE;
+	rc = bytes > PIECE ? probe_ends(c, la, bytes) : X86EMUL_CONTINUE;
 	if (rc)
 		return rc;
 	for (done = 0; done < bytes; done += n) {
-		n = MIN(bytes - done, 64u);
+		p = in_page(c, wrap_la(c, la + done), bytes - done, ACC_WRITE, &n);
+		if (p && !host_copy_out(p, (const uint8_t *)buf + done, n))
+			continue;
+		n = MIN(bytes - done, PIECE);
 		rc = emul_write_bytes_la(c, wrap_la(c, la + done),
 					 (const uint8_t *)buf + done, n,
 					 ACC_WRITE | ACC_UNALIGNED);

@@ -418,7 +418,8 @@ static int restore(struct x86_emulate_ctxt *c, bool compact_only)
 	/* The standard form loads MXCSR whatever XSTATE_BV says. */
 	mxcsr = compact ? parts & X86_XCR0_SSE : rfbm & F_SSE_AVX;
 
-	zero(&a, sizeof(a));
+	/* Components that are not there are not looked at, but by keep_upper_registers(). */
+	zero(&a, emul_is_64bit(c) ? XSTATE_EXTENDED : sizeof(a));
 	a.fx.fcw = X86_FCW_INIT;
 	a.fx.mxcsr = X86_MXCSR_INIT;
 	rc = get_legacy(c, la, &a, parts, mxcsr);

@@ -61,36 +61,52 @@ static void know(void)
 	__atomic_store_n(&known, true, __ATOMIC_RELEASE);
 }
 
-const struct xstate *xstate(unsigned i)
+static const struct xstate *all(void)
 {
 	if (unlikely(!__atomic_load_n(&known, __ATOMIC_ACQUIRE)))
 		know();
-	return &components[i];
+	return components;
+}
+
+const struct xstate *xstate(unsigned i)
+{
+	return &all()[i];
+}
+
+/* Components 2 to @i of @bits. */
+static uint64_t up_to(uint64_t bits, unsigned i)
+{
+	return bits & (BIT_ULL(i) * 2 - 1) & ~3ull;
 }
 
 unsigned xstate_at(unsigned i, uint64_t xcomp_bv)
 {
+	const struct xstate *t = all();
 	unsigned at = XSTATE_EXTENDED, k;
+	uint64_t bits;
 
 	if (!(xcomp_bv & XSTATE_COMPACT))
-		return xstate(i)->offset;
-	for (k = 2; k <= i; k++) {
-		if (!(xcomp_bv >> k & 1))
-			continue;
-		if (xstate(k)->aligned)
+		return t[i].offset;
+	for (bits = up_to(xcomp_bv, i); bits; bits &= bits - 1) {
+		k = __builtin_ctzll(bits);
+		if (t[k].aligned)
 			at = ALIGN_UP(at, 64u);
 		if (k < i)
-			at += xstate(k)->size;
+			at += t[k].size;
 	}
 	return at;
 }
 
 unsigned xstate_area_bytes(uint64_t rfbm, uint64_t xcomp_bv)
 {
+	const struct xstate *t = all();
+	uint64_t bits = up_to(rfbm, XSTATE_NR - 1);
 	unsigned i;
 
-	for (i = XSTATE_NR - 1; i > 1; i--)
-		if (rfbm >> i & 1 && xstate(i)->size)
-			return xstate_at(i, xcomp_bv) + xstate(i)->size;
+	for (; bits; bits ^= BIT_ULL(i)) {
+		i = 63 - __builtin_clzll(bits);
+		if (t[i].size)
+			return xstate_at(i, xcomp_bv) + t[i].size;
+	}
 	return XSTATE_EXTENDED;
 }

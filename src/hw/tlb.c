@@ -303,7 +303,9 @@ static void lend(struct hw_cpu *cpu, unsigned i, uint64_t tag,
 		t->lent[0] = t->lent[--cpu->nr_lent];
 	}
 	l = &t->lent[cpu->nr_lent++];
-	*l = (struct hw_lent){ .tag = tag, .addend = cpu->tlb[i].addend, .slot = i };
+	l->tag = tag;
+	l->addend = cpu->tlb[i].addend;
+	l->slot = i;
 	memcpy(l->user, user, sizeof(l->user));
 }
 
