@@ -185,6 +185,8 @@ struct jit_group {
 	bool apart;		/* has one access, which no other may join */
 	bool hoisted;		/* is checked before the loop */
 	bool folded;		/* the loop's register holds the addend and the base */
+	uint8_t leader;		/* + 1: the group whose page it shares (mates.c); 0: none */
+	uint8_t mates;		/* how many others share its page */
 	uint8_t reg;		/* the loop's register (host), or NO_REG */
 	int32_t step;		/* its distance from one turn of the loop to the next */
 	bool host_in_t1;	/* the host address of lo */
@@ -315,6 +317,7 @@ struct jit_miss {
 	uint8_t kind;		/* of the group */
 	uint8_t own;		/* of the access that checks it */
 	bool fixed;
+	bool mate;		/* of a group that is elsewhere: the slot is not its own */
 	bool walk;		/* try to bring the page into the TLB first */
 	bool sticky;		/* the TLB serves it beside the slot: goes on at @hit, */
 	uint32_t hit;		/* with the addend in T1 */
@@ -375,7 +378,7 @@ struct jit {
 	uint32_t nr_sites;
 	uint32_t *nears;	/* rel32 of the jumps that lead, or will, to blocks of their page */
 	uint32_t nr_nears;
-	uint8_t *marks;		/* by jit_place(): MARK_* */
+	uint16_t *marks;	/* by jit_place(): MARK_* */
 	struct jit_fails fails[JIT_NR_FAILS];
 	uint8_t next_slot[2];	/* by kind */
 	uint8_t next_enters;	/* of hw_jit_state.enters */
@@ -578,6 +581,14 @@ void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w);
 /* The check of @g, whose first byte is at @lo, or off to @s; its addend is kept. */
 void jit_check_group(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
 		     struct jit_slow *s);
+/* ... whose leader has been checked: it is in the same page, at offset T1, or off to the
+ * plain variant. */
+void jit_check_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g);
+/* Several of one size: T2 = the largest offset, wherever they are. Then: T1 = that; all of
+ * them, like @g, are in the page, or off. */
+void jit_farther_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
+		      bool first);
+void jit_check_mates(struct jit *j, const struct jit_addr *lo, const struct jit_group *g);
 /* The next host instruction may fault: then @s. */
 void jit_may_fault(struct jit *j, struct jit_slow *s);
 /* @n is over, and its way out of line comes back here. */
@@ -601,6 +612,8 @@ bool jit_sticks(const struct jit *j, hva_t place);
 #define JIT_STICKY_LIMIT 64
 /* Groups that begin at @place mostly fail their check. */
 bool jit_fails(const struct jit *j, hva_t place);
+/* The mates of the loop at @place mostly are no mates. */
+bool jit_parted(const struct jit *j, hva_t place);
 /* The loop at @place mostly has more turns than it has before its checks; remember it. */
 bool jit_is_long(const struct jit *j, hva_t place);
 /* FN_IS_LONG */
@@ -622,12 +635,22 @@ bool jit_protect(struct hw_cpu *cpu, hva_t page);
 #define WALK_OWN	BIT(17)	/* ... and what the access is */
 #define WALK_FAULT	BIT(18)	/* a #PF is the instruction's: FN_EXEC delivers it */
 #define WALK_SITE	BIT(19)	/* jit.sites has the call: failures are counted */
+#define WALK_MATE	BIT(20)	/* ... this one, of a mate: there is nothing to walk for */
 uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what);
 /* FN_VARY: a slot's budget is used up. Returns @la. */
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);
 
 /* --- loop.c, lend.c ----------------------------------------------------------------------------- */
 
+/* mates.c: which groups of the loop are in one page. */
+void jit_mates_find(struct jit *j);
+/* @leader has been checked, T1 is its offset in its page: so are some of its mates, and the
+ * turns of these and its own are counted. False: none are. */
+bool jit_mates_enter(struct jit *j, struct jit_group *leader);
+/* What @g's first byte is at when the loop begins; T1 is its offset in its page: for how
+ * many turns does it stay there? */
+struct jit_addr jit_loop_first_byte(const struct jit_group *g);
+void jit_loop_count(struct jit *j, const struct jit_group *g);
 /* jit_plan(), for a block that may be a loop whose checks come before it. */
 void jit_loop_plan(struct jit *j);
 /* ... is none: flags live when a turn begins. */

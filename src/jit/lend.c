@@ -37,7 +37,7 @@ static uint16_t registers_of(const struct jit_insn *n)
 		used |= BIT(i->base);
 	if (i->index < X86_NR_GPRS)
 		used |= BIT(i->index);
-	return n->class == JIT_SAME || n->class == JIT_LEA ? used : used | BIT(X86_RSP);
+	return n->class == JIT_PUSH || n->class == JIT_POP ? used | BIT(X86_RSP) : used;
 }
 
 #define LENT(k)	(CPU_OFF(jit.lent[0]) + 8 * (k))
@@ -195,12 +195,48 @@ static void group_register(struct jit *j, struct jit_group *g)
 	made(j, h);
 }
 
-/* T1 += the guest's register @r, or a host's. The flags stay. */
-static void add_t1(struct jit *j, unsigned h)
+/* A register for the addend of a leader and its mates. */
+static void page_register(struct jit *j, unsigned leader)
 {
-	struct jit_mem m = { .base = T1, .index = h };
+	struct jit_group *g;
+	unsigned h = borrow(j);
 
-	emit_mem(j, 0x8d, T1, &m);
+	if (h == NO_REG)
+		return;
+	emit_load(j, h, j->group[leader].addend);
+	made(j, h);
+	for (g = j->group; g < j->group + j->nr_groups; g++)
+		if (g->leader == leader + 1 || g == &j->group[leader])
+			g->reg = h;
+}
+
+/* What a turn gains if @g, which uses the page's register, has one of its own. */
+static unsigned gain_of(const struct jit_group *g)
+{
+	int base = jit_version_reg(g->base);
+	unsigned each = 0;
+
+	if (g->index && base >= 0)
+		each++;
+	if (base >= 0 && jit_host_reg(base) == IN_MEM)
+		each++;
+	return each * g->members;
+}
+
+/* Those mates that gain as much by it, and groups without mates, have one of their own. */
+static void group_registers(struct jit *j, unsigned gain)
+{
+	struct jit_group *g;
+	unsigned h;
+
+	for (g = j->group; g < j->group + j->nr_groups; g++) {
+		h = g->reg;
+		if (!g->hoisted || g->folded || (h != NO_REG && gain_of(g) < gain))
+			continue;
+		group_register(j, g);
+		if (g->reg == NO_REG)
+			g->reg = h;
+	}
 }
 
 static void add_index(struct jit *j, const struct jit_addr *a, struct jit_mem *m)
@@ -225,7 +261,7 @@ struct jit_mem jit_loop_operand(struct jit *j, const struct jit_access *x,
 {
 	const struct jit_addr *a = &x->a;
 	struct jit_mem m = { .base = g->reg, .index = NO_INDEX,
-			     .disp = g->folded ? x->base_at : a->disp };
+			     .disp = g->folded ? x->base_at : a->disp }, sum = { 0 };
 
 	j->t1 = 0;
 	if (a->fixed) {
@@ -242,9 +278,9 @@ struct jit_mem jit_loop_operand(struct jit *j, const struct jit_access *x,
 			m.index = g->reg;
 			return m;
 		}
-		if (m.base != T1)
-			emit_mov_rr(j, T1, m.base);
-		add_t1(j, g->reg);
+		sum.base = m.base;
+		sum.index = g->reg;
+		emit_mem(j, 0x8d, T1, &sum);		/* lea: the flags stay */
 		m.base = T1;
 	}
 	if (a->index != X86_REG_NONE)
@@ -283,8 +319,10 @@ void jit_loop_lend(struct jit *j)
 		j->loop.used |= registers_of(&j->insn[k]);
 	host_registers(j, MANY_USES);
 	for (k = 0; k < j->nr_groups; k++)
-		if (j->group[k].hoisted)
-			group_register(j, &j->group[k]);
+		if (j->group[k].mates)
+			page_register(j, k);
+	group_registers(j, MANY_USES);
+	group_registers(j, SOME_USES);
 	host_registers(j, SOME_USES);
 	if (j->loop.counts)
 		store_last(j);

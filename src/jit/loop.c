@@ -224,7 +224,7 @@ static unsigned log2_of(unsigned n)
 	return n < 2 ? 0 : 32 - __builtin_clz(n - 1);
 }
 
-static struct jit_addr first_byte(const struct jit_group *g)
+struct jit_addr jit_loop_first_byte(const struct jit_group *g)
 {
 	int base = jit_version_reg(g->base), index = jit_version_reg(g->index);
 
@@ -236,8 +236,7 @@ static struct jit_addr first_byte(const struct jit_group *g)
 	};
 }
 
-/* T1 = offset of @g's first byte: how many turns after this one are in the page? */
-static void count_turns(struct jit *j, const struct jit_group *g)
+void jit_loop_count(struct jit *j, const struct jit_group *g)
 {
 	unsigned room = PAGE_SIZE - (g->hi - g->lo), by = log2_of(ABS(g->step));
 
@@ -254,16 +253,21 @@ static void count_turns(struct jit *j, const struct jit_group *g)
 
 static void enter_group(struct jit *j, struct jit_group *g)
 {
-	struct jit_addr lo = first_byte(g);
+	struct jit_addr lo = jit_loop_first_byte(g);
 
-	jit_check_group(j, &lo, g, jit_slow_add(j, SLOW_PLAIN, j->rip));
-	if (!g->step)
+	if (g->leader && j->group[g->leader - 1].slot == NO_SLOT)
+		g->leader = 0;
+	if (g->leader)
+		jit_check_mate(j, &lo, g);
+	else
+		jit_check_group(j, &lo, g, jit_slow_add(j, SLOW_PLAIN, j->rip));
+	if ((g->mates && g->slot != NO_SLOT && jit_mates_enter(j, g)) || !g->step)
 		return;
 	if (g->slot == NO_SLOT) {
 		jit_linear(j, &lo);
 		emit_alu_imm(j, 4, T1, PAGE_SIZE - 1, false);
 	}
-	count_turns(j, g);
+	jit_loop_count(j, g);
 }
 
 #define ALIGN	16
@@ -345,8 +349,12 @@ void jit_loop_enter(struct jit *j)
 		emit_cpu(j, 0xc7, 0, CPU_OFF(jit.turns), 8);	/* mov */
 		e32(j, j->check ? JIT_CHECK_INSNS / j->nr - 2 : MAX_INSNS / j->nr);
 	}
+	jit_mates_find(j);
 	for (k = 0; k < j->nr_groups; k++)
-		if (j->group[k].hoisted)
+		if (j->group[k].hoisted && !j->group[k].leader)
+			enter_group(j, &j->group[k]);
+	for (k = 0; k < j->nr_groups; k++)
+		if (j->group[k].leader && !j->group[k].open)
 			enter_group(j, &j->group[k]);
 	jit_loop_lend(j);
 	align(j);

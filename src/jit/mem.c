@@ -271,6 +271,17 @@ static void miss_sticky(struct jit *j, const struct jit_miss *m)
 	emit_patch(j, bad, j->pos);
 }
 
+/* It counts against the loop, and off. */
+static void miss_mate(struct jit *j, struct jit_miss *m)
+{
+	m->code = j->pos;
+	emit_patch(j, m->jump, j->pos);
+	emit_mov_imm(j, T2, WALK_SITE | WALK_MATE);
+	emit_jump(j, CC_CALL, j->walk);
+	j->sites[j->nr_sites++] = (struct jit_site){ .pc = j->pos, .place = m->place };
+	jit_slow_jump(j, m->slow, CC_ALWAYS);
+}
+
 /*
  * Out of line: the slot is filled, or the page is brought into the TLB, and the check is
  * made once more; or off.
@@ -319,8 +330,12 @@ void jit_miss_emit(struct jit *j)
 {
 	unsigned k;
 
-	for (k = 0; k < j->nr_miss; k++)
-		miss_one(j, &j->miss[k]);
+	for (k = 0; k < j->nr_miss; k++) {
+		if (j->miss[k].mate)
+			miss_mate(j, &j->miss[k]);
+		else
+			miss_one(j, &j->miss[k]);
+	}
 }
 
 /* Will the next access be to the same page? The supervisor's places are many, and see
@@ -407,6 +422,54 @@ void jit_check_group(struct jit *j, const struct jit_addr *lo, struct jit_group 
 {
 	check_group(j, lo, g, X86_TLB_READ, s);
 	g->in_t1 = false;
+}
+
+/* T1 = the distance of @lo, the first byte of @g, from the page that its leader is in. */
+static void mate_offset(struct jit *j, const struct jit_addr *lo, struct jit_group *g)
+{
+	const struct jit_group *leader = &j->group[g->leader - 1];
+
+	g->open = true;
+	g->slot = leader->slot;
+	g->addend = leader->addend;
+	jit_linear(j, lo);
+	emit_cpu(j, 0x2b, T1, SLOT_OFF(g->slot, lo), 8);
+}
+
+/* @off is that of a mate that is in the page, or off. */
+static void check_mate(struct jit *j, const struct jit_addr *lo,
+		       const struct jit_group *g, unsigned off)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_PLAIN, j->rip);
+	struct jit_miss *m = miss_add(j, lo, g, X86_TLB_READ, s);
+
+	emit_alu_imm(j, 7, off, PAGE_SIZE - m->bytes, true);
+	m->jump = emit_jump_later(j, CC_A);
+	m->mate = true;
+}
+
+void jit_check_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g)
+{
+	mate_offset(j, lo, g);
+	check_mate(j, lo, g, T1);
+}
+
+void jit_farther_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
+		      bool first)
+{
+	mate_offset(j, lo, g);
+	if (first) {
+		emit_mov_rr(j, T2, T1);
+		return;
+	}
+	emit_rr(j, 0x3b, T1, T2, 8);			/* cmp */
+	emit_rr(j, 0xf47, T2, T1, 8);			/* cmova */
+}
+
+void jit_check_mates(struct jit *j, const struct jit_addr *lo, const struct jit_group *g)
+{
+	check_mate(j, lo, g, T2);
+	emit_mov_rr(j, T1, T2);
 }
 
 /* --- operands -------------------------------------------------------------------------- */

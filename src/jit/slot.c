@@ -153,10 +153,11 @@ static bool goes_to_guest(const struct hw_cpu *cpu)
 #define MARK_LONG	BIT(5)
 #define MARK_STICKY	BIT(6)
 #define MARK_MANY	BIT(7)
+#define MARK_PARTED	BIT(8)
 #define MARK_COUNT	0x1cu	/* blocks that were made anew because it varies */
 #define MARK_ONE	BIT(2)
 
-static uint8_t *mark_of(const struct jit *j, hva_t place)
+static uint16_t *mark_of(const struct jit *j, hva_t place)
 {
 	return &j->marks[(place * 0x9e3779b97f4a7c15ull) >> (64 - JIT_MARK_BITS)];
 }
@@ -174,6 +175,11 @@ bool jit_sticks(const struct jit *j, hva_t place)
 bool jit_fails(const struct jit *j, hva_t place)
 {
 	return *mark_of(j, place) & MARK_FAILS;
+}
+
+bool jit_parted(const struct jit *j, hva_t place)
+{
+	return *mark_of(j, place) & MARK_PARTED;
 }
 
 bool jit_is_long(const struct jit *j, hva_t place)
@@ -208,7 +214,7 @@ static const struct jit_site *site_at(const struct jit *j, uint32_t pc)
 /* Marks the place of @site, whose slot is filled all the time; false: it stays as it is. */
 static bool varies(struct hw_cpu *cpu, const struct jit_site *site)
 {
-	uint8_t *mark = mark_of(cpu->jit.jit, site->place);
+	uint16_t *mark = mark_of(cpu->jit.jit, site->place);
 
 	if ((*mark & MARK_COUNT) == MARK_COUNT)
 		return false;
@@ -237,8 +243,9 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 	return la;
 }
 
-/* The check at @site has failed. If it does so most of the time it is not made any more. */
-static void failed(struct hw_cpu *cpu, const struct jit_site *site)
+/* The check at @site has failed. If it does so most of the time it is not made any more:
+ * @mark. */
+static void failed(struct hw_cpu *cpu, const struct jit_site *site, uint16_t mark)
 {
 	struct jit *j = cpu->jit.jit;
 	struct jit_fails *f = &j->fails[site->place % JIT_NR_FAILS];
@@ -247,9 +254,9 @@ static void failed(struct hw_cpu *cpu, const struct jit_site *site)
 	cpu->stats.jit_group_fails++;
 	if (f->place != site->place || now - f->since > FAILS * FAIL_CYCLES)
 		*f = (struct jit_fails){ .place = site->place, .since = now };
-	if (++f->count < FAILS || jit_fails(j, site->place))
+	if (++f->count < FAILS || *mark_of(j, site->place) & mark)
 		return;
-	*mark_of(j, site->place) |= MARK_FAILS;
+	*mark_of(j, site->place) |= mark;
 	cpu->stats.jit_failing++;
 	jit_retranslate(j, site->pc);
 }
@@ -297,11 +304,11 @@ uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 	struct jit *j = cpu->jit.jit;
 	const struct jit_site *site = NULL;
 
-	if (walk(cpu, la, what))
+	if (!(what & WALK_MATE) && walk(cpu, la, what))
 		return 0;
 	if (what & WALK_SITE)
 		site = site_at(j, cpu->jit.walk_from - (uintptr_t)j->rx);
 	if (site)
-		failed(cpu, site);
+		failed(cpu, site, what & WALK_MATE ? MARK_PARTED : MARK_FAILS);
 	return 1;
 }

@@ -227,6 +227,7 @@ static void pointers_walk(void **s)
 {
 	walks(4000);
 	assert_true(pair[1]->cpu->stats.jit_loops > 500);
+	assert_true(pair[1]->cpu->stats.jit_mates > 500);
 }
 
 /* CF comes in RFLAGS, now set, now clear, and goes through a loop that leaves it alone. */
@@ -422,6 +423,74 @@ static void checks_that_fail_are_given_up(void **s)
 	assert_true(g->cpu->stats.jit_group_fails < 10000);
 }
 
+/* --- groups in one page ------------------------------------------------------------------- */
+
+/* RAX rounds of a loop over three arrays, at RSI, RDI and R13. */
+GUEST_CODE(arrays, 64, "1: mov $20, %ecx; 2: mov -8(%rsi,%rcx,8), %rdx; add -8(%rdi,%rcx,8), %rdx\n"
+	   "add %rdx, -8(%r13,%rcx,8); dec %rcx; jnz 2b; dec %eax; jnz 1b; hlt");
+/* ... upwards, and one stays where it is. */
+GUEST_CODE(upwards, 64, "1: xor %ecx, %ecx; 2: mov (%rsi,%rcx,8), %rdx; add (%rdi), %rdx\n"
+	   "add %rdx, (%r13,%rcx,8); inc %rcx; cmp $20, %rcx; jne 2b; dec %eax; jnz 1b; hlt");
+
+/* Both agree on @rounds; how often the translator's checks of several accesses failed. */
+static uint64_t fails_of(uint64_t rsi, uint64_t rdi, uint64_t r13, unsigned rounds)
+{
+	uint64_t fails = pair[1]->cpu->stats.jit_group_fails;
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		struct x86_emulate_ctxt *c = pair[k]->c;
+
+		/* It begins anew, and its code stays. */
+		start(pair[k]);
+		*guest_pte(pair[k], G_DATA + 0x1000) |= PTE_W;
+		c->gpr[X86_RSI] = rsi;
+		c->gpr[X86_RDI] = rdi;
+		c->gpr[X86_R13] = r13;
+		c->gpr[X86_RAX] = rounds;
+		guest_hlt(pair[k]);
+		assert_int_equal(guest_vector(pair[k]), X86_GP);
+	}
+	assert_true(same());
+	return pair[1]->cpu->stats.jit_group_fails - fails;
+}
+
+static void mates(const char *from, const char *to)
+{
+	const uint64_t page[3] = { G_DATA, G_DATA + 0x1000, G_DATA + 0x2000 };
+	struct hw_stats *stats = &pair[1]->cpu->stats;
+	uint64_t mates, failing;
+	unsigned k;
+
+	start_pair(1);
+	for (k = 0; k < 2; k++)
+		guest_put(pair[k], G_CODE, from, to);
+	guest_wrote_code(pair[1]);
+	mates = stats->jit_mates;
+	failing = stats->jit_failing;
+	fails_of(page[0], page[0] + 0x200, page[0] + 0x400, 50);
+	assert_true(stats->jit_mates >= mates + 2);
+	/* All of them move to another page, and to the ends of one. */
+	assert_true(fails_of(page[1], page[1] + 0x200, page[1] + 0x400, 50) < 20);
+	fails_of(page[1] + 0x1000 - 160, page[1], page[1] + 0x200, 50);
+	fails_of(page[1] - 80, page[1] - 0x200, page[1] - 0x400, 50);
+	fails_of(page[1] - 0x200, page[1] + 0xf80, page[0] + 0xf80, 50);
+	/* They part, for long: by now it is made without. */
+	assert_true(fails_of(page[0], page[1], page[2], 2000) < 20000);
+	assert_true(stats->jit_failing > failing);
+	mates = stats->jit_mates;
+	assert_true(fails_of(page[0], page[1], page[2], 2000) < 20);
+	assert_int_equal(stats->jit_mates, mates);
+}
+
+static void groups_in_one_page_part(void **s)
+{
+	pair[1]->cpu->jit.jit->first_turns = 0;
+	mates(arrays, arrays_end);
+	mates(upwards, upwards_end);
+	pair[1]->cpu->jit.jit->first_turns = JIT_FIRST_TURNS;
+}
+
 /* --- flags that may stay what they were -------------------------------------------------- */
 
 /* A rotation by more than 1 leaves OF, a shift by CL may leave all: who overwrites them
@@ -467,6 +536,7 @@ int main(void)
 		T(only_stores_make_pages_dirty),
 		T(loops_are_long_when_they_have_been),
 		T(checks_that_fail_are_given_up),
+		T(groups_in_one_page_part),
 		T(flags_of_shifts),
 	};
 
