@@ -128,20 +128,28 @@ static int op_intercept(struct x86_emulate_ctxt *c, enum x86_intercept id,
 	return X86EMUL_INTERCEPTED;
 }
 
+/* What both directions do first; true: no more is to be done. */
+static bool note_io(struct vm *vm, uint16_t port, unsigned size, unsigned *count)
+{
+	vm->io_calls++;
+	vm->io_port = port;
+	vm->io_size = size;
+	if (vm->io_result)
+		return true;
+	if (vm->io_max && *count > vm->io_max)
+		*count = vm->io_max;
+	vm->io_count += *count;
+	return false;
+}
+
 static int op_pio_in(struct x86_emulate_ctxt *c, uint16_t port, unsigned size,
 		     void *val, unsigned *count)
 {
 	struct vm *vm = to_vm(c);
 	unsigned i;
 
-	vm->io_calls++;
-	vm->io_port = port;
-	vm->io_size = size;
-	if (vm->io_result)
+	if (note_io(vm, port, size, count))
 		return vm->io_result;
-	if (vm->io_max && *count > vm->io_max)
-		*count = vm->io_max;
-	vm->io_count += *count;
 	for (i = 0; i < *count * size; i++)
 		((uint8_t *)val)[i] = vm->io_bytes++;
 	return X86EMUL_CONTINUE;
@@ -153,14 +161,8 @@ static int op_pio_out(struct x86_emulate_ctxt *c, uint16_t port, unsigned size,
 	struct vm *vm = to_vm(c);
 	unsigned n;
 
-	vm->io_calls++;
-	vm->io_port = port;
-	vm->io_size = size;
-	if (vm->io_result)
+	if (note_io(vm, port, size, count))
 		return vm->io_result;
-	if (vm->io_max && *count > vm->io_max)
-		*count = vm->io_max;
-	vm->io_count += *count;
 	if (vm->io_bytes >= sizeof(vm->io_log))
 		return X86EMUL_CONTINUE;
 	n = MIN(*count * size, sizeof(vm->io_log) - vm->io_bytes);

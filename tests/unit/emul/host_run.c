@@ -86,3 +86,20 @@ bool host_has_feature(enum x86_feature f)
 		return false;
 	return r[features[f].reg] >> features[f].bit & 1;
 }
+
+bool has_taken_operand(const struct x86_insn *i)
+{
+	static const uint8_t taken[] = { X86_RSP, X86_R14, X86_R15 };
+	unsigned k, t;
+
+	for (k = 0; k < X86_MAX_OPERANDS; k++)
+		for (t = 0; t < ARRAY_SIZE(taken); t++) {
+			uint8_t kind = i->row->opnd[k].kind;
+
+			if ((kind == OPK_G && i->reg == taken[t]) ||
+			    ((kind == OPK_E || kind == OPK_R) && i->mod == 3 &&
+			     i->rm == taken[t]))
+				return true;
+		}
+	return false;
+}

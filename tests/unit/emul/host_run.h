@@ -19,5 +19,7 @@ void host_run(struct host_regs *r, const uint8_t *code, size_t n);
 
 /* Does the host have @f (CPUID)? X86_FEATURE_NONE: true. */
 bool host_has_feature(enum x86_feature f);
+/* Whether an operand of @i is a register that a test beside the host needs itself: RSP, R14, R15. */
+bool has_taken_operand(const struct x86_insn *i);
 
 #endif

@@ -188,24 +188,12 @@ static unsigned make(unsigned id, uint8_t *b)
 /* Not a register that the test itself needs; decoded as this row. */
 static bool is_usable(const struct x86_insn *i, unsigned id)
 {
-	static const uint8_t taken[] = { X86_RSP, X86_R14, X86_R15 };
-	unsigned k, t;
-
 	if (i->row->id != id)
 		return false;
 	if ((i->row->attr & I_EVEX) && i->veclen < 64 && !(i->row->evex & EV_S) &&
 	    !host_has_feature(X86_FEATURE_AVX512VL))
 		return false;
-	for (k = 0; k < X86_MAX_OPERANDS; k++)
-		for (t = 0; t < ARRAY_SIZE(taken); t++) {
-			uint8_t kind = i->row->opnd[k].kind;
-
-			if ((kind == OPK_G && i->reg == taken[t]) ||
-			    ((kind == OPK_E || kind == OPK_R) && i->mod == 3 &&
-			     i->rm == taken[t]))
-				return false;
-		}
-	return true;
+	return !has_taken_operand(i);
 }
 
 /* --- memory --------------------------------------------------------------------- */

@@ -92,25 +92,13 @@ static unsigned make(uint8_t *b)
 /* The registers that the test itself needs must not be operands. */
 static bool is_usable(const struct x86_insn *i)
 {
-	static const uint8_t taken[] = { X86_RSP, X86_R14, X86_R15 };
-	unsigned k, t;
-
 	if (i->row->op != X86_OP_SIMD && i->row->op != X86_OP_X87)
 		return false;
 	/* REX.B; or the random opcode was an escape, and what follows shifted. */
 	if (i->mod != 3 && (i->base != X86_RSI || i->index != X86_REG_NONE ||
 			    i->disp < 0 || i->disp & 15 || i->adsize != 8))
 		return false;
-	for (k = 0; k < X86_MAX_OPERANDS; k++)
-		for (t = 0; t < ARRAY_SIZE(taken); t++) {
-			uint8_t kind = i->row->opnd[k].kind;
-
-			if ((kind == OPK_G && i->reg == taken[t]) ||
-			    ((kind == OPK_E || kind == OPK_R) && i->mod == 3 &&
-			     i->rm == taken[t]))
-				return false;
-		}
-	return true;
+	return !has_taken_operand(i);
 }
 
 static bool host_has(enum x86_feature f)
