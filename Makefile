@@ -43,7 +43,7 @@ seqtest: setup ## random sequences on interpreter, translator and this processor
 	@scripts/build.sh $(BUILD)
 	@$(BUILD)/tests/diff/seqtest --seed $(or $(SEED),1) --count $(or $(COUNT),100000) $(DIFFFLAGS)
 
-asan: ## build with ASan and UBSan into build-asan/ and run the unit, asm and guest suites
+asan: ## build with ASan and UBSan into build-asan/ and run the unit, asm, guest and api suites
 	@$(SETUP) build test
 	@scripts/test.sh asan
 

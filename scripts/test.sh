@@ -3,8 +3,8 @@
 # test.sh [SUITE ...|asan] - the project's tests.
 #
 # Without an argument, everything CI wants: the layering check, the gcc build and
-# all its suites, the clang build, the unit, asm and guest suites under ASan and UBSan, guests
-# with several vCPUs under TSan, and each fuzzer for a short while.
+# all its suites, the clang build, the unit, asm, guest and api suites (over the C API) under
+# ASan and UBSan, guests with several vCPUs under TSan, and each fuzzer for a short while.
 # With suites (unit asm diff guest api check boot): those, on the gcc build. asan: that part
 # only. The last line is "N passed, N failed". JOBS: how many at a time (2).
 set -uo pipefail
@@ -61,7 +61,7 @@ fuzz() {
 asan() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1
 	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1
-	step "build with ASan and UBSan" build_asan && suites build-asan unit asm guest
+	step "build with ASan and UBSan" build_asan && suites build-asan unit asm guest api
 }
 
 everything() {
