@@ -28,32 +28,51 @@
 static struct kvm_file **chunks[NR_CHUNKS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list_head files = LIST_HEAD_INIT(files), spare = LIST_HEAD_INIT(spare);
-static uint64_t fork_generation;
+
+/*
+ * Which of a line of forks this process is: a word that the kernel clears in every child
+ * with memory of its own, also in one that a raw system call has made. 0 is such a child
+ * which nobody has told us of.
+ */
+static uint64_t not_cleared, *generation = &not_cleared, last_generation;
 static pid_t owner;		/* the process whose memory this is */
 
-static void after_fork_in_child(void)
+static void begin_generation(void)
 {
-	fork_generation++;
+	*generation = ++last_generation;
 	owner = getpid();
 	pthread_mutex_init(&lock, NULL);
 }
 
+static void notice_fork(void)
+{
+	if (unlikely(!*generation))
+		begin_generation();
+}
+
 __attribute__((constructor)) static void file_init(void)
 {
-	owner = getpid();
-	pthread_atfork(NULL, NULL, after_fork_in_child);
+	void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	/* Without it, and on Linux before 4.14, fork() is seen and no other way. */
+	if (page != MAP_FAILED && !madvise(page, PAGE_SIZE, MADV_WIPEONFORK))
+		generation = page;
+	begin_generation();
+	pthread_atfork(NULL, NULL, begin_generation);
 }
 
 /* Between vfork() and exec a child closes descriptors of its own in its parent's
  * memory: not in the parent's table. */
 static bool is_vforked(void)
 {
+	notice_fork();
 	return getpid() != owner;
 }
 
 bool kvm_file_is_foreign(const struct kvm_file *f)
 {
-	return f->fork_generation != fork_generation;
+	return f->generation != *generation;
 }
 
 static struct kvm_file **slot_of(int fd)
@@ -274,14 +293,16 @@ static int map_pages(struct kvm_file *f)
 int kvm_file_create(enum kvm_file_kind kind, const char *name, unsigned pages,
 		    int flags, struct kvm_file **out)
 {
-	struct kvm_file *f = alloc_file();
+	struct kvm_file *f;
 	int ret = 0;
 
+	notice_fork();
+	f = alloc_file();
 	if (!f)
 		return -ENOMEM;
 	f->kind = kind;
 	f->nr_pages = pages;
-	f->fork_generation = fork_generation;
+	f->generation = *generation;
 	__atomic_store_n(&f->refs, 1, __ATOMIC_RELEASE);
 	f->new_fd = make_memfd(name, pages, flags);
 	if (f->new_fd < 0)

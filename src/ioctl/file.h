@@ -25,7 +25,7 @@ struct kvm_file {
 	unsigned nr_pages;		/* size of the memfd */
 	int new_fd;			/* the memfd's, until kvm_file_publish() */
 	uint64_t dev, ino;		/* of the memfd */
-	uint64_t fork_generation;	/* of the process that made it */
+	uint64_t generation;		/* of the process that made it */
 	struct kvm *kvm;		/* a reference of kvm->refs */
 	struct kvm_vcpu *vcpu;
 	void *pages;			/* our mapping of a vCPU's memfd */

@@ -381,10 +381,9 @@ static void passed_over_a_socket(void **state)
 
 /* --- fork ------------------------------------------------------------------------------ */
 
-/* Runs @fn in a child; its exit status. */
-static int in_child(int (*fn)(struct vm *v), struct vm *v)
+/* In the child @pid, which is 0 there: @fn; the exit status. */
+static int run_in(pid_t pid, int (*fn)(struct vm *v), struct vm *v)
 {
-	pid_t pid = fork();
 	int status;
 
 	if (!pid)
@@ -393,6 +392,18 @@ static int in_child(int (*fn)(struct vm *v), struct vm *v)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
+}
+
+/* Runs @fn in a child; its exit status. */
+static int in_child(int (*fn)(struct vm *v), struct vm *v)
+{
+	return run_in(fork(), fn, v);
+}
+
+/* One that the C library, and so the library under test, has not been told of. */
+static int in_raw_child(int (*fn)(struct vm *v), struct vm *v)
+{
+	return run_in(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0), fn, v);
 }
 
 static int use_the_parents(struct vm *v)
@@ -419,6 +430,7 @@ static void child_may_not_use_the_parents_vm(void **state)
 
 	vm_new(&v, VM_IRQCHIP | VM_PIT);
 	assert_int_equal(in_child(use_the_parents, &v), 0);
+	assert_int_equal(in_raw_child(use_the_parents, &v), 0);
 	vm_load(&v, GUEST(halt));
 	ok(kvm_ioctl(v.vcpu[0], KVM_SET_MP_STATE,
 		     &(struct kvm_mp_state){ KVM_MP_STATE_RUNNABLE }));
@@ -462,6 +474,7 @@ static void child_makes_its_own_vm(void **state)
 
 	vm_new(&v, VM_IRQCHIP | VM_PIT);
 	assert_int_equal(in_child(make_its_own, &v), 1);
+	assert_int_equal(in_raw_child(make_its_own, &v), 1);
 	assert_int_equal(in_child(its_own_with_timers, &v), 1);
 }
 
