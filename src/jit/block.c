@@ -194,6 +194,7 @@ static void emit_insns(struct jit *j)
 		j->keeps_t1 = keeps_t1(j->cur);
 		if (!j->keeps_t1)
 			j->t1 = 0;
+		jit_loop_before(j, j->cur);
 		emitters[j->cur->class](j, j->cur);
 		last = j->cur;
 	}

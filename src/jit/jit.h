@@ -204,6 +204,8 @@ struct jit_loop {
 	bool on;
 	bool counts;		/* turns, by a register that each one moves */
 	uint8_t counter;
+	bool ends;		/* when that is equal to what stays (ends.c): */
+	uint8_t bound;		/* this operand of the last comparison */
 	int32_t step[X86_NR_GPRS];	/* what a turn adds, or JIT_NO_STEP */
 	uint32_t head;		/* where the next turn begins */
 	uint16_t used;		/* guest registers that a turn may use */
@@ -642,6 +644,14 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);
 
 /* --- loop.c, lend.c ----------------------------------------------------------------------------- */
 
+/* ends.c: does its counter tell when it ends? */
+void jit_loop_find_end(struct jit *j);
+/* T1 = turns after this one, until then, or as many as have been counted, if that is less. */
+void jit_loop_count_to_end(struct jit *j);
+/* @n comes next: if it is the comparison that may wait, on to the next turn. */
+void jit_loop_before(struct jit *j, const struct jit_insn *n);
+/* On to the next turn, unless all that have been counted are done. */
+void jit_loop_turn(struct jit *j);
 /* mates.c: which groups of the loop are in one page. */
 void jit_mates_find(struct jit *j);
 /* @leader has been checked, T1 is its offset in its page: so are some of its mates, and the

@@ -297,7 +297,10 @@ static void store_last(struct jit *j)
 	struct jit_mem m = { .base = T1, .index = jit_host_reg(j->loop.counter),
 			     .disp = step };
 
-	emit_load(j, T1, CPU_OFF(jit.turns));
+	if (j->loop.ends)
+		jit_loop_count_to_end(j);
+	else
+		emit_load(j, T1, CPU_OFF(jit.turns));
 	emit_rr(j, 0x69, T1, T1, 8), e32(j, step);		/* imul */
 	j->loop.last = borrow(j);
 	if (j->loop.last == NO_REG) {

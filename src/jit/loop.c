@@ -119,6 +119,9 @@ static void find_steps(struct jit *j)
 		j->loop.counts = true;
 		j->loop.counter = r;
 	}
+	j->loop.ends = false;
+	if (j->loop.counts)
+		jit_loop_find_end(j);
 }
 
 /* Adds the step of what @version is to *@step; false: it has none. */
@@ -362,6 +365,17 @@ void jit_loop_enter(struct jit *j)
 	j->loop.inside = true;
 }
 
+void jit_loop_turn(struct jit *j)
+{
+	unsigned counter = jit_host_reg(j->loop.counter);
+
+	if (j->loop.last == NO_REG)
+		emit_cpu(j, 0x3b, counter, CPU_OFF(jit.last), 8);	/* cmp */
+	else
+		emit_rr(j, 0x3b, counter, j->loop.last, 8);
+	emit_jump(j, CC_NE, j->loop.head);
+}
+
 void jit_loop_next(struct jit *j)
 {
 	j->loc = FL_MEM;
@@ -369,15 +383,9 @@ void jit_loop_next(struct jit *j)
 		next_of_first(j);
 		return;
 	}
-	if (j->loop.counts) {
-		if (j->loop.last == NO_REG)
-			emit_cpu(j, 0x3b, jit_host_reg(j->loop.counter),
-				 CPU_OFF(jit.last), 8);		/* cmp */
-		else
-			emit_rr(j, 0x3b, jit_host_reg(j->loop.counter), j->loop.last,
-				8);
-		emit_jump(j, CC_NE, j->loop.head);
-	} else if (!j->check) {
+	if (j->loop.counts && !j->loop.ends) {
+		jit_loop_turn(j);
+	} else if (!j->loop.counts && !j->check) {
 		jit_compare_request(j);
 		emit_jump(j, CC_E, j->loop.head);
 	}

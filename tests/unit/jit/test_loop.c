@@ -491,6 +491,86 @@ static void groups_in_one_page_part(void **s)
 	pair[1]->cpu->jit.jit->first_turns = JIT_FIRST_TURNS;
 }
 
+/* --- the counter's end ------------------------------------------------------------------- */
+
+/* RCX goes up, down or by three to RDX, R13 or a constant; RBX bounds the turns. What the
+ * last comparison leaves is looked at. */
+#define ENDS(name, step, compare)						\
+GUEST_CODE(name, 64, "1: sub $1, %rbx; jz 2f; mov (%rsi), %rax; add %rcx, (%rdi)\n"	\
+	   "lea 8(%rsi), %rsi\n" step "\n" compare "; jne 1b\n"			\
+	   "2: lahf; seto %al; hlt")
+
+ENDS(up_to_reg, "add $4, %rcx", "cmp %rdx, %rcx");
+ENDS(up_to_mem, "inc %rcx", "cmp %rcx, %r13");
+ENDS(up_to_imm, "add $8, %rcx", "cmp $0x200, %rcx");
+ENDS(up_to_imm32, "add $8, %rcx", "cmp $0x200, %ecx");
+ENDS(down_to_reg, "sub $16, %rcx", "cmp %rcx, %rdx");
+ENDS(down_to_imm, "lea -2(%rcx), %rcx", "cmp $-0x40, %rcx");
+ENDS(down_to_imm32, "dec %rcx", "cmp $-0x40, %ecx");
+ENDS(by_three, "add $3, %rcx", "cmp $0x201, %rcx");
+ENDS(to_what_moves, "add $4, %rcx; add $1, %rdx", "cmp %rdx, %rcx");
+
+GUEST_CODE(up_in_rax, 64, "1: sub $1, %rbx; jz 2f; add %rax, (%rdi); lea 8(%rsi), %rsi\n"
+	   "add $8, %rax; cmp $0x200, %rax; jne 1b; 2: lahf; seto %al; hlt");
+
+static void one_end(const char *from, const char *to, uint64_t rcx, uint64_t bound,
+		    uint64_t turns)
+{
+	unsigned k;
+
+	start_pair(rcx ^ bound << 13 ^ turns << 20);
+	for (k = 0; k < 2; k++) {
+		struct x86_emulate_ctxt *c = pair[k]->c;
+
+		*guest_pte(pair[k], G_DATA + 0x1000) |= PTE_W;
+		c->gpr[X86_RSI] = G_DATA + 0xe00;
+		c->gpr[X86_RDI] = G_DATA + 0x2800;
+		c->gpr[X86_RAX] = c->gpr[X86_RCX] = rcx;
+		c->gpr[X86_RDX] = c->gpr[X86_R13] = bound;
+		c->gpr[X86_RBX] = turns;
+		guest_put(pair[k], G_CODE, from, to);
+		guest_hlt(pair[k]);
+		assert_int_equal(guest_vector(pair[k]), X86_GP);
+	}
+	assert_true(same());
+}
+
+static void ends_of(const char *from, const char *to)
+{
+	static const uint64_t counters[] = {
+		0, 1, 2, 0x1f8, 0x200, 0x201, 0x208, -8ull, -0x40ull, -0x3full, 0x7ffffff8,
+		0xfffffff8, 0x1fffffff8, 0x7ffffffffffffff8,
+	};
+	static const uint64_t bounds[] = { 0, 0x1f8, 0x203, -0x40ull, 1ull << 32 };
+	static const uint64_t turns[] = { 2, 3, 70, 500 };
+	unsigned c, b, t;
+
+	for (c = 0; c < ARRAY_SIZE(counters); c++)
+		for (b = 0; b < ARRAY_SIZE(bounds); b++)
+			for (t = 0; t < ARRAY_SIZE(turns); t++)
+				one_end(from, to, counters[c], bounds[b], turns[t]);
+}
+
+static void counters_end_loops(void **s)
+{
+	unsigned k;
+
+	for (k = 0; k < ARRAY_SIZE(first_turns); k++) {
+		pair[1]->cpu->jit.jit->first_turns = first_turns[k];
+		ends_of(up_to_reg, up_to_reg_end);
+		ends_of(up_to_mem, up_to_mem_end);
+		ends_of(up_to_imm, up_to_imm_end);
+		ends_of(up_to_imm32, up_to_imm32_end);
+		ends_of(down_to_reg, down_to_reg_end);
+		ends_of(down_to_imm, down_to_imm_end);
+		ends_of(down_to_imm32, down_to_imm32_end);
+		ends_of(by_three, by_three_end);
+		ends_of(to_what_moves, to_what_moves_end);
+		ends_of(up_in_rax, up_in_rax_end);
+	}
+	assert_true(pair[1]->cpu->stats.jit_loops >= 10);
+}
+
 /* --- flags that may stay what they were -------------------------------------------------- */
 
 /* A rotation by more than 1 leaves OF, a shift by CL may leave all: who overwrites them
@@ -537,6 +617,7 @@ int main(void)
 		T(loops_are_long_when_they_have_been),
 		T(checks_that_fail_are_given_up),
 		T(groups_in_one_page_part),
+		T(counters_end_loops),
 		T(flags_of_shifts),
 	};
 
