@@ -4,7 +4,8 @@
  *
  * A block begins anywhere and ends with a transfer that is not a Jcc, with an
  * instruction after which anything may be different, at the end of its page, or when
- * it is long. A Jcc is a way out in the middle. An instruction that crosses into the
+ * it is long. A Jcc is a way out in the middle; a JMP to another place of the page is
+ * followed, once. An instruction that crosses into the
  * next page is a block of its own. Its bytes there belong to no registered page: the
  * block begins with a comparison of them, where the TLB has the page for fetches, and
  * the interpreter does the instruction if they are others.
@@ -50,18 +51,43 @@ static bool decode(struct jit *j, struct jit_source *s, uint64_t rip, struct jit
 	return true;
 }
 
+const struct jit_insn *jit_insn_at(const struct jit *j, uint64_t rip)
+{
+	const struct jit_insn *n;
+
+	for (n = j->insn; n < j->insn + j->nr; n++)
+		if (n->rip == rip)
+			return n;
+	return NULL;
+}
+
+/* @n is a jump inside of the page, to what the block does not have: it goes on there. */
+static bool follow(struct jit *j, struct jit_insn *n)
+{
+	uint64_t to = n->class == JIT_JMP ? jit_target_of(n) : 0;
+
+	if (n->class != JIT_JMP || (to ^ j->rip) & PAGE_MASK || jit_insn_at(j, to) || to == j->not_behind)
+		return false;
+	n->class = JIT_NOTHING;
+	n->next = to;
+	j->follows = true;
+	return true;
+}
+
 void jit_discover(struct jit *j, struct jit_source *s)
 {
 	uint64_t rip = j->rip;
 
 	j->nr = 0;
 	j->tail = 0;
+	j->follows = false;
 	while (j->nr < JIT_MAX_INSNS) {
 		struct jit_insn *n = &j->insn[j->nr];
 
 		if (!decode(j, s, rip, n))
 			break;
 		j->nr++;
+		follow(j, n);
 		rip = n->next;
 		/* In lock-step what the clock says is compared by itself. */
 		if (ends_block(n->class) || (j->check && n->class == JIT_RDTSC))
@@ -209,7 +235,7 @@ static void emit_insns(struct jit *j)
 		if (j->loop.inside)
 			jit_loop_leave(j);
 		j->loop.inside = false;
-		jit_goto(j, CC_ALWAYS, last->next, last->rip);
+		jit_goto(j, CC_ALWAYS, last->next);
 	}
 }
 

@@ -210,6 +210,16 @@ static void drop_page(struct jit *j, struct jit_page *p)
 	p->check = false;
 }
 
+void jit_begin_at(struct jit *j, uint64_t rip, hva_t host)
+{
+	struct jit_block *b = NULL;
+
+	j->not_behind = rip;
+	while ((b = jit_page_next(j, host & PAGE_MASK, b)))
+		if (b->host && b->follows)
+			jit_drop_block(j, b);
+}
+
 /* Does memory still hold what these lines of the page were? */
 static bool lines_same(const struct jit *j, const struct jit_page *p,
 		       uint64_t lines)
@@ -314,7 +324,7 @@ struct jit_block *jit_block_new(struct jit *j)
 	j->nr_blocks++;
 	*b = (struct jit_block){
 		.rip = j->rip, .host = j->host, .code = j->code,
-		.flags = j->entry, .first_line = __builtin_ctzll(lines),
+		.flags = j->entry, .follows = j->follows, .first_line = __builtin_ctzll(lines),
 		.last_line = 63 - __builtin_clzll(lines),
 		.nr = j->loop.on ? JIT_CHECK_INSNS : j->nr, .variant = j->variant,
 	};

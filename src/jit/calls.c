@@ -83,7 +83,7 @@ static void come_back(struct jit *j, const struct jit_insn *n)
 	}
 	emit_jump(j, CC_NE, j->ret_miss);
 	j->loc = FL_MEM;
-	jit_goto(j, CC_ALWAYS, next, n->rip);
+	jit_goto(j, CC_ALWAYS, next);
 }
 
 void jit_call(struct jit *j, struct jit_insn *n)

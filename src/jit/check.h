@@ -12,7 +12,7 @@
 #define CHECK_MAX_STOPS	64
 #define CHECK_SEALS	1024
 #define CHECK_MAX_DIFFS	8
-#define CHECK_TEXT	8192
+#define CHECK_TEXT	(32u << 10)
 #define CHECK_CLASSES	(1u << 14)
 #define CHECK_SEEN	(1u << 14)
 
@@ -39,6 +39,7 @@ struct check_step {
 	uint64_t mark;		/* of the general registers behind it */
 	uint16_t op;		/* enum x86_op */
 	uint8_t  len;
+	bool     jump;		/* a JMP that a block may go on behind */
 	uint8_t  undefined;	/* status flags that it or others left undefined: FLAG_* */
 };
 
@@ -96,7 +97,8 @@ struct jit_check {
 
 	/* Where a stretch of several blocks may end (check_interp.c). */
 	uint32_t length;	/* about so many instructions; 0: one block */
-	uint32_t good;		/* the last step behind which it may */
+	uint32_t good;		/* the last step behind which it may, */
+	uint32_t jumped;	/* and the last JMP behind which it better does not */
 	uint32_t slack;		/* steps that translated code makes without entering a block */
 	uint32_t at;		/* the last step behind which it was at the end's rip */
 	uint32_t seen_at[CHECK_SEEN], stretch;	/* rips of stretch number ... */

@@ -5,7 +5,8 @@
  *
  * A stretch is one block: it ends with the transfer that leaves it. Or it is about
  * k->length instructions, and ends behind a transfer, preferably to where it has not been
- * yet: translated code is stopped as it enters the blocks there (check_stop.c). A jump back
+ * yet: translated code is stopped as it enters the blocks there (check_stop.c). A direct JMP
+ * may be followed in a block, and ends a stretch only where nothing else does. A jump back
  * may be inside of a block that is a loop, which is entered again after JIT_CHECK_INSNS
  * instructions at most: the stretch then ends at one of its turns, at most k->slack before
  * where the interpreter was.
@@ -16,6 +17,7 @@
 #define ROOM_WRITES	(4096 + 256)	/* what one instruction, or one turn of REP, writes */
 #define ROOM_BYTES	(64u << 10)
 #define REP_TURNS	64	/* of 4096 iterations */
+#define MANY_LENGTHS	4		/* without a better end */
 #define SLACK		(JIT_CHECK_INSNS + 2 * JIT_MAX_INSNS)
 
 /* --- moments ---------------------------------------------------------------------- */
@@ -218,6 +220,7 @@ static bool interpret_insn(struct jit_check *k, struct check_step *s, int *rc)
 			return false;
 		s->op = i->row->op;
 		s->len = i->len;
+		s->jump = i->row->op == X86_OP_JMP && i->row->opnd[0].kind == OPK_J;
 		s->undefined = undefined_after(i, s[-1].undefined);
 		*rc = hw_exec_insn(cpu, i, form);
 	} while (*rc == X86EMUL_CONTINUE && cpu->c.rip == s->rip && check_is_repeated(i));
@@ -265,8 +268,10 @@ static bool was_at(struct jit_check *k, uint64_t rip)
 static bool block_ends(const struct jit_check *k, const struct jit_block *b, bool taken)
 {
 	bool loop = b->nr == JIT_CHECK_INSNS;
+	bool inside = (loop && k->j->cpu->c.rip == b->rip) ||
+		      (b->follows && k->step[k->nr].jump);
 
-	return k->nr >= b->nr || (taken && !(loop && k->j->cpu->c.rip == b->rip));
+	return k->nr >= b->nr || (taken && !inside);
 }
 
 /* What the clock says is not asked twice; the block ends there too. */
@@ -284,6 +289,10 @@ static bool stretch_ends(struct jit_check *k, bool taken)
 		return true;
 	if (!taken)
 		return false;
+	if (s->jump) {
+		k->jumped = k->nr;
+		return k->nr >= MANY_LENGTHS * k->length;
+	}
 	k->good = k->nr;
 	return k->nr >= k->length && (fresh || k->nr >= 2 * k->length);
 }
@@ -343,13 +352,15 @@ static uint32_t slack(const struct jit_check *k)
 	const struct check_step *s = &k->step[k->nr];
 	uint64_t rip = k->end.c.rip;
 
-	return rip <= s->rip && !((rip ^ s->rip) & PAGE_MASK) ? SLACK : 0;
+	return !((rip ^ s->rip) & PAGE_MASK) ? SLACK : 0;
 }
 
 bool check_interpret(struct jit_check *k, const struct jit_block *b)
 {
+	uint32_t end;
+
 	k->nr_writes = k->bytes = k->nr_entries = 0;
-	k->good = k->at = 0;
+	k->good = k->jumped = k->at = 0;
 	k->walked = false;
 	k->stretch++;
 	was_at(k, k->j->cpu->c.rip);
@@ -357,9 +368,10 @@ bool check_interpret(struct jit_check *k, const struct jit_block *b)
 	check_take(k, &k->begin);
 	run(k, b, CHECK_MAX_STEPS);
 	take_back(k);
-	if (k->cut && k->good) {
+	end = k->good ? k->good : k->jumped;
+	if (k->cut && end) {
 		k->nr_writes = k->bytes = k->nr_entries = 0;
-		run(k, NULL, k->good);
+		run(k, NULL, end);
 		take_back(k);
 		k->cut = false;
 	}

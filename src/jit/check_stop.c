@@ -7,6 +7,7 @@
  * by the table of targets, by a return or from C. The stub asks check_arrive() whether this
  * is the end, or one more visit on the way to it: the interpreter's notes tell by what the
  * registers hold. What the interpreter never had there is the end too: it is wrong.
+ * Behind a direct JMP no block is entered, until blocks are told to begin there.
  */
 #include "jit/check.h"
 
@@ -54,6 +55,8 @@ void check_plant(struct jit_check *k)
 {
 	struct jit_block *b = NULL;
 
+	if (k->step[k->nr].jump)
+		jit_begin_at(k->j, k->end.c.rip, k->end_host);
 	k->nr_stops = 0;
 	k->planted = true;
 	while ((b = jit_block_next(k->j, k->end.c.rip, k->end_host, b)))

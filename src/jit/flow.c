@@ -22,9 +22,9 @@
  *
  * A target that is computed: indirect.c.
  *
- * Latency: cpu->request is looked at on every jump backwards or to another page; a
- * lookup finds nothing while there is one: it is the lower half of the key. No more than
- * a page of code runs between two looks.
+ * Latency: cpu->request is looked at on every jump to another page, or to where this block
+ * or one before it begins; a lookup finds nothing while there is one: it is the lower half
+ * of the key. No more than a block for each byte of a page runs between two looks.
  *
  * An instruction that does not find its target by itself has changed nothing yet (a
  * direct CALL has stored its return address, where it will store it again): the
@@ -213,6 +213,12 @@ static bool is_near(const struct jit *j, uint64_t rip)
 	return !((rip ^ j->rip) & PAGE_MASK);
 }
 
+/* A way that only goes from block to block behind it comes to the end of the page. */
+static bool is_onward(const struct jit *j, uint64_t rip)
+{
+	return rip > j->rip;
+}
+
 /* A translation of @rip, in this page, that can be entered now; 0: none yet. */
 static uint32_t known_code(struct jit *j, uint64_t rip, uint8_t *flags)
 {
@@ -250,9 +256,9 @@ static void jump_near(struct jit *j, unsigned cc, uint32_t code)
 	note_near(j);
 }
 
-static void goto_near(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
+static void goto_near(struct jit *j, unsigned cc, uint64_t rip)
 {
-	bool look = rip <= from && cc != CC_CALL;
+	bool look = !is_onward(j, rip) && cc != CC_CALL;
 	uint8_t flags;
 	uint32_t code = known_code(j, rip, &flags);
 
@@ -315,10 +321,10 @@ void jit_link_far(struct jit *j, uint32_t site, uint32_t code)
 	jit_link_epoch(j, site, site + SITE_TO_REL32, code);
 }
 
-void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from)
+void jit_goto(struct jit *j, unsigned cc, uint64_t rip)
 {
 	if (is_near(j, rip))
-		goto_near(j, cc, rip, from);
+		goto_near(j, cc, rip);
 	else
 		goto_far(j, cc, rip);
 }
@@ -328,7 +334,7 @@ void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n)
 	/* Flags that nobody needs are as well in memory. */
 	if (n->dead)
 		j->loc = FL_MEM;
-	jit_goto(j, cc, jit_target_of(n), n->rip);
+	jit_goto(j, cc, jit_target_of(n));
 }
 
 void jit_jcc(struct jit *j, struct jit_insn *n)
@@ -348,7 +354,7 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 		j->loc = FL_HOST;
 		return;
 	}
-	if (is_near(j, to) && to > n->rip) {
+	if (is_near(j, to) && is_onward(j, to)) {
 		code = inside ? 0 : known_code(j, to, &flags);
 		if (code)
 			jump_near(j, cc, code);
@@ -378,10 +384,10 @@ void jit_loop(struct jit *j, struct jit_insn *n)
 	e8(j, n->i.opcode), e8(j, 5);
 	not_taken = emit_jump_later(j, CC_ALWAYS);
 	loc = j->loc;
-	jit_goto(j, CC_ALWAYS, jit_target_of(n), n->rip);
+	jit_goto(j, CC_ALWAYS, jit_target_of(n));
 	emit_patch(j, not_taken, j->pos);
 	j->loc = loc;
-	jit_goto(j, CC_ALWAYS, n->rip + n->i.len, n->rip);
+	jit_goto(j, CC_ALWAYS, n->rip + n->i.len);
 }
 
 void jit_jmp(struct jit *j, struct jit_insn *n)
@@ -398,5 +404,5 @@ void jit_serialize(struct jit *j, struct jit_insn *n)
 	uint64_t next = n->rip + n->i.len;
 
 	poll(j, next);
-	jit_goto(j, CC_ALWAYS, next, n->rip);
+	jit_goto(j, CC_ALWAYS, next);
 }

@@ -72,6 +72,7 @@ struct jit_block {
 	uint32_t page_next;	/* of the same page, + 1 */
 	/* Lines of the page: its instructions are in some from this to that. */
 	uint32_t first_line : 6, last_line : 6;
+	uint32_t follows : 1;	/* goes on behind a jump */
 	uint32_t flags : 2;	/* FL_*: how it may be entered */
 	uint32_t nr : 9;	/* instructions that one run has at most, in lock-step */
 	uint32_t variant : 8;	/* who runs it; JIT_PLAIN */
@@ -409,6 +410,8 @@ struct jit {
 	hva_t host;
 	uint32_t code;
 	uint32_t end, out;	/* offsets: behind the instructions; out of line */
+	uint64_t not_behind;	/* a jump: jit_begin_at() */
+	bool follows;		/* a jump, which is JIT_NOTHING then */
 	uint8_t tail;		/* bytes of insn[0] in the next page */
 	uint8_t loc;		/* FL_HOST or FL_MEM, now */
 	uint8_t entry;		/* block's jit_block.flags */
@@ -781,8 +784,8 @@ void jit_call_indirect(struct jit *j, struct jit_insn *n);
 void jit_indirect(struct jit *j, struct jit_insn *n);
 /* T1 = the target of an indirect transfer; RFLAGS are in memory before. */
 void jit_load_target(struct jit *j, struct jit_insn *n, struct jit_slow *s);
-/* On to @rip, from the instruction at @from. @cc: CC_ALWAYS or CC_CALL. */
-void jit_goto(struct jit *j, unsigned cc, uint64_t rip, uint64_t from);
+/* On to @rip. @cc: CC_ALWAYS or CC_CALL. */
+void jit_goto(struct jit *j, unsigned cc, uint64_t rip);
 /* ... to @n's target. */
 void jit_goto_target(struct jit *j, unsigned cc, const struct jit_insn *n);
 /* cmp gs:[request], 0 */
@@ -857,6 +860,10 @@ bool jit_left_next(const struct hw_cpu *cpu, struct hw_left *l);
 /* Instructions of the page @s, from j->rip on, that make a block: insn[], as
  * j->variant is run; none: the first is in two pages, or undefined. */
 void jit_discover(struct jit *j, struct jit_source *s);
+/* The block's instruction at @rip; NULL: it has none. */
+const struct jit_insn *jit_insn_at(const struct jit *j, uint64_t rip);
+/* Blocks do not go on at @rip, @host behind a jump, but begin there. */
+void jit_begin_at(struct jit *j, uint64_t rip, hva_t host);
 /* Reads these lines, if @s does not have them; false: they cannot be read. */
 bool jit_source_get(struct jit_source *s, uint64_t lines);
 /* Translates the code at @rip, @host for an entry with flags at @loc. NULL: cannot. */

@@ -69,14 +69,11 @@ static bool fits(const struct jit_insn *n)
  * would come in anew each time. */
 static bool has_ways(const struct jit *j, unsigned nr)
 {
-	uint64_t last = j->insn[nr - 1].rip;
-	unsigned k;
+	const struct jit_insn *n, *last = &j->insn[nr - 1], *to;
 
-	for (k = 0; k + 1 < nr; k++) {
-		const struct jit_insn *n = &j->insn[k];
-
-		if (n->class == JIT_JCC && jit_target_of(n) > n->rip &&
-		    jit_target_of(n) <= last)
+	for (n = j->insn; n < last; n++) {
+		to = n->class == JIT_JCC ? jit_insn_at(j, jit_target_of(n)) : NULL;
+		if (to && to > n && to <= last)
 			return true;
 	}
 	return false;
@@ -392,7 +389,7 @@ void jit_loop_next(struct jit *j)
 	jit_loop_leave(j);
 	j->loop.inside = false;
 	if (j->check) {
-		jit_goto(j, CC_ALWAYS, j->rip, j->rip);
+		jit_goto(j, CC_ALWAYS, j->rip);
 		return;
 	}
 	jit_compare_request(j);

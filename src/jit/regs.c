@@ -24,19 +24,19 @@
 /* The instruction at @rip of this page, if it is this block's or is known. */
 static bool insn_at(struct jit *j, uint64_t rip, struct jit_insn *n)
 {
+	const struct jit_insn *own = jit_insn_at(j, rip);
 	const uint8_t *code;
-	unsigned k, room;
+	unsigned room;
 
-	for (k = 0; k < j->nr; k++) {
-		if (j->insn[k].rip == rip) {
-			*n = j->insn[k];
-			return true;
-		}
+	if (own) {
+		*n = *own;
+		return true;
 	}
 	code = jit_page_bytes(j, j->host + (rip - j->rip), &room);
 	n->rip = rip;
 	if (!room || x86_decode(&n->i, code, room, j->mode) != X86_DECODE_OK)
 		return false;
+	n->next = rip + n->i.len;
 	jit_classify(j, n);
 	return true;
 }
@@ -48,9 +48,12 @@ static bool flags_dead(struct jit *j, uint64_t rip)
 	struct jit_insn n;
 	unsigned k;
 
-	for (k = 0; k < LOOK_AHEAD && left; k++, rip += n.i.len) {
+	for (k = 0; k < LOOK_AHEAD && left; k++) {
 		if ((rip ^ j->rip) & PAGE_MASK || !insn_at(j, rip, &n))
 			return false;
+		rip = n.class == JIT_JMP ? jit_target_of(&n) : n.next;
+		if (n.class == JIT_JMP)
+			continue;
 		if (n.class < JIT_SAME || n.class >= JIT_JCC || (n.reads & left))
 			return false;
 		left &= ~n.writes;

@@ -179,6 +179,22 @@ unsigned generate_insn(uint8_t *code)
 	return i.len + 2;
 }
 
+/* JMP to one, from there back to another that stands before it, from there on. */
+static unsigned put_pieces(uint8_t *code)
+{
+	unsigned n = generate_insn(code + 2), at = 2 + n, second = at + 2, m;
+
+	code[0] = 0xeb;
+	code[1] = n + 2;
+	m = generate_insn(code + second);
+	code[at] = 0xeb;
+	code[at + 1] = m + 2;
+	at = second + m;
+	code[at] = 0xeb;
+	code[at + 1] = -at;
+	return at + 2;
+}
+
 unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter)
 {
 	unsigned at = 0, len;
@@ -190,6 +206,8 @@ unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter)
 			code[at] = 0x70 | (rnd() >> 28 & 15);
 			code[at + 1] = len;
 			at += 2 + len;
+		} else if (one_in(10)) {
+			at += put_pieces(code + at);
 		} else {
 			at += generate_insn(code + at);
 		}

@@ -15,7 +15,8 @@ unsigned generate_insn(uint8_t *code);
 /* Bytes of what ends a loop: DEC, JNZ, HLT. */
 #define LOOP_END 14
 /*
- * @n instructions, some under a Jcc that skips them, as a loop that runs until the
+ * About @n instructions, some under a Jcc that skips them, some two in the other order with
+ * JMPs around them, as a loop that runs until the
  * counter (32 bits) at @counter is 0; then HLT. The length.
  */
 unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter);

@@ -387,7 +387,7 @@ static void wrong_way(const struct ways *w)
 	guest_free(g);
 }
 
-GUEST_CODE(near, 64, "test %ebx, %ebx; jnz 2f; jmp 1f; .org near+0x40; 1: add $1, %eax; hlt\n"
+GUEST_CODE(near, 64, "test %ebx, %ebx; jnz 2f; jz 1f; .org near+0x40; 1: add $1, %eax; hlt\n"
 		     ".org near+0x80; 2: add $2, %eax; hlt");
 GUEST_CODE(far, 64, "test %ebx, %ebx; jnz 2f; jmp 1f; .org far+0x1040; 1: add $1, %eax; hlt\n"
 		    ".org far+0x1080; 2: add $2, %eax; hlt");
