@@ -79,6 +79,7 @@ static void a_site_knows_its_target(void **s)
 		assert_true(g->cpu->stats.jit_cache_hits > 900);
 		assert_true(g->cpu->stats.jit_cache_misses < 50);
 		assert_int_equal(g->cpu->stats.jit_cache_many, 0);
+		assert_true(g->cpu->jit.jit->nr_stub_faults <= JIT_STUB_FAULTS);
 		guest_free(g);
 	}
 }
