@@ -16,6 +16,7 @@
  */
 #include "base/access.h"
 #include "jit/jit.h"
+#include "jit/turns.h"
 
 static bool ends_block(enum jit_class c)
 {
@@ -158,11 +159,12 @@ static void check_tail(struct jit *j)
 	uint64_t la = j->rip + len;
 	uint32_t at = (la >> PAGE_SHIFT & (HW_TLB_SIZE - 1)) *
 		      sizeof(struct x86_tlb_entry);
-	struct jit_slow *s;
+	struct jit_slow *s, *other;
 	unsigned k, bytes;
 
 	jit_flags_free(j, jit_live_before(n));
 	s = jit_slow_add(j, SLOW_EXEC_END, n->rip);
+	other = jit_slow_add(j, SLOW_TAIL, n->rip);
 	emit_mov_imm(j, T1, la);
 	emit_cpu(j, 0x0b, T1, CPU_OFF(c.tlb_key), 8);
 	emit_cpu(j, 0x3b, T1, TLB_OFF(tag[X86_TLB_FETCH]) + at, 8);
@@ -176,7 +178,7 @@ static void check_tail(struct jit *j)
 		e8(j, 0x78 | (T1 & 7)), e8(j, k);
 		for (unsigned b = 0; b < bytes; b++)
 			e8(j, n->i.bytes[len + k + b]);
-		jit_slow_jump(j, s, CC_NE);
+		jit_slow_jump(j, other, CC_NE);
 	}
 }
 

@@ -376,7 +376,8 @@ static void call_c(struct jit *j, unsigned fn)
  * returned 0, T1 and T2 stay. It may look where it was called from. */
 static void call_light(struct jit *j, unsigned fn)
 {
-	registers(j, true, SCRATCH_REGS);
+	/* What is translated there may be made for what registers hold: mates.c. */
+	registers(j, true, fn == FN_IS_LONG ? ALL_REGS : SCRATCH_REGS);
 	e8(j, 0x48), e8(j, 0x8b), e8(j, 0x04), e8(j, 0x24);	/* mov rax, [rsp] */
 	emit_store(j, X86_RAX, CPU_OFF(jit.walk_from));
 	call_aligned(j, fn);

@@ -12,6 +12,7 @@
  * comparison is made behind the last turn only.
  */
 #include "jit/jit.h"
+#include "jit/turns.h"
 
 /* The general register that operand @k is, also where the opcode says so; or -1. */
 static int register_of(const struct jit_insn *n, int k)

@@ -77,6 +77,14 @@ static void slow_t1(struct jit *j, const struct jit_slow *s)
 	emit_mem(j, 0x8d, T1, &m);
 }
 
+/* The block is to be made anew; T1 stays. */
+static void tell_tail(struct jit *j)
+{
+	emit_mov_imm(j, T2, WALK_SITE | WALK_TAIL);
+	emit_jump(j, CC_CALL, j->walk);
+	j->sites[j->nr_sites++] = (struct jit_site){ .pc = j->pos, .place = j->host };
+}
+
 static void slow_one(struct jit *j, const struct jit_slow *s)
 {
 	unsigned k;
@@ -111,6 +119,10 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 		emit_jump(j, s->back ? CC_CALL : CC_ALWAYS, j->exec_end);
 		if (s->back)
 			emit_jump(j, CC_ALWAYS, s->back);
+		break;
+	case SLOW_TAIL:
+		tell_tail(j);
+		emit_jump(j, CC_ALWAYS, j->exec_end);
 		break;
 	case SLOW_EXEC_RET:
 		emit_jump(j, CC_ALWAYS, j->exec_ret);

@@ -293,6 +293,7 @@ enum slow_kind {
 	SLOW_EXEC,
 	SLOW_EXEC_END,		/* with @back: a CALL, whose return comes there */
 	SLOW_EXEC_RET,		/* as EXEC_END; the return stack's top goes */
+	SLOW_TAIL,		/* as EXEC_END; the block is made anew (check_tail()) */
 	SLOW_EXEC_AWAY,		/* as EXEC; the block is not gone on with */
 	SLOW_GOTO, SLOW_LINK,
 	SLOW_PLAIN,		/* as LINK, to the plain variant */
@@ -496,14 +497,6 @@ void jit_ea(struct jit *j, const struct jit_addr *a, unsigned dst, bool w);
 /* The check of @g, whose first byte is at @lo, or off to @s; its addend is kept. */
 void jit_check_group(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
 		     struct jit_slow *s);
-/* ... whose leader has been checked: it is in the same page, at offset T1, or off to the
- * plain variant. */
-void jit_check_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g);
-/* Several of one size: T2 = the largest offset, wherever they are. Then: T1 = that; all of
- * them, like @g, are in the page, or off. */
-void jit_farther_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
-		      bool first);
-void jit_check_mates(struct jit *j, const struct jit_addr *lo, const struct jit_group *g);
 /* The next host instruction may fault: then @s. */
 void jit_may_fault(struct jit *j, struct jit_slow *s);
 /* @n is over, and its way out of line comes back here. */
@@ -551,29 +544,13 @@ bool jit_protect(struct hw_cpu *cpu, hva_t page);
 #define WALK_FAULT	BIT(18)	/* a #PF is the instruction's: FN_EXEC delivers it */
 #define WALK_SITE	BIT(19)	/* jit.sites has the call: failures are counted */
 #define WALK_MATE	BIT(20)	/* ... this one, of a mate: there is nothing to walk for */
+#define WALK_TAIL	BIT(21)	/* no walk: the bytes in the second page are not the block's */
 uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what);
 /* FN_VARY: a slot's budget is used up. Returns @la. */
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);
 
 /* --- loop.c, lend.c ----------------------------------------------------------------------------- */
 
-/* ends.c: does its counter tell when it ends? */
-void jit_loop_find_end(struct jit *j);
-/* T1 = turns after this one, until then, or as many as have been counted, if that is less. */
-void jit_loop_count_to_end(struct jit *j);
-/* @n comes next: if it is the comparison that may wait, on to the next turn. */
-void jit_loop_before(struct jit *j, const struct jit_insn *n);
-/* On to the next turn, unless all that have been counted are done. */
-void jit_loop_turn(struct jit *j);
-/* mates.c: which groups of the loop are in one page. */
-void jit_mates_find(struct jit *j);
-/* @leader has been checked, T1 is its offset in its page: so are some of its mates, and the
- * turns of these and its own are counted. False: none are. */
-bool jit_mates_enter(struct jit *j, struct jit_group *leader);
-/* What @g's first byte is at when the loop begins; T1 is its offset in its page: for how
- * many turns does it stay there? */
-struct jit_addr jit_loop_first_byte(const struct jit_group *g);
-void jit_loop_count(struct jit *j, const struct jit_group *g);
 /* jit_plan(), for a block that may be a loop whose checks come before it. */
 void jit_loop_plan(struct jit *j);
 /* ... is none: flags live when a turn begins. */

@@ -12,6 +12,7 @@
  * (jit_loop_resume()).
  */
 #include "jit/jit.h"
+#include "jit/turns.h"
 
 #define MANY_USES	4	/* of a register in memory: it comes before the groups */
 #define SOME_USES	2

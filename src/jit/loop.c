@@ -41,6 +41,7 @@
  * then (hw_jit_state.slot_gen); one by another processor waits for a request.
  */
 #include "jit/jit.h"
+#include "jit/turns.h"
 
 #define MAX_INSNS	4096	/* without a look at requests */
 #define MAX_STEP	512	/* or most turns would be in another page */

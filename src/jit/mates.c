@@ -21,6 +21,7 @@
  * again and again the loop is translated without mates (jit_part()).
  */
 #include "jit/jit.h"
+#include "jit/turns.h"
 
 /* The value of what @version was at the block's begin: a register's. */
 static uint64_t value_of(const struct jit *j, uint16_t version)

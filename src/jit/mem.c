@@ -33,6 +33,7 @@
  * memory that is gone. So this file is all that knows how memory is reached.
  */
 #include "jit/jit.h"
+#include "jit/turns.h"
 
 void jit_operand_addr(const struct jit_insn *n, struct jit_addr *a)
 {

@@ -22,6 +22,8 @@
 #define FILL_CYCLES	1500	/* between two fills that nobody minds */
 #define FAILS		64	/* so many in a short time are too many */
 #define FAIL_CYCLES	8000
+#define TAILS		8	/* other bytes in the second page */
+#define TAIL_CYCLES	1000000
 
 static struct hw_jit_slot *slot_of(struct hw_cpu *cpu, unsigned i)
 {
@@ -243,22 +245,40 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 	return la;
 }
 
+/* One more event at @place: how many there have been for so many @cycles. */
+static uint32_t fails(struct jit *j, hva_t place, uint64_t cycles)
+{
+	struct jit_fails *f = &j->fails[place % JIT_NR_FAILS];
+	uint64_t now = hw_host_tsc();
+
+	if (f->place != place || now - f->since > cycles)
+		*f = (struct jit_fails){ .place = place, .since = now };
+	return ++f->count;
+}
+
 /* The check at @site has failed. If it does so most of the time it is not made any more:
  * @mark. */
 static void failed(struct hw_cpu *cpu, const struct jit_site *site, uint16_t mark)
 {
 	struct jit *j = cpu->jit.jit;
-	struct jit_fails *f = &j->fails[site->place % JIT_NR_FAILS];
-	uint64_t now = hw_host_tsc();
 
 	cpu->stats.jit_group_fails++;
-	if (f->place != site->place || now - f->since > FAILS * FAIL_CYCLES)
-		*f = (struct jit_fails){ .place = site->place, .since = now };
-	if (++f->count < FAILS || *mark_of(j, site->place) & mark)
+	if (fails(j, site->place, FAILS * FAIL_CYCLES) < FAILS ||
+	    *mark_of(j, site->place) & mark)
 		return;
 	*mark_of(j, site->place) |= mark;
 	cpu->stats.jit_failing++;
 	jit_retranslate(j, site->pc);
+}
+
+/* The instruction at @site crosses into a page whose bytes are others now: its block is made
+ * anew, unless they change all the time. */
+static void tail_changed(struct hw_cpu *cpu, const struct jit_site *site)
+{
+	struct jit *j = cpu->jit.jit;
+
+	if (fails(j, site->place, TAILS * TAIL_CYCLES) <= TAILS)
+		jit_retranslate(j, site->pc);
 }
 
 static bool walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
@@ -304,11 +324,13 @@ uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 	struct jit *j = cpu->jit.jit;
 	const struct jit_site *site = NULL;
 
-	if (!(what & WALK_MATE) && walk(cpu, la, what))
+	if (!(what & (WALK_MATE | WALK_TAIL)) && walk(cpu, la, what))
 		return 0;
 	if (what & WALK_SITE)
 		site = site_at(j, cpu->jit.walk_from - (uintptr_t)j->rx);
-	if (site)
+	if (site && what & WALK_TAIL)
+		tail_changed(cpu, site);
+	else if (site)
 		failed(cpu, site, what & WALK_MATE ? MARK_PARTED : MARK_FAILS);
 	return 1;
 }
