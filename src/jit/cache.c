@@ -16,9 +16,18 @@
 
 /* --- targets ---------------------------------------------------------------------- */
 
+static void forget_victims(struct jit *j)
+{
+	if (!j->victims.any)
+		return;
+	j->victims.any = false;
+	__builtin_memset(j->victims.key, 0, sizeof(j->victims.key));
+}
+
 void jit_forget_targets(struct jit *j)
 {
 	__builtin_memset(j->cpu->jit.hash.key, 0, sizeof(j->cpu->jit.hash.key));
+	forget_victims(j);
 	__builtin_memset(j->bloom, 0, 1u << JIT_BLOOM_BITS);
 	j->cpu->jit.unwind = true;
 	j->link_generation++;
@@ -61,14 +70,44 @@ static bool may_have_targets(struct jit *j, uint64_t la, unsigned shift)
 	return true;
 }
 
-void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
+static unsigned victim_index(uint64_t rip, uint64_t key)
+{
+	return ((uint32_t)rip * JIT_TARGET_FACTOR >> 16 ^ key >> 33) % JIT_NR_VICTIMS;
+}
+
+/* Place @i is for another; what was there becomes a victim. */
+static void set_target(struct jit *j, unsigned i, uint64_t rip, uint64_t code)
 {
 	struct hw_jit_targets *t = &j->cpu->jit.hash;
-	unsigned i = jit_target_index(rip);
+	struct jit_victims *v = &j->victims;
+	unsigned k = victim_index(t->rip[i], t->key[i]);
 
+	if (t->key[i]) {
+		v->rip[k] = t->rip[i];
+		v->key[k] = t->key[i];
+		v->code[k] = t->code[i];
+		v->any = true;
+	}
 	t->rip[i] = rip;
 	t->key[i] = j->cpu->jit.key;
-	t->code[i] = (uintptr_t)j->rx + b->code;
+	t->code[i] = code;
+}
+
+bool jit_target_again(struct jit *j, uint64_t rip)
+{
+	struct jit_victims *v = &j->victims;
+	unsigned k = victim_index(rip, j->cpu->jit.key);
+
+	if (v->rip[k] != rip || v->key[k] != j->cpu->jit.key)
+		return false;
+	v->key[k] = 0;
+	set_target(j, jit_target_index(rip), rip, v->code[k]);
+	return true;
+}
+
+void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
+{
+	set_target(j, jit_target_index(rip), rip, (uintptr_t)j->rx + b->code);
 	bloom_add(j, rip, PAGE_SHIFT);
 	bloom_add(j, rip, 22);
 	bloom_add(j, rip, 30);
@@ -184,6 +223,7 @@ void jit_drop_block(struct jit *j, struct jit_block *b)
 
 	if (t->code[at] == (uintptr_t)j->rx + b->code)
 		t->key[at] = 0;
+	forget_victims(j);
 	bury(j, b);
 	b->host = 0;
 }

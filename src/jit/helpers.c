@@ -232,7 +232,8 @@ static uintptr_t code_for_rip(struct hw_cpu *cpu)
 	unsigned i = jit_target_index(cpu->c.rip);
 	struct jit_block *b;
 
-	if (t->rip[i] == cpu->c.rip && t->key[i] == cpu->jit.key)
+	if ((t->rip[i] == cpu->c.rip && t->key[i] == cpu->jit.key) ||
+	    jit_target_again(j, cpu->c.rip))
 		return t->code[i];
 	cpu->stats.jit_lookups++;
 	b = jit_get_block(cpu, FL_MEM, 0);

@@ -119,6 +119,13 @@ struct jit_marks {
 	uint32_t pos, blocks, faults, execs, sites, nears;
 };
 
+/* Targets that have lost their place in hw_jit_state.hash, as good as those in there. */
+#define JIT_NR_VICTIMS	64
+struct jit_victims {
+	uint64_t rip[JIT_NR_VICTIMS], key[JIT_NR_VICTIMS], code[JIT_NR_VICTIMS];
+	bool any;
+};
+
 /* How often the check of a group failed, since when (TSC). */
 struct jit_fails {
 	hva_t place;
@@ -378,6 +385,7 @@ struct jit {
 	uint32_t nr_execs;
 	uint8_t *cold;
 	uint8_t *bloom;
+	struct jit_victims victims;
 	struct jit_site *sites;
 	uint32_t nr_sites;
 	uint32_t *nears;	/* rel32 of the jumps that lead, or will, to blocks of their page */
@@ -802,6 +810,7 @@ void jit_keys_reset(struct hw_cpu *cpu);
 void jit_page_flushed(struct hw_cpu *cpu, uint64_t la, unsigned shift);
 /* Remembers where @rip goes in the present context. */
 void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b);
+bool jit_target_again(struct jit *j, uint64_t rip);
 /*
  * Before a block's first byte: where a block that is dropped goes, on to its @rip.
  * Jumps that are linked to it need not be found.

@@ -9,6 +9,7 @@
 
 #include "../hw/guest.h"
 #include "jit/jit.h"
+#include "jit/jit.h"
 
 #define FUNC	(G_DATA + 0x1000)	/* a page of functions */
 #define OTHER	(G_DATA + 0x2000)	/* another one for G_CODE's address */
@@ -422,8 +423,28 @@ static void do_writes_callee(struct guest *g)
 	guest_put(g, FUNC, callee_1, callee_1_end);
 }
 
+/* ... while its place in the table of targets is another's, whom it shares it with. */
+GUEST_CODE(one_place, 64,
+	   "1: call *%r9; call *%r8; test $15, %cl; jnz 2f; xchg %rsi, (%rdi); invlpg (%rbx)\n"
+	   "2: dec %ecx; jnz 1b; hlt");
+
+static void do_one_place(struct guest *g)
+{
+	uint64_t at = G_LARGE;
+
+	while (jit_target_index(at) != jit_target_index(FUNC))
+		at += 16;
+	assert_true(at < STACK - 4096);
+	do_two_callees(g);
+	GUEST_LOAD(g, one_place);
+	guest_put(g, at, callee_1, callee_1_end);
+	g->c->gpr[X86_R8] = at;
+	g->c->gpr[X86_R9] = FUNC;
+}
+
 static void the_callee_moves(void **s)
 {
+	guest_free(both(do_one_place, 200 + 9 + 6 * 32 + 5 * 16 + 15));
 	guest_free(both(do_two_callees, 300));
 	guest_free(both(do_writes_callee, 5050));
 }

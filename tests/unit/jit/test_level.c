@@ -224,6 +224,45 @@ static void pages(struct guest *g, uint32_t la, uint64_t other)
 	g->c->gpr[X86_R8] = la;
 }
 
+/* Targets of the one space change while the other's are in their place: the code of the
+ * second space's user, by way of its other address, and the page of the first one's. */
+GUEST_CODE(k_cr3_writes, 64,
+	   NOW_AND_THEN("test $16, %bl; jnz 2f; xorb $8, 0x18004\n"
+			"2: xchg %rsi, %rdi; mov %rsi, %cr3"));
+GUEST_CODE(k_cr3_invlpg, 64,
+	   NOW_AND_THEN("test $16, %bl; jnz 2f; xchg %r13, (%r14); invlpg (%r8)\n"
+			"2: xchg %rsi, %rdi; mov %rsi, %cr3"));
+
+static void do_spaces_write(struct guest *g)
+{
+	do_spaces_pcid(g);
+	kernel(g, k_cr3_writes, k_cr3_writes_end);
+}
+
+static void do_spaces_invlpg(struct guest *g)
+{
+	do_spaces_pcid(g);
+	kernel(g, k_cr3_invlpg, k_cr3_invlpg_end);
+	g->c->gpr[X86_R13] = CODE2 | PTE_P | PTE_W | PTE_U;
+	g->c->gpr[X86_R14] = G_PT + G_CODE / 4096 * 8;
+	g->c->gpr[X86_R8] = G_CODE;
+}
+
+/* The same addresses in two spaces by turns: nobody is asked where they lead. */
+static void spaces_by_turns_keep_their_targets(void **s)
+{
+	struct guest *g = guest_by_engine("jit", G_USTACK);
+
+	start(g);
+	do_spaces_pcid(g);
+	g->c->gpr[X86_RBX] = 16000;
+	emul_update_mode(g->c);
+	guest_hlt(g);
+	assert_int_equal(guest_vector(g), X86_GP);
+	assert_true(g->cpu->stats.jit_lookups < 100);
+	guest_free(g);
+}
+
 static void do_users_page(struct guest *g)
 {
 	pages(g, G_CODE, CODE2 | PTE_P | PTE_W | PTE_U);
@@ -252,6 +291,8 @@ static void a_translation_is_the_present_ones(void **s)
 	all(do_spaces, X86_GP, mixed);
 	all(do_spaces_pcid, X86_GP, mixed);
 	all(do_spaces_global, X86_GP, mixed);
+	all(do_spaces_write, X86_GP, mixed);
+	all(do_spaces_invlpg, X86_GP, mixed);
 	all(do_entrys_page, X86_GP, mixed);
 	all(do_users_page, X86_GP, ROUNDS);
 	all(do_page_gone, X86_PF, 9);
@@ -448,6 +489,7 @@ int main(void)
 		cmocka_unit_test(they_stay_in_translated_code),
 		cmocka_unit_test(a_write_to_an_msr_counts_at_once),
 		cmocka_unit_test(a_translation_is_the_present_ones),
+		cmocka_unit_test(spaces_by_turns_keep_their_targets),
 		cmocka_unit_test(code_that_changes_is_seen),
 		cmocka_unit_test(checks_are_made_each_time),
 		cmocka_unit_test(the_level_is_what_it_should_be),
