@@ -218,13 +218,16 @@ static bool varies(struct hw_cpu *cpu, const struct jit_site *site)
 {
 	uint16_t *mark = mark_of(cpu->jit.jit, site->place);
 
+	/* No slot is what comes after that, in each of its blocks. */
+	if (site->sticky) {
+		*mark &= ~MARK_STICKY;
+		return true;
+	}
 	if ((*mark & MARK_COUNT) == MARK_COUNT)
 		return false;
 	cpu->stats.jit_varying += !(*mark & MARK_VARIES);
 	/* The instruction may be in several blocks, some older than the mark. */
-	if (site->sticky)
-		*mark &= ~MARK_STICKY;
-	else if (!(*mark & MARK_VARIES))
+	if (!(*mark & MARK_VARIES))
 		*mark |= MARK_VARIES | MARK_STICKY;
 	*mark += MARK_ONE;
 	return true;
