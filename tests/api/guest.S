@@ -78,6 +78,21 @@ GUEST ports
 	hlt
 END ports
 
+/* test_hostile.c: counts, in and out, memory that comes and goes, the APIC, CPUID. */
+GUEST hostile
+	addl $1, 0x2000
+	out %al, $0x80
+	in $0x40, %al
+	mov $0x100000, %ebx
+	incl (%ebx)
+	addl $1, 0x5000(%ebx)
+	mov %eax, 0x400000(%ebx)
+	mov $0xfee00080, %ebx
+	mov (%ebx), %eax
+	cpuid
+	jmp guest_hostile
+END hostile
+
 /* REP OUTSB of 6 bytes from 0x2000, then REP INSW of 3 words to 0x2100. */
 GUEST string_ports
 	cld

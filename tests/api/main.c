@@ -9,7 +9,7 @@
 #include "kvm_api.h"
 
 #define SUITES(X) X(system) X(memory) X(dirty) X(run) X(io) X(signal) X(state) \
-	X(irqchip) X(eventfd) X(time) X(fd) X(in_place) X(mce)
+	X(irqchip) X(eventfd) X(time) X(fd) X(in_place) X(mce) X(hostile)
 #define X(n) extern const struct suite suite_##n;
 SUITES(X)
 #undef X
