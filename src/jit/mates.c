@@ -21,6 +21,7 @@
  * again and again the loop is translated without mates (jit_part()).
  */
 #include "jit/jit.h"
+#include "jit/mem.h"
 #include "jit/turns.h"
 
 /* The value of what @version was at the block's begin: a register's. */
@@ -75,6 +76,58 @@ void jit_mates_find(struct jit *j)
 	}
 }
 
+/* --- checks -------------------------------------------------------------------------- */
+
+/* T1 = the distance of @lo, the first byte of @g, from the page that its leader is in. */
+static void mate_offset(struct jit *j, const struct jit_addr *lo, struct jit_group *g)
+{
+	const struct jit_group *leader = &j->group[g->leader - 1];
+
+	g->open = true;
+	g->slot = leader->slot;
+	g->addend = leader->addend;
+	jit_linear(j, lo);
+	emit_cpu(j, 0x2b, T1, SLOT_OFF(g->slot, lo), 8);
+}
+
+/* @off is that of a mate that is in the page, or off. */
+static void check_mate(struct jit *j, const struct jit_addr *lo,
+		       const struct jit_group *g, unsigned off)
+{
+	struct jit_slow *s = jit_slow_add(j, SLOW_PLAIN, j->rip);
+	struct jit_miss *m = jit_miss_add(j, lo, g, X86_TLB_READ, s);
+
+	emit_alu_imm(j, 7, off, PAGE_SIZE - m->bytes, true);
+	m->jump = emit_jump_later(j, CC_A);
+	m->mate = true;
+}
+
+void jit_check_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g)
+{
+	mate_offset(j, lo, g);
+	check_mate(j, lo, g, T1);
+}
+
+/* Several of one size: T2 = the largest offset, wherever they are. */
+static void farther_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
+			 bool first)
+{
+	mate_offset(j, lo, g);
+	if (first) {
+		emit_mov_rr(j, T2, T1);
+		return;
+	}
+	emit_rr(j, 0x3b, T1, T2, 8);			/* cmp */
+	emit_rr(j, 0xf47, T2, T1, 8);			/* cmova */
+}
+
+/* T1 = that; all of them, like @g, are in the page, or off. */
+static void check_mates(struct jit *j, const struct jit_addr *lo, const struct jit_group *g)
+{
+	check_mate(j, lo, g, T2);
+	emit_mov_rr(j, T1, T2);
+}
+
 /* Is @g one of those that step like @first? Its address leaves T2 alone. */
 static bool steps_like(const struct jit_group *g, const struct jit_group *first)
 {
@@ -125,13 +178,13 @@ bool jit_mates_enter(struct jit *j, struct jit_group *leader)
 	if (first == leader)
 		emit_mov_rr(j, T2, T1);
 	else
-		jit_farther_mate(j, &lo, first, true);
+		farther_mate(j, &lo, first, true);
 	while ((g = next_like(j, g, leader, first))) {
 		lo = jit_loop_first_byte(g);
-		jit_farther_mate(j, &lo, g, false);
+		farther_mate(j, &lo, g, false);
 	}
 	lo = jit_loop_first_byte(first);
-	jit_check_mates(j, &lo, first);
+	check_mates(j, &lo, first);
 	jit_loop_count(j, first);
 	return true;
 }

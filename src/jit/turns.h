@@ -23,7 +23,7 @@ void jit_loop_count_to_end(struct jit *j);
 /* @n comes next: if it is the comparison that may wait, on to the next turn. */
 void jit_loop_before(struct jit *j, const struct jit_insn *n);
 
-/* --- mates.c, mem.c ----------------------------------------------------------------- */
+/* --- mates.c ------------------------------------------------------------------------ */
 
 /* Which groups of the loop are in one page. */
 void jit_mates_find(struct jit *j);
@@ -33,10 +33,5 @@ bool jit_mates_enter(struct jit *j, struct jit_group *leader);
 /* @g, whose first byte is at @lo and whose leader has been checked: it is in the same page, at
  * offset T1, or off to the plain variant. */
 void jit_check_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g);
-/* Several of one size: T2 = the largest offset, wherever they are. Then: T1 = that; all of
- * them, like @g, are in the page, or off. */
-void jit_farther_mate(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
-		      bool first);
-void jit_check_mates(struct jit *j, const struct jit_addr *lo, const struct jit_group *g);
 
 #endif
