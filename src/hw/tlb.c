@@ -23,6 +23,10 @@
  * and a page or two. It does so under the key that it has anyway: the user's slot is
  * lent (lent[]), and has the user's tags back when SMAP is in force again.
  *
+ * An entry that loses its slot is a victim for a while: processes of one program use the
+ * same addresses by turns. It goes whenever its slot is emptied, and comes back instead of a
+ * walk; but not for fetches, which the translator wants to see.
+ *
  * The present space's page tables that walks have found (struct hw_structure) are
  * forgotten by every flush, and INVLPG.
  *
@@ -65,6 +69,11 @@ void hw_tlb_destroy(struct hw_cpu *cpu)
 
 /* --- keys and spaces --------------------------------------------------------- */
 
+static void drop_victim(struct hw_victim *v)
+{
+	v->tag[X86_TLB_READ] = v->tag[X86_TLB_WRITE] = X86_TLB_NONE;
+}
+
 /* Empties the array and takes every key back. */
 static void clear_entries(struct hw_cpu *cpu)
 {
@@ -75,6 +84,8 @@ static void clear_entries(struct hw_cpu *cpu)
 		for (k = 0; k < 3; k++)
 			cpu->tlb[i].tag[k] = X86_TLB_NONE;
 	memset(t->level, 0, HW_TLB_SIZE);
+	for (i = 0; i < HW_NR_VICTIMS; i++)
+		drop_victim(&t->victims[i]);
 	for (i = 0; i < HW_NR_SPACES; i++)
 		memset(t->space[i].key, 0, sizeof(t->space[i].key));
 	t->shared.key[HW_TLB_SUPER] = 0;
@@ -239,12 +250,18 @@ static void forget_lent(struct hw_cpu *cpu, unsigned slot)
 	}
 }
 
+static struct hw_victim *victim_of(struct hw_cpu *cpu, unsigned slot)
+{
+	return &cpu->tlb_priv->victims[slot % HW_NR_VICTIMS];
+}
+
 static void drop_slot(struct hw_cpu *cpu, unsigned i)
 {
 	unsigned k;
 
 	for (k = 0; k < 3; k++)
 		cpu->tlb[i].tag[k] = X86_TLB_NONE;
+	drop_victim(victim_of(cpu, i));
 	cpu->tlb_priv->level[i] = 0;
 	if (unlikely(cpu->nr_lent))
 		forget_lent(cpu, i);
@@ -455,10 +472,23 @@ static uint64_t level_mask(unsigned level)
 	return level >= 3 ? ~(BIT_ULL(30) - 1) : ~(BIT_ULL(22) - 1);
 }
 
+static void flush_large_victims(struct hw_cpu *cpu, uint64_t la)
+{
+	struct hw_victim *v = cpu->tlb_priv->victims, *end = v + HW_NR_VICTIMS;
+	unsigned k;
+
+	for (; v < end; v++)
+		for (k = 0; k < ARRAY_SIZE(v->tag); k++)
+			if (v->level > 1 && !((v->tag[k] ^ la) & level_mask(v->level)))
+				drop_victim(v);
+}
+
 static void flush_large(struct hw_cpu *cpu, uint64_t la)
 {
 	const uint8_t *level = cpu->tlb_priv->level;
 	unsigned i, k;
+
+	flush_large_victims(cpu, la);
 
 	for (i = 0; i < HW_TLB_SIZE; i++) {
 		if (level[i] < 2)
@@ -631,6 +661,46 @@ static unsigned cached_kinds(const struct hw_cpu *cpu, const struct hw_walk *w,
 	return kinds;
 }
 
+/* Slot @i is for @tag now: what is there becomes a victim, unless it is lent. */
+static void put_aside(struct hw_cpu *cpu, unsigned i, uint64_t tag)
+{
+	const struct x86_tlb_entry *e = &cpu->tlb[i];
+	struct hw_victim *v = victim_of(cpu, i);
+	unsigned k;
+
+	for (k = 0; k < ARRAY_SIZE(v->tag); k++) {
+		if (v->tag[k] == tag)
+			drop_victim(v);
+		if (e->tag[k] == tag)
+			return;
+	}
+	if ((e->tag[X86_TLB_READ] == X86_TLB_NONE && e->tag[X86_TLB_WRITE] == X86_TLB_NONE) ||
+	    (cpu->nr_lent && is_lent(cpu, i)))
+		return;
+	v->tag[X86_TLB_READ] = e->tag[X86_TLB_READ];
+	v->tag[X86_TLB_WRITE] = e->tag[X86_TLB_WRITE];
+	v->addend = e->addend;
+	v->level = cpu->tlb_priv->level[i];
+}
+
+/* Slot @i's victim, if it is @page of the context with @key and allows @kind. */
+static bool bring_back(struct hw_cpu *cpu, unsigned i, uint64_t page, uint16_t key,
+		       unsigned kind)
+{
+	struct hw_victim v = *victim_of(cpu, i);
+	struct x86_tlb_entry *e = &cpu->tlb[i];
+
+	if (kind == X86_TLB_FETCH || !key || v.tag[kind] != (page | key))
+		return false;
+	put_aside(cpu, i, page | key);
+	e->tag[X86_TLB_READ] = v.tag[X86_TLB_READ];
+	e->tag[X86_TLB_WRITE] = v.tag[X86_TLB_WRITE];
+	e->tag[X86_TLB_FETCH] = X86_TLB_NONE;
+	e->addend = v.addend;
+	cpu->tlb_priv->level[i] = v.level;
+	return true;
+}
+
 /* The walk's result into slot @i. */
 static void tlb_set(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 		    enum hw_tlb_who who, const struct hw_walk *w)
@@ -649,6 +719,7 @@ static void tlb_set(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 	if (!smap && !w->global && who != HW_TLB_USER && !t->cur->private)
 		kinds = note_local(cpu, w, i, kind, kinds);
 	tag = page | context_key(cpu, who);
+	put_aside(cpu, i, tag);
 	set_tags(e->tag, kinds, tag);
 	e->addend = (w->hpa & PAGE_MASK) - page;
 	t->level[i] = w->level;
@@ -682,6 +753,18 @@ void hw_keep_walk(struct hw_cpu *cpu, uint64_t la, unsigned kind)
 	cpu->walked.e = cpu->c.exception;
 }
 
+/* Slot @i has @page now, which it has had, or the user has. */
+static bool is_known(struct hw_cpu *cpu, unsigned i, uint64_t page, unsigned kind,
+		     enum hw_tlb_who who)
+{
+	if (bring_back(cpu, i, page, *cpu->level_key[key_of(who)], kind))
+		return true;
+	if (who != HW_TLB_SUPER_AC)
+		return false;
+	bring_back(cpu, i, page, *cpu->level_key[HW_TLB_USER], kind);
+	return borrow(cpu, i, page, kind);
+}
+
 static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 			       enum hw_tlb_who who, void **host)
 {
@@ -691,7 +774,7 @@ static __noinline int tlb_fill(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 
 	if (was_walked(cpu, la, kind, who))
 		return X86EMUL_PROPAGATE_FAULT;
-	if (who == HW_TLB_SUPER_AC && borrow(cpu, i, la & PAGE_MASK, kind)) {
+	if (is_known(cpu, i, la & PAGE_MASK, kind, who)) {
 		*host = (void *)(la + cpu->tlb[i].addend);
 		return X86EMUL_CONTINUE;
 	}
@@ -751,7 +834,7 @@ void *hw_tlb_hit(struct hw_cpu *cpu, uint64_t la, unsigned bytes, unsigned kind,
 }
 
 /* Takes the write permission for @page (0: any) from the tags @tag; notes another's. */
-static bool protect(struct hw_tlb *t, uint64_t tag[3], uintptr_t addend, hva_t page)
+static bool protect(struct hw_tlb *t, uint64_t *tag, uintptr_t addend, hva_t page)
 {
 	uint64_t *w = &tag[X86_TLB_WRITE];
 
@@ -776,6 +859,8 @@ static bool protect_entries(struct hw_cpu *cpu, hva_t page)
 	memset(t->writable, 0, sizeof(t->writable));
 	for (; e < cpu->tlb_entries + HW_TLB_SIZE; e++)
 		any |= protect(t, e->tag, e->addend, page);
+	for (i = 0; i < HW_NR_VICTIMS; i++)
+		any |= protect(t, t->victims[i].tag, t->victims[i].addend, page);
 	for (i = 0; i < cpu->nr_lent; i++)
 		any |= protect(t, t->lent[i].user, t->lent[i].addend, page);
 	return any;

@@ -10,6 +10,7 @@
 #define HW_NR_SPACES	16	/* address spaces whose entries can coexist */
 #define HW_NR_LOCAL	128
 #define HW_NR_LENT	16
+#define HW_NR_VICTIMS	256
 
 /* Who accesses. The first two have their own keys within a space. */
 enum hw_tlb_who {
@@ -56,6 +57,13 @@ struct hw_lent {
 	uint16_t slot;
 };
 
+/* An entry that has lost its slot to another, but for what it says of fetches. */
+struct hw_victim {
+	uint64_t tag[2];	/* X86_TLB_READ, X86_TLB_WRITE */
+	uintptr_t addend;
+	uint8_t level;
+};
+
 struct hw_tlb {
 	struct hw_space space[HW_NR_SPACES];
 	struct hw_space *cur;
@@ -76,6 +84,7 @@ struct hw_tlb {
 	struct hw_gpa_entry gpa[HW_GPA_SIZE];
 	/* By hash of a host page: no bit, no write permission for it. */
 	uint64_t writable[1u << (HW_WRITABLE_BITS - 6)];
+	struct hw_victim victims[HW_NR_VICTIMS];	/* by slot */
 	uint8_t level[];	/* HW_TLB_SIZE: guest's page size of an entry */
 };
 
