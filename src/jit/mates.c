@@ -156,12 +156,12 @@ static struct jit_group *first_of(struct jit *j, struct jit_group *leader)
 	return NULL;
 }
 
-/* The next of @leader's mates after @g that steps like @first, or NULL. */
+/* The next of @leader's mates, from @g on, that steps like @first, or NULL. */
 static struct jit_group *next_like(struct jit *j, struct jit_group *g,
 				   const struct jit_group *leader,
 				   const struct jit_group *first)
 {
-	while (++g < j->group + j->nr_groups)
+	for (; g < j->group + j->nr_groups; g++)
 		if (!g->open && is_mate_of(j, g, leader) && steps_like(g, first))
 			return g;
 	return NULL;
@@ -169,17 +169,17 @@ static struct jit_group *next_like(struct jit *j, struct jit_group *g,
 
 bool jit_mates_enter(struct jit *j, struct jit_group *leader)
 {
-	struct jit_group *first = first_of(j, leader), *g = j->group - 1;
+	struct jit_group *first = first_of(j, leader), *g;
 	struct jit_addr lo;
 
-	if (!first || !next_like(j, first == leader ? g : first, leader, first))
+	if (!first || !next_like(j, first == leader ? j->group : first + 1, leader, first))
 		return false;
 	lo = jit_loop_first_byte(first);
 	if (first == leader)
 		emit_mov_rr(j, T2, T1);
 	else
 		farther_mate(j, &lo, first, true);
-	while ((g = next_like(j, g, leader, first))) {
+	for (g = j->group; (g = next_like(j, g, leader, first)); g++) {
 		lo = jit_loop_first_byte(g);
 		farther_mate(j, &lo, g, false);
 	}
