@@ -275,7 +275,7 @@ struct hw_jit_state {
 	uint64_t tmp_addend;	/* of one access */
 	uint64_t turns;		/* of a loop (jit/loop.c), while it is entered */
 	int32_t  first;		/* turns that it has before it is entered */
-	int32_t  enters[256];	/* how often loops came so far (jit/loop.c) */
+	int8_t   enters[256];	/* how often loops came so far (jit/loop.c) */
 	uint64_t last;		/* its counter, after the last turn that is checked */
 	uint64_t lent[8];	/* guest registers whose host's a loop uses */
 	uint64_t made[8];	/* what the loop holds in them */

@@ -296,6 +296,7 @@ int jit_create(struct hw_cpu *cpu)
 	if (!j)
 		return -ENOMEM;
 	j->cpu = cpu;
+	j->head_jumps = cpu->cfg.jit_check ? 0 : JIT_HEAD_JUMPS;
 	j->first_turns = cpu->cfg.jit_check ? 1 : JIT_FIRST_TURNS;
 	j->mib = cpu->cfg.jit_cache ? cpu->cfg.jit_cache : JIT_CACHE_MIB;
 	j->tables = anonymous(place_tables(j, NULL));

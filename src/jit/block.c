@@ -37,8 +37,7 @@ bool jit_source_get(struct jit_source *s, uint64_t lines)
 	return true;
 }
 
-/* The instruction at @rip; false: it is in two pages, or undefined. */
-static bool decode(struct jit *j, struct jit_source *s, uint64_t rip, struct jit_insn *n)
+bool jit_decode(struct jit *j, struct jit_source *s, uint64_t rip, struct jit_insn *n)
 {
 	unsigned at = rip & ~PAGE_MASK;
 	unsigned room = MIN(PAGE_SIZE - at, (unsigned)X86_MAX_INSN_LEN);
@@ -48,6 +47,8 @@ static bool decode(struct jit *j, struct jit_source *s, uint64_t rip, struct jit
 		return false;
 	n->rip = rip;
 	n->next = rip + n->i.len;
+	n->label = false;
+	n->to = JIT_OUT;
 	jit_classify(j, n);
 	return true;
 }
@@ -85,7 +86,7 @@ void jit_discover(struct jit *j, struct jit_source *s)
 	while (j->nr < JIT_MAX_INSNS) {
 		struct jit_insn *n = &j->insn[j->nr];
 
-		if (!decode(j, s, rip, n))
+		if (!jit_decode(j, s, rip, n))
 			break;
 		j->nr++;
 		follow(j, n);
@@ -208,6 +209,18 @@ static bool keeps_t1(const struct jit_insn *n)
 	}
 }
 
+/* On behind @n, which is not the last one or ends no block. */
+static void go_on(struct jit *j, const struct jit_insn *n)
+{
+	bool inside = j->loop.inside;
+
+	if (inside)
+		jit_loop_leave(j);
+	j->loop.inside = false;
+	jit_goto(j, CC_ALWAYS, n->next);
+	j->loop.inside = inside;
+}
+
 static void emit_insns(struct jit *j)
 {
 	const struct jit_insn *last = NULL;
@@ -217,6 +230,8 @@ static void emit_insns(struct jit *j)
 	for (k = 0; k < j->nr; k++) {
 		j->cur = &j->insn[k];
 		j->cur->code = j->pos;
+		if (j->cur->label)
+			jit_label(j, j->cur);
 		if (goes_away(j->cur->class))
 			jit_fip_flush(j);
 		j->keeps_t1 = keeps_t1(j->cur);
@@ -225,6 +240,8 @@ static void emit_insns(struct jit *j)
 		jit_loop_before(j, j->cur);
 		emitters[j->cur->class](j, j->cur);
 		last = j->cur;
+		if (jit_falls_out(j, last))
+			go_on(j, last);
 	}
 	j->end = j->pos;
 	jit_fip_flush(j);
@@ -234,11 +251,9 @@ static void emit_insns(struct jit *j)
 		emit_mov_imm(j, T1, j->rip);
 		emit_jump(j, CC_ALWAYS, j->exec_end);
 	} else if (!ends_block(last->class)) {
-		if (j->loop.inside)
-			jit_loop_leave(j);
-		j->loop.inside = false;
-		jit_goto(j, CC_ALWAYS, last->next);
+		go_on(j, last);
 	}
+	j->loop.inside = false;
 }
 
 static void emit_block(struct jit *j)
@@ -274,6 +289,8 @@ static void discover_crossing(struct jit *j, const struct jit_source *s)
 		return;
 	n->rip = j->rip;
 	n->next = n->rip + n->i.len;
+	n->label = false;
+	n->to = JIT_OUT;
 	jit_classify(j, n);
 	if (n->class == JIT_STI)
 		n->class = JIT_EXEC_END;
@@ -297,8 +314,11 @@ static bool same_code(const struct jit *j)
 	return true;
 }
 
-/* The instructions of the block; false: they cannot be had, or may not be translated. */
-static bool read_code(struct jit *j)
+/*
+ * The instructions of the block, @ways: of a loop with several; false: they cannot be had, or
+ * may not be translated.
+ */
+static bool read_code(struct jit *j, bool ways)
 {
 	struct jit_source s;
 
@@ -306,7 +326,11 @@ static bool read_code(struct jit *j)
 	s.have = 0;
 	if (!jit_source_get(&s, hw_code_lines(j->host, X86_MAX_INSN_LEN)))
 		return false;
-	jit_discover(j, &s);
+	j->tail = 0;
+	if (ways && !jit_ways_find(j, &s))
+		return false;
+	if (!ways)
+		jit_discover(j, &s);
 	if (!j->nr)
 		discover_crossing(j, &s);
 	return hw_code_add(j->cpu, s.page, jit_code_lines(j)) && same_code(j);
@@ -330,6 +354,22 @@ static void count_run(struct jit *j)
 	emit_store(j, T2, CPU_OFF(stats.jit_runs));
 }
 
+/* What is known before code is emitted; false: there is no such block. */
+static bool prepare(struct jit *j, uint8_t loc, bool ways)
+{
+	if (!read_code(j, ways))
+		return false;
+	j->looked_ahead = false;
+	j->loop.ways = ways;
+	jit_loop_plan(j);
+	jit_liveness(j);
+	j->entry = j->nr && !jit_live_before(&j->insn[0]) ? FL_MEM | FL_HOST : loc;
+	j->loc = j->entry == loc ? loc : FL_MEM;
+	if (j->entry != (FL_MEM | FL_HOST) && !jit_loop_keeps_carry(j))
+		jit_loop_off(j);
+	return !ways || j->loop.on;
+}
+
 struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 				uint8_t loc, uint8_t variant)
 {
@@ -344,15 +384,9 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 	j->host = host;
 	j->variant = variant;
 	j->mode = variant & JIT_CODE32 ? X86_MODE_PROT32 : X86_MODE_PROT64;
-	if (!read_code(j))
+	if (!(jit_ways_may(j) && prepare(j, loc, true)) &&
+	    !prepare(j, loc, false))
 		return NULL;
-	j->looked_ahead = false;
-	jit_loop_plan(j);
-	jit_liveness(j);
-	j->entry = j->nr && !jit_live_before(&j->insn[0]) ? FL_MEM | FL_HOST : loc;
-	j->loc = j->entry == loc ? loc : FL_MEM;
-	if (j->entry != (FL_MEM | FL_HOST) && !jit_loop_keeps_carry(j))
-		jit_loop_off(j);
 	j->nr_slow = j->nr_miss = 0;
 	j->fpu_checked = j->seg_checked = 0;
 	j->fip = 0;
@@ -370,6 +404,7 @@ struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 		jit_check_new_block(j, b);
 	stats->jit_blocks++;
 	stats->jit_loops += j->loop.on;
+	stats->jit_way_loops += j->loop.on && j->loop.ways;
 	stats->jit_guest_bytes += guest_bytes(j);
 	stats->jit_host_bytes += j->pos - j->code;
 	return b;

@@ -366,6 +366,7 @@ struct jit_block *jit_block_new(struct jit *j)
 		.rip = j->rip, .host = j->host, .code = j->code,
 		.flags = j->entry, .follows = j->follows, .first_line = __builtin_ctzll(lines),
 		.last_line = 63 - __builtin_clzll(lines),
+		.ways = j->loop.on && j->loop.ways,
 		.nr = j->loop.on ? JIT_CHECK_INSNS : j->nr, .variant = j->variant,
 	};
 	chain_block(j, b, p);

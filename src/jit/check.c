@@ -109,6 +109,7 @@ static void check_block(struct jit_check *k, const struct jit_block *b)
 	k->rip = b->rip;
 	k->host = b->host;
 	k->variant = b->variant;
+	k->ways = b->ways;
 	k->j->mode = k->j->cpu->c.mode;
 	/* The report is about what was translated: the block may change itself. */
 	k->code.page = k->host & PAGE_MASK;

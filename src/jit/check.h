@@ -85,6 +85,7 @@ struct jit_check {
 	uint64_t rip, next_rip;
 	hva_t host;
 	uint8_t variant, loc, next_loc, next_plain;
+	bool ways;
 	bool comparing;
 	bool stopped;		/* before an instruction that is not compared */
 	bool pushed;		/* ... which may have stored its return address */

@@ -265,12 +265,24 @@ static bool was_at(struct jit_check *k, uint64_t rip)
 	return was;
 }
 
+/* Has the last step gone on further ahead in its page? */
+static bool goes_ahead(const struct jit_check *k)
+{
+	uint64_t rip = k->j->cpu->c.rip, from = k->step[k->nr].rip;
+
+	return rip > from && !((rip ^ from) & PAGE_MASK);
+}
+
+/* A loop has its begin inside of it, and may have what is ahead in its lines. */
 static bool block_ends(const struct jit_check *k, const struct jit_block *b, bool taken)
 {
+	uint64_t rip = k->j->cpu->c.rip;
 	bool loop = b->nr == JIT_CHECK_INSNS;
-	bool inside = (loop && k->j->cpu->c.rip == b->rip) ||
+	bool inside = (loop && rip == b->rip) ||
 		      (b->follows && k->step[k->nr].jump);
 
+	if (b->ways && goes_ahead(k) && hw_code_lines(rip, 1) <= BIT_ULL(b->last_line))
+		inside = true;
 	return k->nr >= b->nr || (taken && !inside);
 }
 
@@ -287,7 +299,8 @@ static bool stretch_ends(struct jit_check *k, bool taken)
 
 	if (is_time(s->op))
 		return true;
-	if (!taken)
+	/* It may be in the middle of a loop: no block begins there. */
+	if (!taken || goes_ahead(k))
 		return false;
 	if (s->jump) {
 		k->jumped = k->nr;

@@ -206,7 +206,8 @@ static void say_insns(struct jit_check *k, uint8_t *own, unsigned *from, unsigne
 	j->host = k->host;
 	j->variant = k->variant;
 	j->mode = k->begin.c.mode;
-	jit_discover(j, &k->code);
+	if (!k->ways || !jit_ways_find(j, &k->code))
+		jit_discover(j, &k->code);
 	*from = k->rip & ~PAGE_MASK;
 	*to = j->nr ? *from : PAGE_SIZE;
 	if (!j->nr) {

@@ -69,6 +69,7 @@ void emit_load(struct jit *j, unsigned reg, uint32_t disp);	/* 64 bits */
 void emit_store(struct jit *j, unsigned reg, uint32_t disp);
 /* Jumps to a known place; those whose place is told later return the position of
  * their rel32. @cc: condition, CC_ALWAYS, or CC_CALL: a call. */
+#define CC_O	0
 #define CC_ALWAYS 16
 #define CC_CALL	17
 #define CC_E	4

@@ -152,7 +152,9 @@ static void slow_one(struct jit *j, const struct jit_slow *s)
 			emit_jump(j, CC_ALWAYS, j->pos + 5);
 			note_near(j);
 		}
-		emit_mov_imm(j, T2, (s->inside ? j->pos - 4 : s->jumps[0]) | (s->save ? LINK_HOST : 0));
+		emit_mov_imm(j, T2, (s->inside ? j->pos - 4 : s->jumps[0]) |
+				    (s->save ? LINK_HOST : 0) |
+				    (s->head ? LINK_BACK : 0));
 		emit_jump(j, CC_ALWAYS, s->save ? j->link_host : j->link_mem);
 		break;
 	}
@@ -252,7 +254,7 @@ static uint32_t known_code(struct jit *j, uint64_t rip, uint8_t *flags)
 	return jit_region_of(j, b->code) == j->region ? b->code : 0;
 }
 
-static void link_later(struct jit *j, unsigned cc, uint64_t rip)
+static struct jit_slow *link_later(struct jit *j, unsigned cc, uint64_t rip)
 {
 	struct jit_slow *s = jit_slow_add(j, SLOW_LINK, rip);
 
@@ -260,12 +262,19 @@ static void link_later(struct jit *j, unsigned cc, uint64_t rip)
 	jit_slow_jump(j, s, cc);
 	if (!s->inside)
 		note_near(j);
+	return s;
 }
 
 static void jump_near(struct jit *j, unsigned cc, uint32_t code)
 {
 	emit_jump(j, cc, code);
 	note_near(j);
+}
+
+/* May a loop with several ways begin at @rip, and is that not known? */
+static bool perhaps_head(const struct jit *j, uint64_t rip)
+{
+	return j->mode == X86_MODE_PROT64 && !jit_is_head(j, j->host + (rip - j->rip));
 }
 
 static void goto_near(struct jit *j, unsigned cc, uint64_t rip)
@@ -283,7 +292,9 @@ static void goto_near(struct jit *j, unsigned cc, uint64_t rip)
 	} else if (look) {
 		poll(j, rip);
 	}
-	if (code)
+	if (look && perhaps_head(j, rip))
+		link_later(j, cc, rip)->head = true;
+	else if (code)
 		jump_near(j, cc, code);
 	else
 		link_later(j, cc, rip);
@@ -358,9 +369,14 @@ void jit_jcc(struct jit *j, struct jit_insn *n)
 	uint32_t code, skip;
 
 	jit_flags_need(j, n);
+	if (n->to != JIT_OUT && n->to) {
+		jit_way(j, n, cc);
+		j->loc = FL_HOST;
+		return;
+	}
 	if (j->loop.on && jit_is_back_edge(j, n)) {
 		skip = emit_jump_later(j, cc ^ 1);
-		jit_loop_next(j);
+		jit_loop_next(j, n);
 		emit_patch(j, skip, j->pos);
 		j->loop.inside = inside;
 		j->loc = FL_HOST;
@@ -404,10 +420,19 @@ void jit_loop(struct jit *j, struct jit_insn *n)
 
 void jit_jmp(struct jit *j, struct jit_insn *n)
 {
-	if (j->loop.on && jit_is_back_edge(j, n))
-		jit_loop_next(j);
-	else
+	bool inside = j->loop.inside;
+
+	if (n->to != JIT_OUT && n->to) {
+		jit_way(j, n, CC_ALWAYS);
+	} else if (j->loop.on && jit_is_back_edge(j, n)) {
+		jit_loop_next(j, n);
+	} else {
+		if (inside)
+			jit_loop_leave(j);
+		j->loop.inside = false;
 		jit_goto_target(j, CC_ALWAYS, n);
+	}
+	j->loop.inside = inside;
 }
 
 /* News of code is among the requests, and what comes next is another block. */

@@ -365,6 +365,11 @@ void jit_plan(struct jit *j)
 	for (k = 0; k < j->nr; k++) {
 		struct jit_insn *n = &j->insn[k];
 
+		if (n->label) {
+			jit_values_label(j, k, &p.v);
+			p.jcc = true;
+			p.last_jcc = k;
+		}
 		find_accesses(j, n);
 		for (m = 0; m < n->nr_access; m++) {
 			if (j->nr_groups == JIT_MAX_GROUPS) {
@@ -373,6 +378,7 @@ void jit_plan(struct jit *j)
 			}
 			find_group(j, &p, k, &n->access[m]);
 		}
+		jit_values_jump(j, n, &p.v);
 		jit_values_after(&p.v, n);
 		if (n->class == JIT_JCC) {
 			p.jcc = true;

@@ -336,20 +336,29 @@ static uintptr_t fn_go(struct hw_cpu *cpu, uint64_t rip)
 static uintptr_t fn_link(struct hw_cpu *cpu, uint64_t rip, uint64_t site)
 {
 	struct jit *j = cpu->jit.jit;
-	uint32_t rel32 = site & ~(LINK_HOST | LINK_PLAIN);
+	uint32_t rel32 = site & ~(LINK_HOST | LINK_PLAIN | LINK_BACK);
+	uint8_t loc = site & LINK_HOST ? FL_HOST : FL_MEM;
+	uint8_t plain = site & LINK_PLAIN ? JIT_PLAIN : 0;
 	uint32_t generation = j->generation;
 	struct jit_block *b = NULL;
+	bool link = true;
 
 	jit_status_in_eflags(cpu);
 	cpu->c.rip = rip;
 	jit_refresh(cpu);
 	if (!requested(cpu) && jit_is_translated(cpu))
-		b = jit_get_block(cpu, site & LINK_HOST ? FL_HOST : FL_MEM,
-			      site & LINK_PLAIN ? JIT_PLAIN : 0);
+		b = jit_get_block(cpu, loc, plain);
+	if (b && site & LINK_BACK && !jit_is_head(j, b->host)) {
+		link = jit_head_seen(j, b->host);
+		if (link) {
+			jit_retranslate(j, b->code);
+			b = jit_get_block(cpu, loc, plain);
+		}
+	}
 	if (!b)
 		return (uintptr_t)j->rx + j->leave;
 	jit_refresh(cpu);
-	if (generation == j->generation)
+	if (link && generation == j->generation)
 		jit_link_near(j, rel32, b->code);
 	return (uintptr_t)j->rx + b->code;
 }

@@ -33,7 +33,7 @@
 #define IN_MEM	0xff		/* jit_host_reg(): not in a register */
 
 #define JIT_CACHE_MIB	32		/* hw_config.jit_cache's default */
-#define JIT_BLOCK_ROOM	(48ul << 10)	/* no block's code is larger */
+#define JIT_BLOCK_ROOM	(64ul << 10)	/* no block's code is larger */
 /* What the tables may hold for each MiB of code: they are no larger than 2 MiB. */
 #define JIT_BLOCKS_A_MIB (1u << 13)
 #define JIT_PAGES_A_MIB	(1u << 8)
@@ -50,12 +50,15 @@
 #define JIT_BLOOM_BITS	16	/* of the pages that have targets: cache.c */
 #define JIT_MARK_BITS	16
 #define JIT_NR_FAILS	16
+#define JIT_NR_HEADS	64
+#define JIT_HEAD_JUMPS	8	/* back, until they lead to a loop's begin */
 #define JIT_FIRST_TURNS	4	/* of a loop, before its checks */
 #define JIT_STACK_BYTES	8192	/* of the return stack */
 #define JIT_MAX_INSNS	64
 #define JIT_NR_STRINGS	5	/* MOVS CMPS STOS LODS SCAS */
-#define JIT_MAX_SLOW	(3 * JIT_MAX_INSNS + 20)
-#define JIT_MAX_MISS	(2 * JIT_MAX_INSNS)
+#define JIT_MAX_TURN	48	/* ... of a loop that is there twice, or has several ways */
+#define JIT_MAX_SLOW	(6 * JIT_MAX_TURN + 20)
+#define JIT_MAX_MISS	(4 * JIT_MAX_TURN)
 #define JIT_RECACHE	16	/* misses of sites' caches (indirect.c) until one is linked */
 #define JIT_MAX_GROUPS	64
 #define JIT_MAX_ADDENDS	16	/* hw_jit_state.addend */
@@ -74,8 +77,9 @@ struct jit_block {
 	uint32_t first_line : 6, last_line : 6;
 	uint32_t follows : 1;	/* goes on behind a jump */
 	uint32_t flags : 2;	/* FL_*: how it may be entered */
-	uint32_t nr : 9;	/* instructions that one run has at most, in lock-step */
+	uint32_t nr : 8;	/* instructions that one run has at most, in lock-step */
 	uint32_t variant : 8;	/* who runs it; JIT_PLAIN */
+	uint32_t ways : 1;	/* a loop with several ways */
 };
 
 /* jit_block.variant beside who: each access is checked by itself; it is code of flat
@@ -85,7 +89,7 @@ struct jit_block {
 
 /* Of a loop in lock-step; jit_block.nr holds it. */
 #define JIT_CHECK_INSNS	(2 * JIT_MAX_INSNS)
-_Static_assert(JIT_CHECK_INSNS < 512, "jit_block.nr");
+_Static_assert(JIT_CHECK_INSNS < 256, "jit_block.nr");
 
 struct jit_page {
 	hva_t host;
@@ -133,7 +137,15 @@ struct jit_fails {
 	uint64_t since;
 };
 
+/* How often jumps back have led there. */
+struct jit_head {
+	hva_t place;
+	uint32_t count;
+};
+
 /* --- one block in translation ------------------------------------------------- */
+
+struct jit_source;
 
 enum jit_class {
 	JIT_EXEC,		/* by the interpreter, then on */
@@ -192,6 +204,7 @@ struct jit_group {
 	bool in_t1;		/* the addend, right now */
 	bool apart;		/* has one access, which no other may join */
 	bool hoisted;		/* is checked before the loop */
+	bool sticky;		/* slot is one that keeps its page while some miss it */
 	bool folded;		/* the loop's register holds the addend and the base */
 	uint8_t leader;		/* + 1: the group whose page it shares (mates.c); 0: none */
 	uint8_t mates;		/* how many others share its page */
@@ -210,6 +223,7 @@ struct jit_group {
 /* A block that is a loop: loop.c. */
 struct jit_loop {
 	bool on;
+	bool ways;		/* has several ways through a turn: ways.c */
 	bool counts;		/* turns, by a register that each one moves */
 	uint8_t counter;
 	bool ends;		/* when that is equal to what stays (ends.c): */
@@ -222,7 +236,8 @@ struct jit_loop {
 	uint8_t last;		/* one that holds the counter's last value, or NO_REG */
 	bool inside;		/* in a turn: they are in use */
 	bool first;		/* in one of the turns before the loop */
-	uint32_t first_head;	/* where they begin */
+	uint32_t first_turn, first_head; /* where they begin, where the next one does */
+	uint32_t to_short;	/* rel32 of the jump where they are all that there is */
 	uint8_t next_slot[2];	/* jit.next_slot before them */
 	uint32_t enters;	/* offset of its hw_jit_state.enters */
 	uint32_t to_enter[2];	/* rel32 of the jumps after them */
@@ -230,6 +245,15 @@ struct jit_loop {
 };
 
 #define JIT_NO_STEP	INT32_MIN
+
+/* A jump inside of a block, and what holds on the way: ways.c. */
+struct jit_way {
+	uint32_t rel32;
+	uint8_t fpu_checked, seg_checked;
+	uint64_t open;		/* groups */
+};
+
+#define JIT_OUT	0xff
 
 struct jit_insn {
 	struct x86_insn i;
@@ -242,6 +266,9 @@ struct jit_insn {
 	uint8_t exact;		/* and before it whatever it does with them */
 	uint32_t code;		/* offset of its translation: show.c */
 	bool dead;		/* a transfer, whose target needs none */
+	bool label;		/* ways lead here: ways.c */
+	uint8_t to;		/* the instruction that it jumps to, or JIT_OUT */
+	struct jit_way way;
 	uint8_t nr_access;
 	struct jit_access access[2];
 };
@@ -284,6 +311,7 @@ struct jit_slow {
 	uint8_t  swapped;	/* AH to BH is where AL to BL should be: its number */
 	bool     checked;	/* a check leads here: flags are in memory */
 	bool     inside;	/* out of a loop's turn: jit_loop.inside */
+	bool     head;		/* SLOW_LINK: to where a loop may begin */
 	uint32_t site;		/* SLOW_FAR, SLOW_CACHE: the compare's immediate */
 	uint32_t rel32;		/* SLOW_CACHE: its jump's */
 	int32_t  undo;		/* RSP has moved so far, and moves back */
@@ -319,6 +347,7 @@ struct jit_exec {
 /* FN_LINK's second argument: the site, and what it asks for. */
 #define LINK_HOST	BIT(31)	/* flags are in RFLAGS there */
 #define LINK_PLAIN	BIT(30)
+#define LINK_BACK	BIT(29)	/* a jump back: jit_head_seen() */
 
 /* A page that is not in its slot: a stub looks at the TLB and fills it. */
 struct jit_miss {
@@ -392,6 +421,8 @@ struct jit {
 	uint32_t nr_nears;
 	uint16_t *marks;	/* by jit_place(): MARK_* */
 	struct jit_fails fails[JIT_NR_FAILS];
+	struct jit_head heads[JIT_NR_HEADS];
+	uint8_t head_jumps;	/* JIT_HEAD_JUMPS; 0: each block may be a loop */
 	uint8_t next_slot[2];	/* by kind */
 	uint8_t next_enters;	/* of hw_jit_state.enters */
 	uint8_t first_turns;	/* of loops, before their checks; 0: none */
@@ -413,6 +444,7 @@ struct jit {
 	unsigned nr_groups, nr_addends;
 	uint64_t slots_used[HW_JIT_SLOTS / 64];	/* by the block */
 	struct jit_loop loop;
+	struct jit_values way_values[JIT_MAX_INSNS]; /* at each jump inside of the block */
 	struct jit_insn *cur;
 	enum x86_mode mode;	/* of the block: PROT64 or PROT32 */
 	uint64_t rip;
@@ -532,8 +564,13 @@ bool jit_fails(const struct jit *j, hva_t place);
 bool jit_parted(const struct jit *j, hva_t place);
 /* The loop at @place mostly has more turns than it has before its checks; remember it. */
 bool jit_is_long(const struct jit *j, hva_t place);
-/* FN_IS_LONG */
-uintptr_t jit_loop_is_long(struct hw_cpu *cpu, uint64_t t1, uint64_t t2);
+/* A jump back leads to @place: has it become clear that a loop begins there? Known before. */
+bool jit_head_seen(struct jit *j, hva_t place);
+bool jit_is_head(const struct jit *j, hva_t place);
+/* A loop with several ways there mostly has no more turns than before its checks. */
+bool jit_is_short(const struct jit *j, hva_t place);
+/* FN_IS_LONG; @is_long: or it mostly has not. */
+uintptr_t jit_loop_is_long(struct hw_cpu *cpu, uint64_t is_long, uint64_t t2);
 /* The transfer at @place has more than one target; remember it. */
 bool jit_has_many(const struct jit *j, hva_t place);
 void jit_mark_many(struct jit *j, hva_t place);
@@ -557,8 +594,27 @@ uintptr_t jit_walk(struct hw_cpu *cpu, uint64_t la, uint64_t what);
 /* FN_VARY: a slot's budget is used up. Returns @la. */
 uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which);
 
+/* --- ways.c ------------------------------------------------------------------------- */
+
+/* May one be worth the look? */
+bool jit_ways_may(const struct jit *j);
+/* The instructions of a loop from j->rip on that has several ways: insn[]; or false. */
+bool jit_ways_find(struct jit *j, struct jit_source *s);
+/* What is behind @n is not the block's. */
+bool jit_falls_out(const struct jit *j, const struct jit_insn *n);
+/* The values where @n jumps; those at the label @k, where they are @v if it falls through;
+ * for 0: at the end of a turn. */
+void jit_values_jump(struct jit *j, const struct jit_insn *n, const struct jit_values *v);
+void jit_values_label(const struct jit *j, unsigned k, struct jit_values *v);
+/* From @n to its label; the label, where all ways meet. */
+void jit_way(struct jit *j, struct jit_insn *n, unsigned cc);
+void jit_label(struct jit *j, struct jit_insn *n);
+
 /* --- loop.c, lend.c ----------------------------------------------------------------------------- */
 
+/* May the block be a loop? May a loop have @n? */
+bool jit_loop_may(const struct jit *j);
+bool jit_loop_fits(const struct jit_insn *n);
 /* jit_plan(), for a block that may be a loop whose checks come before it. */
 void jit_loop_plan(struct jit *j);
 /* ... is none: flags live when a turn begins. */
@@ -570,8 +626,8 @@ bool jit_loop_first(struct jit *j);
 void jit_loop_first_end(struct jit *j);
 /* What is looked at before the first turn. */
 void jit_loop_enter(struct jit *j);
-/* On to the next turn; no flags are needed. */
-void jit_loop_next(struct jit *j);
+/* On to the next turn from @n; no flags are needed. */
+void jit_loop_next(struct jit *j, struct jit_insn *n);
 /* Does a turn need a register in memory often? */
 bool jit_loop_hosts(const struct jit *j);
 /* All is checked: from here on the loop may use registers of the host's. */
@@ -761,6 +817,8 @@ const struct jit_insn *jit_insn_at(const struct jit *j, uint64_t rip);
 void jit_begin_at(struct jit *j, uint64_t rip, hva_t host);
 /* Reads these lines, if @s does not have them; false: they cannot be read. */
 bool jit_source_get(struct jit_source *s, uint64_t lines);
+/* The instruction at @rip; false: it is in two pages, or undefined. */
+bool jit_decode(struct jit *j, struct jit_source *s, uint64_t rip, struct jit_insn *n);
 /* Translates the code at @rip, @host for an entry with flags at @loc. NULL: cannot. */
 struct jit_block *jit_translate(struct jit *j, uint64_t rip, hva_t host,
 				uint8_t loc, uint8_t variant);

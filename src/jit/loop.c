@@ -32,7 +32,9 @@
  * A loop that mostly ends after a few turns would pay for checks that it does not use. So
  * there are jit.first_turns turns with a check of each access before `enter:', and these are
  * counted: +1 for each time that the loop gets there, -1 for each that it does not. At
- * MANY_ENTERS it is known to be long, and is translated again without them.
+ * MANY_ENTERS it is known to be long, and is translated again without them. One that has
+ * several ways through a turn (ways.c) and is left too often at -MANY_ENTERS is no loop any
+ * more (-WAYS_RUN instead of -1): what it is left for is part of a larger one.
  *
  * The counter is a register that has a step. How many turns there are without a look at
  * requests is bounded (MAX_INSNS). Accesses without a step are checked in each turn.
@@ -45,12 +47,13 @@
 
 #define MAX_INSNS	4096	/* without a look at requests */
 #define MAX_STEP	512	/* or most turns would be in another page */
-#define MAX_FIRST_INSNS	24	/* there is room for both in the tables */
-#define MANY_ENTERS	64	/* until a loop is long */
+#define MAX_FIRST_INSNS	24	/* of a loop with one way */
+#define MANY_ENTERS	64	/* until a loop is long, or is not */
+#define WAYS_RUN	3	/* a way off the loop is worth so many that enter it */
 
 /* --- which blocks ----------------------------------------------------------------- */
 
-static bool fits(const struct jit_insn *n)
+bool jit_loop_fits(const struct jit_insn *n)
 {
 	switch (n->class) {
 	case JIT_SAME:
@@ -81,14 +84,18 @@ static bool has_ways(const struct jit *j, unsigned nr)
 }
 
 /* Number of instructions of a turn; 0: the block is no such loop. */
-static unsigned find_turn(const struct jit *j)
+static unsigned find_turn(struct jit *j)
 {
 	unsigned k;
 
+	if (j->loop.ways)
+		return j->nr;
 	for (k = 0; k < j->nr; k++) {
-		if (jit_is_back_edge(j, &j->insn[k]))
+		if (jit_is_back_edge(j, &j->insn[k])) {
+			j->insn[k].to = 0;
 			return has_ways(j, k + 1) ? 0 : k + 1;
-		if (!fits(&j->insn[k]))
+		}
+		if (!jit_loop_fits(&j->insn[k]))
 			return 0;
 	}
 	return 0;
@@ -102,9 +109,15 @@ static void find_steps(struct jit *j)
 	unsigned r, k;
 
 	jit_values_begin(&v);
-	/* The last one is the jump. */
-	for (k = 0; k + 1 < j->nr; k++)
-		jit_values_after(&v, &j->insn[k]);
+	for (k = 0; k < j->nr; k++) {
+		if (j->insn[k].label)
+			jit_values_label(j, k, &v);
+		jit_values_jump(j, &j->insn[k], &v);
+		if (k + 1 < j->nr)
+			jit_values_after(&v, &j->insn[k]);
+	}
+	if (j->loop.ways)
+		jit_values_label(j, 0, &v);
 	j->loop.counts = false;
 	for (r = 0; r < X86_NR_GPRS; r++) {
 		int64_t by = v.gpr[r].offset;
@@ -159,10 +172,15 @@ static bool hoist_all(struct jit *j)
 	return any;
 }
 
+bool jit_loop_may(const struct jit *j)
+{
+	return !(j->variant & JIT_PLAIN) && j->mode == X86_MODE_PROT64 &&
+	       !jit_fails(j, j->host);
+}
+
 void jit_loop_plan(struct jit *j)
 {
-	bool never = j->tail || j->variant & JIT_PLAIN || j->mode != X86_MODE_PROT64 ||
-		     jit_fails(j, j->host);
+	bool never = j->tail || !jit_loop_may(j);
 	unsigned nr = j->nr;
 
 	j->loop.on = j->loop.inside = j->loop.first = false;
@@ -171,7 +189,7 @@ void jit_loop_plan(struct jit *j)
 		find_steps(j);
 		jit_plan(j);
 		j->loop.on = hoist_all(j);
-		j->loop.on |= jit_loop_hosts(j);
+		j->loop.on |= jit_loop_hosts(j) || j->loop.ways;
 	}
 	if (j->loop.on)
 		return;
@@ -290,7 +308,8 @@ bool jit_loop_first(struct jit *j)
 {
 	unsigned k;
 
-	if (!j->first_turns || j->nr > MAX_FIRST_INSNS || jit_is_long(j, j->host))
+	if (!j->first_turns || jit_is_long(j, j->host) ||
+	    j->nr > (j->loop.ways ? JIT_MAX_TURN : MAX_FIRST_INSNS))
 		return false;
 	for (k = 0; k < j->nr_groups; k++)
 		j->group[k].hoisted = false;
@@ -299,14 +318,25 @@ bool jit_loop_first(struct jit *j)
 	j->cur = &j->insn[0];
 	jit_flags_free(j, jit_live_before(j->cur));
 	k = j->next_enters++;
-	j->loop.enters = CPU_OFF(jit.enters[0]) + 4 * k;
+	j->loop.enters = CPU_OFF(jit.enters[0]) + k;
 	j->cpu->jit.enters[k] = -MANY_ENTERS;
-	emit_cpu(j, 0x83, 5, j->loop.enters, 4);			/* sub */
-	e8(j, 1);
+	emit_cpu(j, 0x80, 5, j->loop.enters, 4);			/* sub */
+	e8(j, j->loop.ways ? WAYS_RUN : 1);
+	if (j->loop.ways)
+		j->loop.to_short = emit_jump_later(j, CC_O);
+	j->loop.first_turn = j->pos;
 	emit_cpu(j, 0xc7, 0, CPU_OFF(jit.first), 4);		/* mov */
 	e32(j, j->first_turns - 1);
 	j->loop.first_head = j->pos;
 	return true;
+}
+
+/* The loop is known to be long, or not to be. */
+static void loop_is(struct jit *j, bool is_long)
+{
+	emit_mov_imm(j, T1, is_long);
+	emit_jump(j, CC_CALL, j->is_long);
+	j->sites[j->nr_sites++] = (struct jit_site){ .pc = j->pos, .place = j->host };
 }
 
 /* One more of them, or into the loop. */
@@ -315,17 +345,21 @@ static void next_of_first(struct jit *j)
 	emit_cpu(j, 0x83, 5, CPU_OFF(jit.first), 4);		/* sub */
 	e8(j, 1);
 	emit_jump(j, CC_NS, j->loop.first_head);
-	emit_cpu(j, 0x83, 0, j->loop.enters, 4);			/* add */
-	e8(j, 2);
+	emit_cpu(j, 0x80, 0, j->loop.enters, 4);			/* add */
+	e8(j, j->loop.ways ? WAYS_RUN + 1 : 2);
 	j->loop.to_enter[0] = emit_jump_later(j, CC_S);
-	emit_jump(j, CC_CALL, j->is_long);
-	j->sites[j->nr_sites++] = (struct jit_site){ .pc = j->pos, .place = j->host };
+	loop_is(j, true);
 	j->loop.to_enter[1] = emit_jump_later(j, CC_ALWAYS);
 }
 
 void jit_loop_first_end(struct jit *j)
 {
 	j->loop.first = false;
+	if (j->loop.ways) {
+		emit_patch(j, j->loop.to_short, j->pos);
+		loop_is(j, false);
+		emit_jump(j, CC_ALWAYS, j->loop.first_turn);
+	}
 	/* The same slots again, which hold the page by then. */
 	__builtin_memcpy(j->next_slot, j->loop.next_slot, sizeof(j->next_slot));
 	emit_patch(j, j->loop.to_enter[0], j->pos);
@@ -342,9 +376,10 @@ void jit_loop_enter(struct jit *j)
 {
 	unsigned k;
 
-	j->loop.enter = j->pos;
 	j->cur = &j->insn[0];
 	jit_flags_free(j, jit_live_before(j->cur));
+	/* The flags are in memory when the loop comes here again. */
+	j->loop.enter = j->pos;
 	enter_fpu(j);
 	if (j->loop.counts) {
 		emit_cpu(j, 0xc7, 0, CPU_OFF(jit.turns), 8);	/* mov */
@@ -374,11 +409,28 @@ void jit_loop_turn(struct jit *j)
 	emit_jump(j, CC_NE, j->loop.head);
 }
 
-void jit_loop_next(struct jit *j)
+/* The jumps back before the last one come to its code, here. */
+static void last_edge(struct jit *j)
 {
+	struct jit_insn *n;
+
+	for (n = j->insn; n < &j->insn[j->nr - 1]; n++)
+		if (!n->to)
+			emit_patch(j, n->way.rel32, j->pos);
+}
+
+void jit_loop_next(struct jit *j, struct jit_insn *n)
+{
+	bool last = n == &j->insn[j->nr - 1];
+
 	j->loc = FL_MEM;
-	if (j->loop.first) {
+	if (j->loop.first && last) {
+		last_edge(j);
 		next_of_first(j);
+	}
+	if (j->loop.first) {
+		if (!last)
+			n->way.rel32 = emit_jump_later(j, CC_ALWAYS);
 		return;
 	}
 	if (j->loop.counts && !j->loop.ends) {
@@ -387,6 +439,11 @@ void jit_loop_next(struct jit *j)
 		jit_compare_request(j);
 		emit_jump(j, CC_E, j->loop.head);
 	}
+	if (!last) {
+		n->way.rel32 = emit_jump_later(j, CC_ALWAYS);
+		return;
+	}
+	last_edge(j);
 	jit_loop_leave(j);
 	j->loop.inside = false;
 	if (j->check) {

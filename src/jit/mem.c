@@ -236,41 +236,51 @@ static bool wants_sticky(const struct jit *j, const struct jit_group *g)
 	return !g->hoisted && jit_sticks(j, jit_place(j, j->cur, g->stack));
 }
 
-/* T1 is the addend, where the slot alone does not tell it. */
-static void keep_addend(struct jit *j, const struct jit_addr *lo, struct jit_group *g)
+/* More than one access uses it. */
+static bool keeps_addend(const struct jit_group *g)
 {
-	bool shared = g->members > 1 || g->hoisted;
+	return g->members > 1 || g->hoisted;
+}
 
-	g->addend = shared ? ADDEND_OFF(j->nr_addends++) : CPU_OFF(jit.tmp_addend);
-	g->in_t1 = is_composable(lo);
-	if (shared || !g->in_t1)
-		emit_store(j, T1, g->addend);
+/* Whom the checks of @g ask, and where they leave the addend. */
+static void place_addend(struct jit *j, const struct jit_addr *lo, struct jit_group *g)
+{
+	bool keep = keeps_addend(g);
+
+	if (wants_slot(j, lo, g) || in_one_place(lo) ||
+	    (keep && j->nr_addends == JIT_MAX_ADDENDS)) {
+		g->slot = jit_slot_new(j, g);
+		g->addend = in_one_place(lo) ? SLOT_OFF(g->slot, host) :
+					       SLOT_OFF(g->slot, addend);
+		return;
+	}
+	g->sticky = wants_sticky(j, g);
+	if (g->sticky)
+		g->slot = jit_slot_new(j, g);
+	g->addend = keep ? ADDEND_OFF(j->nr_addends++) : CPU_OFF(jit.tmp_addend);
 }
 
 /* @own: what the access that asks is. True: T1 is the offset in the slot's page. */
 static bool check_group(struct jit *j, const struct jit_addr *lo, struct jit_group *g,
 			unsigned own, struct jit_slow *s)
 {
-	bool full = (g->members > 1 || g->hoisted) && j->nr_addends == JIT_MAX_ADDENDS;
-
 	if (j->cpu->cfg.jit_count)
 		emit_cpu(j, 0xff, 0, CPU_OFF(stats.jit_checks), 8);	/* inc */
 	j->t1 = 0;
 	g->open = true;
-	if (wants_slot(j, lo, g) || in_one_place(lo) || full) {
-		g->slot = jit_slot_new(j, g);
-		g->addend = in_one_place(lo) ? SLOT_OFF(g->slot, host) :
-					       SLOT_OFF(g->slot, addend);
+	if (!g->addend)
+		place_addend(j, lo, g);
+	if (g->slot != NO_SLOT && !g->sticky) {
 		ask_slot(j, lo, g, own, s);
 		return !in_one_place(lo);
 	}
-	if (wants_sticky(j, g)) {
-		g->slot = jit_slot_new(j, g);
+	if (g->sticky)
 		ask_sticky(j, lo, g, own, s);
-	} else {
+	else
 		ask_tlb(j, lo, g, own, s);
-	}
-	keep_addend(j, lo, g);
+	g->in_t1 = is_composable(lo);
+	if (keeps_addend(g) || !g->in_t1)
+		emit_store(j, T1, g->addend);
 	return false;
 }
 

@@ -70,11 +70,16 @@ static void liveness(struct jit *j, bool again)
 	for (k = j->nr; k--;) {
 		struct jit_insn *n = &j->insn[k];
 
+		if (jit_falls_out(j, n) || (j->loop.ways && n->class == JIT_JMP))
+			live = FLAG_ALL;
 		n->dead = n->class >= JIT_JCC && n->class <= JIT_CALL &&
 			  n->class != JIT_LOOP &&
 			  ((again && jit_is_back_edge(j, n)) ||
 			   flags_dead(j, jit_target_of(n)));
-		if (n->dead && n->class != JIT_JCC)
+		if (n->to != JIT_OUT && n->to)
+			live = jit_live_before(&j->insn[n->to]) |
+			       (n->class == JIT_JCC ? live : 0);
+		else if (n->dead && n->class != JIT_JCC)
 			live = 0;
 		else if (n->class == JIT_JCC && !n->dead)
 			live = FLAG_ALL;

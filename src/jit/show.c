@@ -197,6 +197,7 @@ int jit_show(const uint8_t *bytes, unsigned n, unsigned begin, uint64_t rip,
 	cpu = hw_cpu_create(&cfg);
 	if (cpu) {
 		hw_set_features(cpu, hw_features_model());
+		cpu->jit.jit->head_jumps = 0;
 		rc = blocks(cpu->jit.jit, page, rip + begin, rip + n, fn, arg);
 		hw_cpu_destroy(cpu);
 	}

@@ -156,6 +156,8 @@ static bool goes_to_guest(const struct hw_cpu *cpu)
 #define MARK_STICKY	BIT(6)
 #define MARK_MANY	BIT(7)
 #define MARK_PARTED	BIT(8)
+#define MARK_HEAD	BIT(10)
+#define MARK_SHORT	BIT(9)	/* a loop with several ways is not one: it is left */
 #define MARK_COUNT	0x1cu	/* blocks that were made anew because it varies */
 #define MARK_ONE	BIT(2)
 
@@ -197,6 +199,29 @@ bool jit_has_many(const struct jit *j, hva_t place)
 void jit_mark_many(struct jit *j, hva_t place)
 {
 	*mark_of(j, place) |= MARK_MANY;
+}
+
+bool jit_is_head(const struct jit *j, hva_t place)
+{
+	return !j->head_jumps || *mark_of(j, place) & MARK_HEAD;
+}
+
+bool jit_is_short(const struct jit *j, hva_t place)
+{
+	return *mark_of(j, place) & MARK_SHORT;
+}
+
+bool jit_head_seen(struct jit *j, hva_t place)
+{
+	struct jit_head *h = &j->heads[place * 0x9e3779b97f4a7c15ull >> 32 &
+				       (JIT_NR_HEADS - 1)];
+
+	if (h->place != place)
+		*h = (struct jit_head){ .place = place };
+	if (++h->count < j->head_jumps)
+		return false;
+	*mark_of(j, place) |= MARK_HEAD;
+	return true;
 }
 
 void jit_unmark(struct jit *j, hva_t place)
@@ -243,8 +268,11 @@ uintptr_t jit_slot_spent(struct hw_cpu *cpu, uint64_t la, uint64_t which)
 
 	slot_of(cpu, which)->budget = BUDGET;
 	j->slot_since[which] = now;
-	if (soon && site && varies(cpu, site))
+	if (soon && site && varies(cpu, site)) {
 		jit_retranslate(j, site->pc);
+		/* A loop leaves for the new one when it looks. */
+		hw_set_request(cpu, HW_REQ_EVENT);
+	}
 	return la;
 }
 
@@ -308,15 +336,18 @@ static bool walk(struct hw_cpu *cpu, uint64_t la, uint64_t what)
 	       e->tag[!!(what & WALK_KIND)] == ((la & PAGE_MASK) | key);
 }
 
-uintptr_t jit_loop_is_long(struct hw_cpu *cpu, uint64_t t1, uint64_t t2)
+uintptr_t jit_loop_is_long(struct hw_cpu *cpu, uint64_t is_long, uint64_t t2)
 {
 	struct jit *j = cpu->jit.jit;
 	const struct jit_site *site =
 		site_at(j, cpu->jit.walk_from - (uintptr_t)j->rx);
 
-	if (site && !jit_is_long(j, site->place)) {
-		*mark_of(j, site->place) |= MARK_LONG;
-		cpu->stats.jit_long_loops++;
+	if (site && !(*mark_of(j, site->place) & (MARK_LONG | MARK_SHORT))) {
+		*mark_of(j, site->place) |= is_long ? MARK_LONG : MARK_SHORT;
+		if (is_long)
+			cpu->stats.jit_long_loops++;
+		else
+			cpu->stats.jit_short_loops++;
 		jit_retranslate(j, site->pc);
 	}
 	return 0;

@@ -322,6 +322,180 @@ static unsigned put_end(uint8_t *p)
 	return ends[k].n;
 }
 
+/* --- ... on several ways ------------------------------------------------------------- */
+
+#define MAX_JUMPS	16
+
+struct walk {
+	uint8_t *code;
+	unsigned at;
+	bool keep;			/* no CF is written */
+	unsigned outs[MAX_JUMPS], nr_outs;	/* rel32 of jumps to the end */
+	unsigned marks[MAX_JUMPS], nr_marks;	/* where something begins */
+};
+
+static void put_bytes(struct walk *w, const char *bytes, unsigned n)
+{
+	memcpy(w->code + w->at, bytes, n);
+	w->at += n;
+}
+
+/* Jcc, or JMP; where its rel32 is. */
+static unsigned put_jump(struct walk *w, bool always)
+{
+	uint8_t *p = w->code + w->at;
+	unsigned n = 0;
+
+	if (!always)
+		p[n++] = 0x0f;
+	p[n++] = always ? 0xe9 : 0x80 | (rnd() >> 30 & 15);
+	memset(p + n, 0, 4);
+	w->at += n + 4;
+	return w->at - 4;
+}
+
+static void lead(struct walk *w, unsigned rel32, unsigned to)
+{
+	int32_t rel = to - (rel32 + 4);
+
+	memcpy(w->code + rel32, &rel, 4);
+}
+
+static void put_items(struct walk *w, unsigned n, unsigned depth);
+
+static void put_if(struct walk *w, unsigned depth)
+{
+	unsigned over = put_jump(w, false), end;
+
+	put_items(w, 1 + (rnd() >> 30) % 2, depth + 1);
+	if (one_in(2)) {
+		lead(w, over, w->at);
+		return;
+	}
+	end = put_jump(w, true);
+	lead(w, over, w->at);
+	put_items(w, 1 + (rnd() >> 30) % 2, depth + 1);
+	lead(w, end, w->at);
+}
+
+/* A way out, or an instruction that is no part of a loop, under a Jcc. */
+static void put_hole(struct walk *w)
+{
+	unsigned over = put_jump(w, false);
+
+	if (one_in(3) && w->nr_outs < MAX_JUMPS - 1)
+		w->outs[w->nr_outs++] = put_jump(w, true);
+	else if (one_in(2))
+		put_bytes(w, "\xd9\xe8\xdd\xd8", 4);		/* fld1; fstp st0 */
+	else
+		put_bytes(w, "\xac", 1);				/* lodsb */
+	lead(w, over, w->at);
+}
+
+/* Into the middle of MOV R10, imm64: NOPs. */
+static void put_middle(struct walk *w)
+{
+	unsigned in = put_jump(w, false);
+
+	put_bytes(w, "\x49\xba\x90\x90\x90\x90\x90\x90\x90\x90", 10);
+	lead(w, in, w->at - 1 - (rnd() >> 30) % 8);
+}
+
+/* Three turns of R8. */
+static void put_inner(struct walk *w, unsigned depth)
+{
+	unsigned begin;
+
+	put_bytes(w, "\x41\xb8\x03\0\0\0", 6);	/* mov r8d, 3 */
+	begin = w->at;
+	put_items(w, 1 + (rnd() >> 30) % 2, depth + 2);
+	put_bytes(w, "\x41\xff\xc8\x0f\x85\0\0\0\0", 9); /* dec r8d; jnz */
+	lead(w, w->at - 4, begin);
+}
+
+/* DEC ECX and a jump back, or out, under a Jcc. */
+static void put_continue(struct walk *w, unsigned begin)
+{
+	unsigned over = put_jump(w, false);
+
+	if (one_in(2)) {
+		put_bytes(w, "\xff\xc9\x0f\x85\0\0\0\0", 8);
+		lead(w, w->at - 4, begin);
+	} else {
+		put_bytes(w, "\xff\xc9\x74\x05\xe9\0\0\0\0", 9);
+		lead(w, w->at - 4, begin);
+	}
+	w->outs[w->nr_outs++] = put_jump(w, true);
+	lead(w, over, w->at);
+}
+
+static void put_items(struct walk *w, unsigned n, unsigned depth)
+{
+	static const uint8_t steps[] = { X86_RSI, X86_RDI, X86_R9, X86_R13 };
+
+	while (n--) {
+		if (w->nr_marks < MAX_JUMPS)
+			w->marks[w->nr_marks++] = w->at;
+		if (depth < 3 && one_in(3))
+			put_if(w, depth);
+		else if (depth < 2 && one_in(16))
+			put_inner(w, depth);
+		else if (one_in(16))
+			put_hole(w);
+		else if (one_in(16))
+			put_middle(w);
+		else if (one_in(12) && w->nr_outs < MAX_JUMPS - 1)
+			w->outs[w->nr_outs++] = put_jump(w, false);
+		else if (one_in(6))
+			w->at += put_step(w->code + w->at,
+					  steps[rnd() >> 30 & 3], w->keep);
+		else
+			w->at += put_access(w->code + w->at, w->keep);
+	}
+}
+
+static const char *random_end(unsigned *n)
+{
+	static uint8_t end[8];
+
+	*n = put_end(end);
+	return (const char *)end;
+}
+
+unsigned generate_ways(uint8_t *code)
+{
+	struct walk w = { .code = code, .keep = one_in(3) };
+	unsigned into = 0, begin, k, n;
+	const char *end;
+
+	/* mov r8d, 3; bt r9d, 3 */
+	put_bytes(&w, "\x41\xb8\x03\0\0\0\x41\x0f\xba\xe1\x03", 11);
+	if (one_in(3))
+		into = put_jump(&w, true);
+	begin = w.at;
+	put_items(&w, 1 + (rnd() >> 30) % 5, 0);
+	if (one_in(3))
+		put_continue(&w, begin);
+	put_items(&w, (rnd() >> 30) % 3, 0);
+	for (k = 0; k < sizeof(walkers); k++)
+		if (!one_in(3))
+			w.at += put_step(code + w.at, walkers[k], w.keep);
+	if (into)
+		lead(&w, into, w.marks[(rnd() >> 30) % w.nr_marks]);
+	end = random_end(&n);
+	put_bytes(&w, end, n);
+	w.at += 4;
+	lead(&w, w.at - 4, begin);
+	for (k = 0; k < w.nr_outs; k++)
+		lead(&w, w.outs[k], w.at);
+	/* sete dl; setc r10b; seto r11b; sets bpl */
+	put_bytes(&w, "\x0f\x94\xc2\x41\x0f\x92\xc2\x41\x0f\x90\xc3\x40\x0f\x98\xc5", 15);
+	code[w.at++] = 0xf4;
+	return w.at;
+}
+
+/* --- ... on one way -------------------------------------------------------------------- */
+
 unsigned generate_walk(uint8_t *code)
 {
 	unsigned at = 5, n = 1 + (rnd() >> 30) % 6, k;

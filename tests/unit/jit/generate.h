@@ -25,5 +25,9 @@ unsigned generate_loop(uint8_t *code, unsigned n, uint32_t counter);
  * most of which each turn moves by a constant. The length.
  */
 unsigned generate_walk(uint8_t *code);
+/* The same with branches over parts of a turn, several jumps back, ways out, inner loops and
+ * what is no part of a loop; perhaps entered in the middle. At most WAYS_BYTES. */
+#define WAYS_BYTES 4096
+unsigned generate_ways(uint8_t *code);
 
 #endif

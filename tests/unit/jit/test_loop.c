@@ -123,6 +123,7 @@ static void show(uint64_t seed, const uint8_t *code, unsigned n)
 }
 
 static const uint8_t first_turns[] = { 0, 1, JIT_FIRST_TURNS };
+static const uint8_t head_jumps[] = { 0, 0, 1, JIT_HEAD_JUMPS };
 
 /* --- a walk's end -------------------------------------------------------------------- */
 
@@ -182,16 +183,19 @@ static bool same_with_exact_flags(uint64_t seed, const uint8_t *code, unsigned n
 	return ok;
 }
 
+typedef unsigned (*generate_fn)(uint8_t *code);
+
 /* False: it has no end. */
-static bool one_walk(uint64_t seed)
+static bool one_walk(uint64_t seed, generate_fn generate)
 {
-	uint8_t code[512];
+	uint8_t code[WAYS_BYTES];
 	unsigned n, k;
 	bool ended;
 
 	rnd_seed(~seed);
-	n = generate_walk(code);
+	n = generate(code);
 	start_pair(seed);
+	pair[1]->cpu->jit.jit->head_jumps = head_jumps[seed / 3 % ARRAY_SIZE(head_jumps)];
 	pair[1]->cpu->jit.jit->first_turns = first_turns[seed % ARRAY_SIZE(first_turns)];
 	for (k = 0; k < 2; k++)
 		guest_put(pair[k], G_CODE, code, code + n);
@@ -207,7 +211,7 @@ static bool one_walk(uint64_t seed)
 	return true;
 }
 
-static void walks(uint64_t n)
+static void walks(generate_fn generate, uint64_t n)
 {
 	const char *from = getenv("JIT_SEED"), *many = getenv("JIT_COUNT");
 	uint64_t seed = from ? strtoull(from, NULL, 0) : 1, endless = 0, k;
@@ -215,7 +219,7 @@ static void walks(uint64_t n)
 	host_access_init();
 	n = many ? strtoull(many, NULL, 0) : n;
 	for (k = 0; k < n; k++)
-		if (!one_walk(seed++)) {
+		if (!one_walk(seed++, generate)) {
 			print_message("seed %llu has no end\n", (unsigned long long)seed - 1);
 			endless++;
 		}
@@ -225,9 +229,15 @@ static void walks(uint64_t n)
 
 static void pointers_walk(void **s)
 {
-	walks(4000);
+	walks(generate_walk, 4000);
 	assert_true(pair[1]->cpu->stats.jit_loops > 500);
 	assert_true(pair[1]->cpu->stats.jit_mates > 500);
+}
+
+static void pointers_walk_on_several_ways(void **s)
+{
+	walks(generate_ways, 4000);
+	assert_true(pair[1]->cpu->stats.jit_way_loops > 200);
 }
 
 /* CF comes in RFLAGS, now set, now clear, and goes through a loop that leaves it alone. */
@@ -273,7 +283,8 @@ static void pointers_walk_over_exits(void **s)
 
 	kicking = true;
 	assert_int_equal(pthread_create(&t, NULL, kick_often, pair[1]), 0);
-	walks(1000);
+	walks(generate_walk, 1000);
+	walks(generate_ways, 1000);
 	__atomic_store_n(&kicking, false, __ATOMIC_RELEASE);
 	pthread_join(t, NULL);
 }
@@ -393,6 +404,94 @@ static void loops_are_long_when_they_have_been(void **s)
 	assert_int_equal(long_after(40, JIT_FIRST_TURNS + 2), 0);
 	assert_int_equal(long_after(200, JIT_FIRST_TURNS + 2), 1);
 	assert_int_equal(long_after(5000, 99), 1);
+}
+
+/* --- loops with several ways ---------------------------------------------------------------- */
+
+/* RBX loops of RDX turns: odd words are added, others negated, and those above 90 skipped. */
+GUEST_CODE(ways, 64, "1: mov %edx, %ecx; lea (%rsi), %rdi\n"
+	   "2: mov (%rdi), %r8; add $8, %rdi; cmp $90, %r8; ja 4f\n"
+	   "test $1, %r8b; jz 3f; add %r8, %rax; jmp 4f; 3: sub %r8, %rax\n"
+	   "4: dec %ecx; jnz 2b; dec %ebx; jnz 1b; hlt");
+/* ... the sum of what comes before the first 0 beside the negated words. */
+GUEST_CODE(breaks, 64, "1: lea (%rsi), %rdi; mov $-1, %ecx\n"
+	   "2: mov (%rdi), %r8; add $8, %rdi; test %r8, %r8; jz 5f\n"
+	   "test $1, %r8b; jz 3f; add %r8, %rax; dec %ecx; jnz 2b; 3: sub %r8, %rax\n"
+	   "dec %ecx; jmp 2b; 5: dec %ebx; jnz 1b; hlt");
+
+struct way_stats {
+	uint64_t rax, loops, is_long, is_short;
+};
+
+static struct way_stats run_ways(const char *from, const char *to, unsigned times,
+				 unsigned turns)
+{
+	struct guest *g = guest_new(false);
+	const struct hw_stats *s = &g->cpu->stats;
+	struct way_stats w;
+	unsigned k;
+
+	guest_long(g);
+	for (k = 0; k < 100; k++)
+		g->mem[G_DATA + 8 * k] = k + 1;
+	memset(g->mem + G_DATA + 8 * turns, 0, 8);
+	g->c->gpr[X86_RSI] = G_DATA;
+	g->c->gpr[X86_RBX] = times;
+	g->c->gpr[X86_RDX] = turns;
+	guest_put(g, G_CODE, from, to);
+	guest_hlt(g);
+	w = (struct way_stats){ g->c->gpr[X86_RAX], s->jit_way_loops, s->jit_long_loops,
+				s->jit_short_loops };
+	guest_free(g);
+	return w;
+}
+
+/* What the odd numbers up to @n have more than the even ones. */
+static uint64_t odd_sum(unsigned n)
+{
+	return n & 1 ? (n + 1) / 2 : -(uint64_t)(n / 2);
+}
+
+static void loops_with_ways_are_those_that_run(void **s)
+{
+	struct way_stats w;
+
+	setenv("ANYKVM_ENGINE", "jit", 1);
+	host_access_init();
+	/* Jumps back are too few. */
+	w = run_ways(ways, ways_end, 1, JIT_HEAD_JUMPS - 1);
+	assert_int_equal(w.rax, odd_sum(JIT_HEAD_JUMPS - 1));
+	assert_int_equal(w.loops, 0);
+	w = run_ways(ways, ways_end, 1, 60);
+	assert_int_equal(w.rax, odd_sum(60));
+	assert_int_equal(w.loops, 1);
+	w = run_ways(ways, ways_end, 1000, 99);
+	assert_int_equal(w.rax, 1000 * odd_sum(90));
+	assert_true(w.loops >= 2);
+	assert_int_equal(w.is_long, 1);
+	/* The loop around it is left to it. */
+	assert_true(w.is_short <= 1);
+	w = run_ways(breaks, breaks_end, 1000, 60);
+	assert_int_equal(w.rax, 1000 * odd_sum(60));
+	assert_int_equal(w.is_long, 1);
+	/* The loop around it is left to it. */
+	assert_true(w.is_short <= 1);
+}
+
+static void loops_with_ways_that_are_left_are_none(void **s)
+{
+	struct way_stats w;
+
+	setenv("ANYKVM_ENGINE", "jit", 1);
+	host_access_init();
+	w = run_ways(ways, ways_end, 1000, 3);
+	assert_int_equal(w.rax, 1000 * odd_sum(3));
+	assert_int_equal(w.is_long, 0);
+	assert_true(w.is_short >= 1);
+	w = run_ways(breaks, breaks_end, 1000, 3);
+	assert_int_equal(w.rax, 1000 * odd_sum(3));
+	assert_int_equal(w.is_long, 0);
+	assert_true(w.is_short >= 1);
 }
 
 /* --- checks that fail -------------------------------------------------------------------- */
@@ -577,6 +676,9 @@ static void counters_end_loops(void **s)
  * before anybody looks is a loop, who looks finds those of the turn before. */
 GUEST_CODE(rounds, 64, "mov $200, %ecx; 1: ror $11, %eax; shl %cl, %edx; bsf %rbx, %rdi\n"
 	   "xor (%rsi), %eax; add %edx, %eax; dec %ecx; jnz 1b; hlt");
+/* On two ways: OF and CF of the turn before are read where it begins. */
+GUEST_CODE(looks_on, 64, "mov $200, %ecx; 1: seto %dl; adc %rdx, %r8; xor (%rsi), %eax\n"
+	   "test %al, %al; js 2f; imul $3, %eax; 2: imul $77, %eax; dec %ecx; jnz 1b; hlt");
 GUEST_CODE(looks, 64, "mov $200, %ecx; 1: ror $11, %eax; seto %dl; adc %rdx, %r8\n"
 	   "rol $12, %eax; shl %cl, %ebx; seto %dl; adc %rdx, %r8; xor (%rsi), %eax\n"
 	   "imul %ecx, %eax; dec %ecx; jnz 1b; hlt");
@@ -601,6 +703,7 @@ static void flags_of_shifts(void **s)
 {
 	assert_int_equal(loops_of(rounds, rounds_end), 1);
 	assert_int_equal(loops_of(looks, looks_end), 0);
+	assert_int_equal(loops_of(looks_on, looks_on_end), 0);
 }
 
 #define T(f) \
@@ -610,11 +713,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(pointers_walk),
+		T(pointers_walk_on_several_ways),
 		T(carry_goes_through_a_loop),
 		T(pointers_walk_over_exits),
 		T(kick_ends_a_loop),
 		T(only_stores_make_pages_dirty),
 		T(loops_are_long_when_they_have_been),
+		T(loops_with_ways_are_those_that_run),
+		T(loops_with_ways_that_are_left_are_none),
 		T(checks_that_fail_are_given_up),
 		T(groups_in_one_page_part),
 		T(counters_end_loops),
