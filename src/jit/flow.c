@@ -274,7 +274,7 @@ static void jump_near(struct jit *j, unsigned cc, uint32_t code)
 /* May a loop with several ways begin at @rip, and is that not known? */
 static bool perhaps_head(const struct jit *j, uint64_t rip)
 {
-	return j->mode == X86_MODE_PROT64 && !jit_is_head(j, j->host + (rip - j->rip));
+	return j->cpu->jit.who && j->mode == X86_MODE_PROT64 && !jit_is_head(j, j->host + (rip - j->rip));
 }
 
 static void goto_near(struct jit *j, unsigned cc, uint64_t rip)

@@ -423,15 +423,19 @@ struct way_stats {
 	uint64_t rax, loops, is_long, is_short;
 };
 
-static struct way_stats run_ways(const char *from, const char *to, unsigned times,
-				 unsigned turns)
+static struct way_stats run_ways_at(bool user, const char *from, const char *to,
+				    unsigned times, unsigned turns)
 {
 	struct guest *g = guest_new(false);
 	const struct hw_stats *s = &g->cpu->stats;
 	struct way_stats w;
 	unsigned k;
 
-	guest_long(g);
+	if (user)
+		guest_user(g);
+	else
+		guest_long(g);
+	*guest_pte(g, G_DATA) |= PTE_P | PTE_W | PTE_U;
 	for (k = 0; k < 100; k++)
 		g->mem[G_DATA + 8 * k] = k + 1;
 	memset(g->mem + G_DATA + 8 * turns, 0, 8);
@@ -444,6 +448,12 @@ static struct way_stats run_ways(const char *from, const char *to, unsigned time
 				s->jit_short_loops };
 	guest_free(g);
 	return w;
+}
+
+static struct way_stats run_ways(const char *from, const char *to, unsigned times,
+				 unsigned turns)
+{
+	return run_ways_at(true, from, to, times, turns);
 }
 
 /* What the odd numbers up to @n have more than the even ones. */
@@ -461,6 +471,10 @@ static void loops_with_ways_are_those_that_run(void **s)
 	/* Jumps back are too few. */
 	w = run_ways(ways, ways_end, 1, JIT_HEAD_JUMPS - 1);
 	assert_int_equal(w.rax, odd_sum(JIT_HEAD_JUMPS - 1));
+	assert_int_equal(w.loops, 0);
+	/* The supervisor has none. */
+	w = run_ways_at(false, ways, ways_end, 1000, 60);
+	assert_int_equal(w.rax, 1000 * odd_sum(60));
 	assert_int_equal(w.loops, 0);
 	w = run_ways(ways, ways_end, 1, 60);
 	assert_int_equal(w.rax, odd_sum(60));
