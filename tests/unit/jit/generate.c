@@ -306,11 +306,13 @@ static unsigned put_exit(uint8_t *p, uint8_t **rel)
 	return 6;
 }
 
+#define MAX_END	9
+
 /* DEC RCX or ECX, perhaps a comparison with 0, and a jump back, whose offset is missing: JNZ,
  * or JMP under a JZ. */
 static unsigned put_end(uint8_t *p)
 {
-	static const struct { uint8_t n, code[12]; } ends[] = {
+	static const struct { uint8_t n, code[MAX_END]; } ends[] = {
 		{ 9, { 0x48, 0xff, 0xc9, 0x48, 0x83, 0xf9, 0x00, 0x0f, 0x85 } },
 		{ 8, { 0x48, 0xff, 0xc9, 0x83, 0xf9, 0x00, 0x0f, 0x85 } },
 		{ 4, { 0xff, 0xc9, 0x0f, 0x85 } }, { 5, { 0x48, 0xff, 0xc9, 0x0f, 0x85 } },
@@ -456,7 +458,7 @@ static void put_items(struct walk *w, unsigned n, unsigned depth)
 
 static const char *random_end(unsigned *n)
 {
-	static uint8_t end[8];
+	static uint8_t end[MAX_END];
 
 	*n = put_end(end);
 	return (const char *)end;
