@@ -304,6 +304,8 @@ struct hw_jit_ops {
 	void (*run)(struct hw_cpu *cpu);
 	/* TLB keys begin anew; one page (a page of @shift bits) has been flushed. */
 	void (*keys_reset)(struct hw_cpu *cpu);
+	/* An access has given the present space's supervisor another key. */
+	void (*key_changed)(struct hw_cpu *cpu);
 	void (*page_flushed)(struct hw_cpu *cpu, uint64_t la, unsigned shift);
 	/* No translation of page @la (~0: of any) holds any more. */
 	void (*forget)(struct hw_cpu *cpu, uint64_t la);

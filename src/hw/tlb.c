@@ -602,6 +602,8 @@ static void make_private(struct hw_cpu *cpu)
 	cpu->tlb_priv->cur->private = true;
 	cpu->tlb_priv->cur->key[HW_TLB_SUPER] = 0;
 	hw_tlb_context(cpu);
+	if (cpu->jit_ops)
+		cpu->jit_ops->key_changed(cpu);
 }
 
 /*

@@ -116,6 +116,7 @@ void jit_target_set(struct jit *j, uint64_t rip, const struct jit_block *b)
 void jit_keys_reset(struct hw_cpu *cpu)
 {
 	jit_forget_targets(cpu->jit.jit);
+	jit_void_levels(cpu);
 	__builtin_memset(cpu->jit.slot_key, 0, sizeof(cpu->jit.slot_key));
 	jit_forget(cpu, ~0ull);
 }

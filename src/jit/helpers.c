@@ -150,6 +150,15 @@ static void refresh_levels(struct hw_cpu *cpu)
 	}
 }
 
+void jit_void_levels(struct hw_cpu *cpu)
+{
+	unsigned who;
+
+	cpu->jit.ok.syscall = cpu->jit.ok.sysret = 0;
+	for (who = 0; who < HW_JIT_WHO; who++)
+		cpu->jit.level[who].ok.syscall = cpu->jit.level[who].ok.sysret = 0;
+}
+
 /* Who runs what; targets and return stack are for one of them. */
 static void refresh_context(struct hw_cpu *cpu)
 {
@@ -468,6 +477,7 @@ const struct hw_jit_ops hw_jit = {
 	.destroy = jit_destroy,
 	.run = jit_run,
 	.keys_reset = jit_keys_reset,
+	.key_changed = jit_void_levels,
 	.page_flushed = jit_page_flushed,
 	.forget = jit_forget,
 	.take_back = jit_take_back,

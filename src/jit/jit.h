@@ -916,6 +916,8 @@ void jit_faults_remove(struct jit *j);
 void jit_run(struct hw_cpu *cpu);
 /* hw_jit_state from the state proper. */
 void jit_refresh(struct hw_cpu *cpu);
+/* Till the next jit_refresh() SYSCALL and SYSRET are C's to do: a level's key is another. */
+void jit_void_levels(struct hw_cpu *cpu);
 /* ... and the flags back. */
 void jit_status_in_eflags(struct hw_cpu *cpu);
 /* The present context is one whose code is translated. */

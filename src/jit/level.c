@@ -12,6 +12,9 @@
  * Checks, beside hw_jit_rights: the flags that are set have no more to say than their
  * value (TF, RF; AC, for alignment checks and SMAP), no page of the user's is lent to the
  * supervisor (hw/tlb.c), and SYSRET's target is canonical.
+ *
+ * An access can give a level another key while translated code runs, which C does not come
+ * out of by jit_refresh(): then the rights are void (jit_void_levels()).
  */
 #include "jit/jit.h"
 

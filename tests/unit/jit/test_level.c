@@ -6,6 +6,7 @@
  */
 #include "../../diff/random.h"
 #include "../hw/guest.h"
+#include "hw/tlb.h"
 
 #define ENTRY	0x15000u	/* LSTAR */
 #define ENTRY2	0x16000u
@@ -428,6 +429,56 @@ static void a_request_is_seen(void **s)
 	guest_free(g);
 }
 
+/* --- keys of the TLB -------------------------------------------------------------------- */
+
+#define LOCAL	0x40000u	/* the kernel's pages that are not global */
+#define CROSSES	(LOCAL + 0xff8)
+
+/* The kernel reads what RBX is at, in one page or, at first, in two. */
+GUEST_CODE(reads_pages, 64,
+	   "mov $10, %ebp; 1: syscall; dec %ebp; jnz 1b; inc %r10\n"
+	   "mov $0x42000, %ebx; mov $126, %ebp\n"
+	   "1: syscall; mov %rbx, %r8; add $4096, %rbx; dec %ebp; jnz 1b\n"
+	   "syscall; mov (%rbx), %r12; hlt");
+GUEST_CODE(k_reads, 64,
+	   "cmp $1, %r10; jne 1f; inc %r10; hlt\n"
+	   "1: mov (%rbx), %rax; mov 8(%rbx), %rdx; sysretq");
+
+/*
+ * With so many pages that are the space's own the supervisor gets a key of its own, in the
+ * middle of translated code. The numbers of keys begin anew by that: its own is what the
+ * user's was.
+ */
+static void the_users_key_is_never_the_supervisors(void **s)
+{
+	struct guest *g;
+	uint64_t la;
+	unsigned k;
+
+	for (k = 0; k < 2; k++) {
+		g = guest_by_engine(engines[k], G_USTACK);
+		start(g);
+		for (la = 0; la < LOCAL; la += 4096)
+			*guest_pte(g, la) |= 1ull << 8;
+		g->c->cr4 |= X86_CR4_PGE;
+		g->c->gpr[X86_RBX] = CROSSES;
+		GUEST_LOAD(g, reads_pages);
+		guest_put(g, ENTRY, k_reads, k_reads_end);
+		emul_update_mode(g->c);
+		/* The user's is the first. */
+		hw_tlb_flush_all(g->cpu);
+		guest_hlt(g);
+		assert_int_equal(g->c->gpr[X86_R10], 2);
+		g->cpu->tlb_priv->next_key = PAGE_SIZE;
+		g->c->rip++;
+		guest_hlt(g);
+		assert_int_equal(g->c->gpr[X86_RBX], 0x42000 + 126 * 4096);
+		assert_int_equal(guest_vector(g), X86_PF);
+		assert_int_equal(g->c->cr2, g->c->gpr[X86_RBX]);
+		guest_free(g);
+	}
+}
+
 /* --- any state --------------------------------------------------------------------------- */
 
 GUEST_CODE(looks, 64, "pushf; pop %rdx; mov %cs, %esi; mov %ss, %edi; hlt");
@@ -494,6 +545,7 @@ int main(void)
 		cmocka_unit_test(checks_are_made_each_time),
 		cmocka_unit_test(the_level_is_what_it_should_be),
 		cmocka_unit_test(a_request_is_seen),
+		cmocka_unit_test(the_users_key_is_never_the_supervisors),
 		cmocka_unit_test_setup_teardown(any_state_goes_the_same_way,
 						guest_setup_pair, guest_teardown_pair),
 	};
