@@ -25,12 +25,16 @@ static int register_of(const struct jit_insn *n, int k)
 /* The loop's last comparison, whose jump is the only one back, or NULL. */
 static const struct jit_insn *comparison(const struct jit *j)
 {
-	const struct jit_insn *n = j->insn + j->nr - 2, *k;
+	const struct jit_insn *n, *k;
 
+	if (j->nr < 2)
+		return NULL;
+	n = &j->insn[j->nr - 2];
 	for (k = j->insn; k <= n; k++)
 		if (jit_is_back_edge(j, k))
 			return NULL;
-	if (j->nr < 2 || n[1].class != JIT_JCC || (n[1].i.opcode & 15) != CC_NE ||
+	/* The jump follows it: what lies between may be left out (ways.c). */
+	if (n->next != n[1].rip || n[1].class != JIT_JCC || (n[1].i.opcode & 15) != CC_NE ||
 	    n->class != JIT_SAME || n->i.row->op != X86_OP_CMP || n->i.opsize < 4 ||
 	    register_of(n, 0) < 0)
 		return NULL;

@@ -464,7 +464,8 @@ struct jit {
 	uint32_t t1;		/* the addend that T1 holds: jit_group.addend; 0: none */
 	bool keeps_t1;		/* cur writes T1 for its operand only */
 	bool t1_folded;		/* a base has been added to it, as it was then: */
-	int64_t t1_base_at;	/* against its version (group.c) */
+	int64_t t1_base_at;	/* against its version (group.c), */
+	const struct jit_group *t1_group;	/* which is this one's */
 	/* The last access that used it so. */
 	const struct jit_insn *t1_insn;
 	uint8_t t1_base;

@@ -180,7 +180,8 @@ static void group_register(struct jit *j, struct jit_group *g)
 	int base = jit_version_reg(g->base);
 	unsigned h;
 
-	if (g->fixed && g->seg != X86_SEG_NONE && g->hi != (int32_t)g->hi)
+	if (g->fixed && g->seg != X86_SEG_NONE &&
+	    (g->lo != (int32_t)g->lo || g->hi != (int32_t)g->hi))
 		return;
 	g->reg = h = borrow(j);
 	if (h == NO_REG)

@@ -63,10 +63,10 @@ static struct jit_mem compose(struct jit *j, const struct jit_addr *a)
 }
 
 /* An address that is less than its registers: it is computed. The flags stay. */
-static struct jit_mem computed(struct jit *j, const struct jit_addr *a,
-			       const struct jit_group *g)
+static struct jit_mem computed(struct jit *j, const struct jit_addr *a, struct jit_group *g)
 {
 	j->t1 = 0;
+	g->in_t1 = false;
 	jit_ea(j, a, T1, true);
 	if (a->seg != X86_SEG_NONE) {
 		add_t1_gs(j, SEG_BASE_OFF(a->seg));
@@ -107,7 +107,8 @@ static struct jit_mem folded(struct jit *j, const struct jit_addr *a,
 			     .scale = a->scale, .disp = a->disp };
 	int64_t base_at = x->base_at - a->disp, moved = base_at - j->t1_base_at;
 
-	if (!j->keeps_t1 || j->t1 != g->addend || !j->t1_folded ||
+	/* Mates (mates.c) have one addend, and bases of their own. */
+	if (!j->keeps_t1 || j->t1 != g->addend || !j->t1_folded || j->t1_group != g ||
 	    a->disp + moved != (int32_t)(a->disp + moved)) {
 		struct jit_mem sum = { .base = T1, .index = jit_host_reg(a->base) };
 
@@ -115,6 +116,7 @@ static struct jit_mem folded(struct jit *j, const struct jit_addr *a,
 		emit_mem(j, 0x8d, T1, &sum);		/* lea */
 		j->t1_folded = true;
 		j->t1_base_at = base_at;
+		j->t1_group = g;
 		moved = 0;
 	}
 	m.disp += moved;
