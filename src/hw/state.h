@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a logical processor, shared by the files of hw/ (and later jit/).
+ * The inside of a logical processor, shared by the files of hw/ and jit/.
  *
  * Three parts meet here:
- *   core   (cpu.c run.c tlb.c events.c msr.c cpuid.c dr.c ops.c): executes a guest
+ *   core   (cpu.c run.c tlb.c victims.c events.c msr.c cpuid.c dr.c ops.c): executes a guest
  *          under a vendor-neutral control block and knows no VMCS and no VMCB;
  *   vmx/svm engines (vmx_*.c svm_*.c): check a VMCS or VMCB at entry, compile
  *          it into the control block, load guest state into the core, and after

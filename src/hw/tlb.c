@@ -23,9 +23,7 @@
  * and a page or two. It does so under the key that it has anyway: the user's slot is
  * lent (lent[]), and has the user's tags back when SMAP is in force again.
  *
- * An entry that loses its slot is a victim for a while: processes of one program use the
- * same addresses by turns. It goes whenever its slot is emptied, and comes back instead of a
- * walk; but not for fetches, which the translator wants to see.
+ * An entry that loses its slot is kept aside for a while: victims.c.
  *
  * The present space's page tables that walks have found (struct hw_structure) are
  * forgotten by every flush, and INVLPG.
@@ -69,11 +67,6 @@ void hw_tlb_destroy(struct hw_cpu *cpu)
 
 /* --- keys and spaces --------------------------------------------------------- */
 
-static void drop_victim(struct hw_victim *v)
-{
-	v->tag[X86_TLB_READ] = v->tag[X86_TLB_WRITE] = X86_TLB_NONE;
-}
-
 /* Empties the array and takes every key back. */
 static void clear_entries(struct hw_cpu *cpu)
 {
@@ -84,8 +77,7 @@ static void clear_entries(struct hw_cpu *cpu)
 		for (k = 0; k < 3; k++)
 			cpu->tlb[i].tag[k] = X86_TLB_NONE;
 	memset(t->level, 0, HW_TLB_SIZE);
-	for (i = 0; i < HW_NR_VICTIMS; i++)
-		drop_victim(&t->victims[i]);
+	hw_victims_drop(t);
 	for (i = 0; i < HW_NR_SPACES; i++)
 		memset(t->space[i].key, 0, sizeof(t->space[i].key));
 	t->shared.key[HW_TLB_SUPER] = 0;
@@ -250,18 +242,13 @@ static void forget_lent(struct hw_cpu *cpu, unsigned slot)
 	}
 }
 
-static struct hw_victim *victim_of(struct hw_cpu *cpu, unsigned slot)
-{
-	return &cpu->tlb_priv->victims[slot % HW_NR_VICTIMS];
-}
-
 static void drop_slot(struct hw_cpu *cpu, unsigned i)
 {
 	unsigned k;
 
 	for (k = 0; k < 3; k++)
 		cpu->tlb[i].tag[k] = X86_TLB_NONE;
-	drop_victim(victim_of(cpu, i));
+	hw_victim_drop(cpu->tlb_priv, i);
 	cpu->tlb_priv->level[i] = 0;
 	if (unlikely(cpu->nr_lent))
 		forget_lent(cpu, i);
@@ -326,7 +313,7 @@ static void lend(struct hw_cpu *cpu, unsigned i, uint64_t tag,
 	memcpy(l->user, user, sizeof(l->user));
 }
 
-static bool is_lent(const struct hw_cpu *cpu, unsigned slot)
+bool hw_tlb_is_lent(const struct hw_cpu *cpu, unsigned slot)
 {
 	const struct hw_tlb *t = cpu->tlb_priv;
 	unsigned i;
@@ -466,35 +453,17 @@ void hw_tlb_flush_pcid(struct hw_cpu *cpu, uint16_t pcid)
 	flushed(cpu);
 }
 
-/* The bytes of a guest page: 4-MiB ones are dropped by halves of 4 MiB. */
-static uint64_t level_mask(unsigned level)
-{
-	return level >= 3 ? ~(BIT_ULL(30) - 1) : ~(BIT_ULL(22) - 1);
-}
-
-static void flush_large_victims(struct hw_cpu *cpu, uint64_t la)
-{
-	struct hw_victim *v = cpu->tlb_priv->victims, *end = v + HW_NR_VICTIMS;
-	unsigned k;
-
-	for (; v < end; v++)
-		for (k = 0; k < ARRAY_SIZE(v->tag); k++)
-			if (v->level > 1 && !((v->tag[k] ^ la) & level_mask(v->level)))
-				drop_victim(v);
-}
-
 static void flush_large(struct hw_cpu *cpu, uint64_t la)
 {
 	const uint8_t *level = cpu->tlb_priv->level;
 	unsigned i, k;
 
-	flush_large_victims(cpu, la);
-
+	hw_victims_flush_large(cpu->tlb_priv, la);
 	for (i = 0; i < HW_TLB_SIZE; i++) {
 		if (level[i] < 2)
 			continue;
 		for (k = 0; k < 3; k++)
-			if (!((cpu->tlb[i].tag[k] ^ la) & level_mask(level[i])))
+			if (!((cpu->tlb[i].tag[k] ^ la) & hw_level_mask(level[i])))
 				drop_slot(cpu, i);
 	}
 	forget(cpu, ~0ull);
@@ -553,8 +522,8 @@ static unsigned kinds_allowed(const struct hw_cpu *cpu, const struct hw_walk *w,
 
 static void note_large(struct hw_tlb *t, uint64_t la, unsigned level)
 {
-	uint64_t lo = la & level_mask(level);
-	uint64_t hi = la | ~level_mask(level);
+	uint64_t lo = la & hw_level_mask(level);
+	uint64_t hi = la | ~hw_level_mask(level);
 
 	t->large_lo = MIN(t->large_lo, lo);
 	t->large_hi = MAX(t->large_hi, hi);
@@ -663,46 +632,6 @@ static unsigned cached_kinds(const struct hw_cpu *cpu, const struct hw_walk *w,
 	return kinds;
 }
 
-/* Slot @i is for @tag now: what is there becomes a victim, unless it is lent. */
-static void put_aside(struct hw_cpu *cpu, unsigned i, uint64_t tag)
-{
-	const struct x86_tlb_entry *e = &cpu->tlb[i];
-	struct hw_victim *v = victim_of(cpu, i);
-	unsigned k;
-
-	for (k = 0; k < ARRAY_SIZE(v->tag); k++) {
-		if (v->tag[k] == tag)
-			drop_victim(v);
-		if (e->tag[k] == tag)
-			return;
-	}
-	if ((e->tag[X86_TLB_READ] == X86_TLB_NONE && e->tag[X86_TLB_WRITE] == X86_TLB_NONE) ||
-	    (cpu->nr_lent && is_lent(cpu, i)))
-		return;
-	v->tag[X86_TLB_READ] = e->tag[X86_TLB_READ];
-	v->tag[X86_TLB_WRITE] = e->tag[X86_TLB_WRITE];
-	v->addend = e->addend;
-	v->level = cpu->tlb_priv->level[i];
-}
-
-/* Slot @i's victim, if it is @page of the context with @key and allows @kind. */
-static bool bring_back(struct hw_cpu *cpu, unsigned i, uint64_t page, uint16_t key,
-		       unsigned kind)
-{
-	struct hw_victim v = *victim_of(cpu, i);
-	struct x86_tlb_entry *e = &cpu->tlb[i];
-
-	if (kind == X86_TLB_FETCH || !key || v.tag[kind] != (page | key))
-		return false;
-	put_aside(cpu, i, page | key);
-	e->tag[X86_TLB_READ] = v.tag[X86_TLB_READ];
-	e->tag[X86_TLB_WRITE] = v.tag[X86_TLB_WRITE];
-	e->tag[X86_TLB_FETCH] = X86_TLB_NONE;
-	e->addend = v.addend;
-	cpu->tlb_priv->level[i] = v.level;
-	return true;
-}
-
 /* The walk's result into slot @i. */
 static void tlb_set(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 		    enum hw_tlb_who who, const struct hw_walk *w)
@@ -721,7 +650,7 @@ static void tlb_set(struct hw_cpu *cpu, uint64_t la, unsigned kind,
 	if (!smap && !w->global && who != HW_TLB_USER && !t->cur->private)
 		kinds = note_local(cpu, w, i, kind, kinds);
 	tag = page | context_key(cpu, who);
-	put_aside(cpu, i, tag);
+	hw_victim_put(cpu, i, tag);
 	set_tags(e->tag, kinds, tag);
 	e->addend = (w->hpa & PAGE_MASK) - page;
 	t->level[i] = w->level;
@@ -759,11 +688,11 @@ void hw_keep_walk(struct hw_cpu *cpu, uint64_t la, unsigned kind)
 static bool is_known(struct hw_cpu *cpu, unsigned i, uint64_t page, unsigned kind,
 		     enum hw_tlb_who who)
 {
-	if (bring_back(cpu, i, page, *cpu->level_key[key_of(who)], kind))
+	if (hw_victim_bring_back(cpu, i, page, *cpu->level_key[key_of(who)], kind))
 		return true;
 	if (who != HW_TLB_SUPER_AC)
 		return false;
-	bring_back(cpu, i, page, *cpu->level_key[HW_TLB_USER], kind);
+	hw_victim_bring_back(cpu, i, page, *cpu->level_key[HW_TLB_USER], kind);
 	return borrow(cpu, i, page, kind);
 }
 
@@ -807,7 +736,7 @@ lookup(const struct hw_cpu *cpu, uint64_t la, unsigned kind, enum hw_tlb_who who
 		return NULL;
 	/* Implicit accesses are not what SMAP is suspended for. */
 	if (unlikely(who == HW_TLB_SUPER && cpu->nr_lent) &&
-	    is_lent(cpu, i))
+	    hw_tlb_is_lent(cpu, i))
 		return NULL;
 	return e;
 }

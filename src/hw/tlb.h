@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of tlb.c and walk.c. */
+/* The inside of tlb.c, victims.c and walk.c. */
 #ifndef ANYKVM_HW_TLB_H
 #define ANYKVM_HW_TLB_H
 
@@ -87,5 +87,27 @@ struct hw_tlb {
 	struct hw_victim victims[HW_NR_VICTIMS];	/* by slot */
 	uint8_t level[];	/* HW_TLB_SIZE: guest's page size of an entry */
 };
+
+/* The bytes of a guest page: 4-MiB ones are dropped by halves of 4 MiB. */
+static inline uint64_t hw_level_mask(unsigned level)
+{
+	return level >= 3 ? ~(BIT_ULL(30) - 1) : ~(BIT_ULL(22) - 1);
+}
+
+/* Has the user's page in @slot been lent to the supervisor? */
+bool hw_tlb_is_lent(const struct hw_cpu *cpu, unsigned slot);
+
+/* --- victims.c ------------------------------------------------------------------- */
+
+/* All of them; that of @slot; those of the large page that @la is in. */
+void hw_victims_drop(struct hw_tlb *t);
+void hw_victim_drop(struct hw_tlb *t, unsigned slot);
+void hw_victims_flush_large(struct hw_tlb *t, uint64_t la);
+/* @slot is for @tag now: what is there becomes a victim, unless it is lent. */
+void hw_victim_put(struct hw_cpu *cpu, unsigned slot, uint64_t tag);
+/* True: @slot has its victim again, which is @page of the context with @key and allows
+ * @kind. */
+bool hw_victim_bring_back(struct hw_cpu *cpu, unsigned slot, uint64_t page, uint16_t key,
+			  unsigned kind);
 
 #endif
