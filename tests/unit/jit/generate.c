@@ -464,11 +464,30 @@ static const char *random_end(unsigned *n)
 	return (const char *)end;
 }
 
+/* The jump back, whose rel32 is missing. Or it is behind something that is no loop's: DEC RCX,
+ * Jcc over CMP RCX, 0 and LODSB, JNZ. */
+static void put_back(struct walk *w)
+{
+	unsigned n, over;
+	const char *end;
+
+	if (!one_in(6)) {
+		end = random_end(&n);
+		put_bytes(w, end, n);
+		w->at += 4;
+		return;
+	}
+	put_bytes(w, "\x48\xff\xc9", 3);
+	over = put_jump(w, false);
+	put_bytes(w, "\x48\x83\xf9\x00\xac", 5);
+	lead(w, over, w->at);
+	put_bytes(w, "\x0f\x85\0\0\0\0", 6);
+}
+
 unsigned generate_ways(uint8_t *code)
 {
 	struct walk w = { .code = code, .keep = one_in(3) };
-	unsigned into = 0, begin, k, n;
-	const char *end;
+	unsigned into = 0, begin, k;
 
 	/* mov r8d, 3; bt r9d, 3 */
 	put_bytes(&w, "\x41\xb8\x03\0\0\0\x41\x0f\xba\xe1\x03", 11);
@@ -484,9 +503,7 @@ unsigned generate_ways(uint8_t *code)
 			w.at += put_step(code + w.at, walkers[k], w.keep);
 	if (into)
 		lead(&w, into, w.marks[(rnd() >> 30) % w.nr_marks]);
-	end = random_end(&n);
-	put_bytes(&w, end, n);
-	w.at += 4;
+	put_back(&w);
 	lead(&w, w.at - 4, begin);
 	for (k = 0; k < w.nr_outs; k++)
 		lead(&w, w.outs[k], w.at);
