@@ -230,7 +230,7 @@ struct hw_jit_slot {
 	uint32_t score;		/* of a sticky place: hits against misses (jit/slot.c) */
 };
 
-#define HW_JIT_FNS	11
+#define HW_JIT_FNS	12
 
 /* What translated code may do by itself; moved as one. */
 struct hw_jit_rights {
@@ -244,7 +244,7 @@ struct hw_jit_rights {
 _Static_assert(sizeof(struct hw_jit_rights) == 8, "a register's");
 
 struct hw_jit_level {
-	uint64_t key;		/* as hw_jit_state.key; 0: not known yet */
+	uint64_t key;		/* as hw_jit_state.key; 0: there is none yet */
 	struct hw_jit_rights ok;
 	uint32_t link_epoch;
 };
@@ -255,6 +255,7 @@ struct hw_jit_state {
 	struct hw_jit_rights ok;
 	/* By who: 64-bit code of this space at CPL 0 and 3, for what changes the level. */
 	struct hw_jit_level level[HW_JIT_WHO];
+	uint8_t levels;		/* level[], ok.syscall and ok.sysret are up to date */
 	uint8_t who;		/* runs now */
 	uint8_t context;	/* ... and JIT_CODE32 */
 	uint64_t tmp;		/* of one instruction */

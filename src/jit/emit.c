@@ -551,6 +551,7 @@ static void emit_light(struct jit *j)
 		{ &j->is_long, FN_IS_LONG },
 		/* T1 = struct jit_cached, T2: the target's index in the table. */
 		{ &j->recache, FN_CACHE },
+		{ &j->levels, FN_LEVELS },
 	};
 	unsigned i;
 

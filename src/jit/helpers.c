@@ -129,15 +129,11 @@ static bool may_call(const struct x86_emulate_ctxt *c)
 	       c->features[X86_FEATURE_SYSCALL / 64] >> (X86_FEATURE_SYSCALL % 64) & 1;
 }
 
-/* The level that runs, and the other one of its space, if that has a key already. */
-static void refresh_levels(struct hw_cpu *cpu)
+uintptr_t jit_levels(struct hw_cpu *cpu, uint64_t t1, uint64_t t2)
 {
-	const struct x86_emulate_ctxt *c = &cpu->c;
-	bool calls = may_call(c) && *cpu->level_key[0] && *cpu->level_key[1];
+	bool calls = may_call(&cpu->c) && *cpu->level_key[0] && *cpu->level_key[1];
 	unsigned who;
 
-	cpu->jit.who = c->cpl == 3;
-	cpu->jit.ok = rights(cpu, c->cpl, calls);
 	for (who = 0; who < HW_JIT_WHO; who++) {
 		struct hw_jit_level *l = &cpu->jit.level[who];
 		uint64_t key = *cpu->level_key[who];
@@ -148,12 +144,16 @@ static void refresh_levels(struct hw_cpu *cpu)
 		if (unlikely(cpu->jit.slot_key[who] != key))
 			jit_slots_new_key(cpu, who, key);
 	}
+	cpu->jit.ok = rights(cpu, cpu->c.cpl, calls);
+	cpu->jit.levels = true;
+	return 0;
 }
 
 void jit_void_levels(struct hw_cpu *cpu)
 {
 	unsigned who;
 
+	cpu->jit.levels = true;
 	cpu->jit.ok.syscall = cpu->jit.ok.sysret = 0;
 	for (who = 0; who < HW_JIT_WHO; who++)
 		cpu->jit.level[who].ok.syscall = cpu->jit.level[who].ok.sysret = 0;
@@ -165,6 +165,11 @@ static void refresh_context(struct hw_cpu *cpu)
 	const struct x86_emulate_ctxt *c = &cpu->c;
 	uint64_t key = c->tlb_key << 32;
 
+	cpu->jit.who = c->cpl == 3;
+	cpu->jit.levels = false;
+	cpu->jit.ok = rights(cpu, c->cpl, false);
+	if (unlikely(cpu->jit.slot_key[cpu->jit.who] != c->tlb_key))
+		jit_slots_new_key(cpu, cpu->jit.who, c->tlb_key);
 	cpu->jit.context = cpu->jit.who;
 	if (is_code32(c)) {
 		cpu->jit.context |= JIT_CODE32;
@@ -187,7 +192,6 @@ void jit_refresh(struct hw_cpu *cpu)
 	cpu->link_epoch = cpu->jit.jit->link_generation << 12 | c->tlb_key;
 	cpu->jit.flags = alu_pack(c->eflags);
 	refresh_fpu(cpu);
-	refresh_levels(cpu);
 	refresh_context(cpu);
 }
 
@@ -398,6 +402,7 @@ void jit_helpers_init(struct hw_cpu *cpu)
 	cpu->jit.fn[FN_FAR] = (uintptr_t)fn_far;
 	cpu->jit.fn[FN_IS_LONG] = (uintptr_t)jit_loop_is_long;
 	cpu->jit.fn[FN_CACHE] = (uintptr_t)jit_cache_link;
+	cpu->jit.fn[FN_LEVELS] = (uintptr_t)jit_levels;
 	cpu->jit.fn[FN_GIVE_BACK] = (uintptr_t)hw_tlb_give_back;
 	if ((uintptr_t)cpu + sizeof(*cpu) <= INT32_MAX)
 		j->base = (uintptr_t)cpu;

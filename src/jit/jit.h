@@ -391,7 +391,7 @@ struct jit {
 	bool refused;		/* the last block asked for may not be translated */
 	uint8_t *here;		/* a page that fork() wipes: not 0 in its process */
 	uint32_t enter, leave, exec, exec_end, kept, kept_end, exec_ret, link_host, link_mem;
-	uint32_t go, go_host, far, ret_miss, recache, cache_jump, cache_call[2];
+	uint32_t go, go_host, far, ret_miss, recache, levels, cache_jump, cache_call[2];
 	uint32_t syscall, sysret;
 	uint32_t fill[HW_JIT_WHO][2];	/* by who and kind of access */
 	uint32_t walk, give_back, is_long;
@@ -917,6 +917,8 @@ void jit_faults_remove(struct jit *j);
 void jit_run(struct hw_cpu *cpu);
 /* hw_jit_state from the state proper. */
 void jit_refresh(struct hw_cpu *cpu);
+/* FN_LEVELS: what SYSCALL and SYSRET have to know of both levels. */
+uintptr_t jit_levels(struct hw_cpu *cpu, uint64_t t1, uint64_t t2);
 /* Till the next jit_refresh() SYSCALL and SYSRET are C's to do: a level's key is another. */
 void jit_void_levels(struct hw_cpu *cpu);
 /* ... and the flags back. */
@@ -934,9 +936,9 @@ bool jit_exec(struct hw_cpu *cpu, uint64_t rip, uint32_t nr);
 /* hw_jit_state.fn: called by the stubs. Each returns where to go on. */
 enum {
 	FN_EXEC, FN_EXEC_END, FN_GO, FN_LINK, FN_FAR, FN_VARY, FN_WALK, FN_GIVE_BACK,
-	FN_IS_LONG, FN_ARRIVE, FN_CACHE,
+	FN_IS_LONG, FN_ARRIVE, FN_CACHE, FN_LEVELS,
 };
-_Static_assert(FN_CACHE < HW_JIT_FNS, "hw_jit_state.fn");
+_Static_assert(FN_LEVELS < HW_JIT_FNS, "hw_jit_state.fn");
 void jit_helpers_init(struct hw_cpu *cpu);
 
 /* --- check.c: lock-step with the interpreter (jit_check) ------------------------------------ */

@@ -2,12 +2,12 @@
 /*
  * SYSCALL from CPL 3 and SYSRET from CPL 0 in 64-bit mode, without C.
  *
- * Nothing is kept about them: the MSRs are read each time, and jit_refresh(), which
- * follows whatever C does, finds the keys of both levels of the present space and what
- * each may do (hw_jit_state.level). A stub checks, writes the new level's state, and looks
- * the target up under its key as any computed transfer does; so that a flush, another space
- * or a request are met where they always are. While a check fails nothing has changed:
- * hw/transfer.c does the instruction.
+ * Nothing is kept about them for long: the MSRs are read each time, and what the keys of both
+ * levels of the present space are and what each may do (hw_jit_state.level) is found by
+ * jit_levels() for the first of them after whatever C does. A stub checks, writes the new
+ * level's state, and looks the target up under its key as any computed transfer does; so that
+ * a flush, another space or a request are met where they always are. While a check fails
+ * nothing has changed: hw/transfer.c does the instruction.
  *
  * Checks, beside hw_jit_rights: the flags that are set have no more to say than their
  * value (TF, RF; AC, for alignment checks and SMAP), no page of the user's is lent to the
@@ -58,9 +58,15 @@ static void store_imm(struct jit *j, uint32_t disp, unsigned bytes, uint32_t v)
 		e32(j, v);
 }
 
-/* What both look at first: @right, and that nothing is lent. */
+/* What both look at first: @right, and that nothing is lent. T1 and T2 stay. */
 static void check(struct jit *j, struct ways *w, uint32_t right)
 {
+	uint32_t known;
+
+	cpu_imm8(j, 0x80, 7, CPU_OFF(jit.levels), 0);	/* cmp */
+	known = emit_jump_later(j, CC_NE);
+	emit_jump(j, CC_CALL, j->levels);
+	emit_patch(j, known, j->pos);
 	cpu_imm8(j, 0x80, 7, right, 0);			/* cmp */
 	unless(j, w, CC_E);
 	cpu_imm8(j, 0x83, 7, CPU_OFF(nr_lent), 0);	/* cmp */
