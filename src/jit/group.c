@@ -15,9 +15,9 @@
  * (JIT_PLAIN), where each access is by itself.
  *
  * The addend stays right until the end of the block: slots are filled by the block's
- * own sites only, each group has one of its own, and whatever takes a page from the
- * TLB while the interpreter does an instruction in the middle keeps it from coming
- * back (hw_jit_state.slot_gen).
+ * own sites only, each group has one of its own or, in a loop, its leader's, which no
+ * mate fills (mates.c), and whatever takes a page from the TLB while the interpreter
+ * does an instruction in the middle keeps it from coming back (hw_jit_state.slot_gen).
  */
 #include "jit/jit.h"
 
