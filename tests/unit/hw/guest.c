@@ -382,6 +382,36 @@ void guest_run_kicked(struct guest *g)
 	pthread_join(t, NULL);
 }
 
+void guest_kick_ends(const char *from, const char *to)
+{
+	struct guest *g = guest_by_engine("jit", G_LARGE + (1u << 20));
+	unsigned k;
+
+	guest_put(g, G_CODE, from, to);
+	g->c->gpr[X86_RBX] = G_CODE;
+	for (k = 0; k < 10; k++)
+		guest_run_kicked(g);
+	guest_free(g);
+}
+
+static void *late_hlt(void *g)
+{
+	struct timespec ms = { .tv_nsec = 5000000 };
+
+	nanosleep(&ms, NULL);
+	guest_hlt(g);
+	return NULL;
+}
+
+void guest_hlt_beside(struct guest *g, struct guest *other)
+{
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, late_hlt, other), 0);
+	guest_hlt(g);
+	pthread_join(t, NULL);
+}
+
 int guest_vector(struct guest *g)
 {
 	uint64_t at = g->c->seg[X86_CS].base + g->c->rip;

@@ -86,6 +86,10 @@ void guest_hlt(struct guest *g);
 /* Runs until another thread's kick, a few milliseconds later, ends it. A busy host may
  * kick before the guest has begun. */
 void guest_run_kicked(struct guest *g);
+/* The translator runs 64-bit code without an end, at G_CODE as RBX says, so ten times. */
+void guest_kick_ends(const char *from, const char *to);
+/* Runs @g to its HLT, and a few milliseconds later @other to its own on another thread. */
+void guest_hlt_beside(struct guest *g, struct guest *other);
 /* The vector whose handler ran into its HLT, -1: none. */
 int guest_vector(struct guest *g);
 

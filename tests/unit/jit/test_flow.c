@@ -4,8 +4,6 @@
  * them than the return stack has room for, and code that changes, moves or loses its
  * rights between a call and its return. Every guest runs by both engines.
  */
-#include <pthread.h>
-#include <time.h>
 
 #include "../hw/guest.h"
 #include "jit/jit.h"
@@ -672,40 +670,19 @@ GUEST_CODE(long_recursion, 64,
 GUEST_CODE(jump_ring, 64, "1: jmp *%rbx");
 GUEST_CODE(return_ring, 64, "1: mov %rbx, -8(%rsp); sub $8, %rsp; ret");
 
-static void kick_ends(const char *from, const char *to)
-{
-	struct guest *g = guest_by_engine("jit", STACK);
-	unsigned k;
-
-	guest_put(g, G_CODE, from, to);
-	g->c->gpr[X86_RBX] = G_CODE;
-	for (k = 0; k < 10; k++)
-		guest_run_kicked(g);
-	guest_free(g);
-}
-
 static void requests_among_calls(void **s)
 {
-	kick_ends(call_ring, call_ring_end);
-	kick_ends(call_chain, call_chain_end);
-	kick_ends(long_recursion, long_recursion_end);
-	kick_ends(jump_ring, jump_ring_end);
-	kick_ends(return_ring, return_ring_end);
+	guest_kick_ends(call_ring, call_ring_end);
+	guest_kick_ends(call_chain, call_chain_end);
+	guest_kick_ends(long_recursion, long_recursion_end);
+	guest_kick_ends(jump_ring, jump_ring_end);
+	guest_kick_ends(return_ring, return_ring_end);
 }
 
 /* It calls a function of another page until a second processor has changed it. */
 GUEST_CODE(waits, 64, "1: call .+0x30000; test %eax, %eax; jz 1b; hlt");
 GUEST_CODE(says, 64, "mov $0, %eax; ret");
 GUEST_CODE(changes, 64, "movb $1, 0x31001; hlt");
-
-static void *changer(void *arg)
-{
-	struct timespec ms = { .tv_nsec = 5000000 };
-
-	nanosleep(&ms, NULL);
-	guest_hlt(arg);
-	return NULL;
-}
 
 static void another_processor_changes_the_callee(void **s)
 {
@@ -716,16 +693,12 @@ static void another_processor_changes_the_callee(void **s)
 	guest_put(g, G_DATA, changes, changes_end);
 	other->cpu->ctl.tdp_root = g->cpu->ctl.tdp_root;
 	for (k = 0; k < 5; k++) {
-		pthread_t t;
-
 		g->c->rip = G_CODE;
 		other->c->rip = G_DATA;
 		guest_put(g, FUNC, says, says_end);
 		guest_wrote_code(g);
-		assert_int_equal(pthread_create(&t, NULL, changer, other), 0);
-		guest_hlt(g);
+		guest_hlt_beside(g, other);
 		assert_int_equal(g->c->gpr[X86_RAX], 1);
-		pthread_join(t, NULL);
 	}
 	guest_free(other);
 	guest_free(g);

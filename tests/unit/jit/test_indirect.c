@@ -5,8 +5,6 @@
  * levels, requests, faults. Every guest runs by both engines; what its site knew is
  * counted (jit_count).
  */
-#include <pthread.h>
-#include <time.h>
 
 #include "../hw/guest.h"
 #include "jit/jit.h"
@@ -505,37 +503,16 @@ static void targets_of_32_bits(void **s)
 GUEST_CODE(call_ring, 64, "1: lea 8(%rsp), %rsp; call *%rbx");
 GUEST_CODE(jump_ring, 64, "1: jmp *%rbx");
 
-static void kick_ends(const char *from, const char *to)
-{
-	struct guest *g = guest_by_engine("jit", STACK);
-	unsigned k;
-
-	guest_put(g, G_CODE, from, to);
-	g->c->gpr[X86_RBX] = G_CODE;
-	for (k = 0; k < 10; k++)
-		guest_run_kicked(g);
-	guest_free(g);
-}
-
 static void known_sites_look_at_requests(void **s)
 {
-	kick_ends(call_ring, call_ring_end);
-	kick_ends(jump_ring, jump_ring_end);
+	guest_kick_ends(call_ring, call_ring_end);
+	guest_kick_ends(jump_ring, jump_ring_end);
 }
 
 /* It calls a function until a second processor has changed that. */
 GUEST_CODE(waits, 64, "1: call *%rbx; test %eax, %eax; jz 1b; hlt");
 GUEST_CODE(says, 64, "mov $0, %eax; ret");
 GUEST_CODE(changes, 64, "movb $1, 0x31001; hlt");
-
-static void *changer(void *arg)
-{
-	struct timespec ms = { .tv_nsec = 5000000 };
-
-	nanosleep(&ms, NULL);
-	guest_hlt(arg);
-	return NULL;
-}
 
 static void another_processor_changes_the_target(void **s)
 {
@@ -547,16 +524,12 @@ static void another_processor_changes_the_target(void **s)
 	other->cpu->ctl.tdp_root = g->cpu->ctl.tdp_root;
 	g->c->gpr[X86_RBX] = FUNC;
 	for (k = 0; k < 5; k++) {
-		pthread_t t;
-
 		g->c->rip = G_CODE;
 		other->c->rip = G_DATA;
 		guest_put(g, FUNC, says, says_end);
 		guest_wrote_code(g);
-		assert_int_equal(pthread_create(&t, NULL, changer, other), 0);
-		guest_hlt(g);
+		guest_hlt_beside(g, other);
 		assert_int_equal(g->c->gpr[X86_RAX], 1);
-		pthread_join(t, NULL);
 	}
 	guest_free(other);
 	guest_free(g);

@@ -129,23 +129,13 @@ GUEST_CODE(ring_of_blocks, 64,
 GUEST_CODE(ring_of_calls, 64,
 	   "jmp 2f; 1: call 3f; jmp 2f; 3: ret; .skip 64, 0x90; 2: mov $0x300000, %rsp; jmp 1b");
 
-static void kick_ends(const char *from, const char *to)
-{
-	struct guest *g = guest_with(from, to);
-	unsigned k;
-
-	for (k = 0; k < 5; k++)
-		guest_run_kicked(g);
-	guest_free(g);
-}
-
 static void requests_among_jumps(void **s)
 {
-	kick_ends(ring_of_one, ring_of_one_end);
-	kick_ends(ring_of_three, ring_of_three_end);
-	kick_ends(ring_through_a_jcc, ring_through_a_jcc_end);
-	kick_ends(ring_of_blocks, ring_of_blocks_end);
-	kick_ends(ring_of_calls, ring_of_calls_end);
+	guest_kick_ends(ring_of_one, ring_of_one_end);
+	guest_kick_ends(ring_of_three, ring_of_three_end);
+	guest_kick_ends(ring_through_a_jcc, ring_through_a_jcc_end);
+	guest_kick_ends(ring_of_blocks, ring_of_blocks_end);
+	guest_kick_ends(ring_of_calls, ring_of_calls_end);
 }
 
 int main(void)
