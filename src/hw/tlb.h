@@ -5,6 +5,8 @@
 
 #include "paging/paging.h"
 
+struct hw_cpu;
+
 #define HW_GPA_SIZE	2048	/* guest-physical translations cached */
 #define HW_WRITABLE_BITS 16
 #define HW_NR_SPACES	16	/* address spaces whose entries can coexist */

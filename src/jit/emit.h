@@ -3,6 +3,8 @@
 #ifndef ANYKVM_JIT_EMIT_H
 #define ANYKVM_JIT_EMIT_H
 
+#include "jit/jit.h"
+
 static inline void e8(struct jit *j, uint8_t v)
 {
 	j->rw[j->pos++] = v;

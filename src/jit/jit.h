@@ -489,8 +489,6 @@ static inline uint32_t jit_code_bytes(const struct jit *j)
 	return j->mib << 20;
 }
 
-#include "jit/emit.h"
-
 /* --- regs.c ----------------------------------------------------------------------------- */
 
 /* The host register of guest register @r, or IN_MEM. */
@@ -960,5 +958,8 @@ void jit_check_run(struct hw_cpu *cpu);
 void jit_check_will_write(struct hw_cpu *cpu, uint64_t la, void *p, unsigned n);
 void jit_check_entry_marked(struct hw_cpu *cpu, void *p);
 const char *jit_check_failure(struct hw_cpu *cpu);
+
+/* What has all of the above. */
+#include "jit/emit.h"
 
 #endif
